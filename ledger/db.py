@@ -1,0 +1,34 @@
+"""Connections: one engine per process, always in the application role and in UTC.
+
+Knows PostgreSQL and SQLAlchemy Core; must not know tables. Called by the composition root and the tests.
+A function of the product that writes takes ``tx``: an open connection inside a transaction that its caller commits.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import psycopg
+from sqlalchemy import Connection, Engine, create_engine
+
+APP_ROLE: Final = "tongting_app"
+OWNER_ROLE: Final = "tongting_owner"
+
+
+def engine(url: str, *, role: str | None = APP_ROLE, pool_size: int = 5) -> Engine:
+    """Return an engine whose connections act in ``role`` and speak UTC."""
+    options = "-c timezone=UTC" + (f" -c role={role}" if role else "")
+    return create_engine(url, pool_size=pool_size, max_overflow=pool_size, connect_args={"options": options})
+
+
+def raw(tx: Connection) -> psycopg.Connection[Any]:
+    """Return the psycopg connection under ``tx``, for COPY and array parameters on the hot paths."""
+    connection = tx.connection.driver_connection
+    assert isinstance(connection, psycopg.Connection)
+    return connection
+
+
+def copy_rows(tx: Connection, statement: str, rows: bytes | Sequence[bytes]) -> None:
+    """Send rows already encoded in PostgreSQL's binary COPY format (header and trailer added here)."""
+    body = rows if isinstance(rows, bytes) else b"".join(rows)
+    with raw(tx).cursor().copy(statement.encode()) as copy:
+        copy.write(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0" + body + b"\xff\xff")

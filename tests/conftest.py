@@ -1,0 +1,61 @@
+"""One real PostgreSQL for the whole test run; each test gets a database of its own, cloned from a migrated template."""
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, Engine
+
+from app.database import prepare
+from app.embedded import EmbeddedPostgres
+from ledger.db import engine
+
+TEMPLATE = "tongting_template"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[EmbeddedPostgres]:
+    home = Path(tempfile.mkdtemp(prefix="tongting-test-"))
+    home.chmod(0o755)
+    running = EmbeddedPostgres(home, settings={"max_connections": "200", "fsync": "off"})
+    running.start()
+    try:
+        prepare(running.url(TEMPLATE), today=date(2026, 3, 2))
+        yield running
+    finally:
+        running.stop()
+        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(running.socket_dir, ignore_errors=True)
+
+
+@pytest.fixture
+def database(server: EmbeddedPostgres) -> Iterator[str]:
+    """Address of a fresh, migrated database, as superuser."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(server.dsn(), autocommit=True) as admin:
+        admin.execute(f'create database "{name}" template {TEMPLATE}')
+    yield server.url(name)
+    with psycopg.connect(server.dsn(), autocommit=True) as admin:
+        admin.execute(f'drop database "{name}" with (force)')
+
+
+@pytest.fixture
+def db(database: str) -> Iterator[Engine]:
+    """Engine in the application role on a fresh database."""
+    opened = engine(database)
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def tx(db: Engine) -> Iterator[Connection]:
+    """An open transaction in the application role; rolled back at the end."""
+    with db.connect() as connection:
+        yield connection
