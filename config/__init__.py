@@ -1,0 +1,1 @@
+"""Settings and the chart of accounts: read by the application and the migrations, by nobody else."""

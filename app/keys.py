@@ -1,0 +1,218 @@
+"""Key files: make the missing ones at first start, read them all into one struct.
+
+Knows files and key formats; must not know what the keys are used for beyond their names. Called by the wiring and ``tongting run``.
+
+    keys/
+      seal.pem                      Ed25519   signs checkpoints
+      pay-code/<number>.pem         Ed25519   signs pay codes; the highest number signs, all verify
+      token/<name>.pem              P-256     signs access tokens; the last name in order signs, all verify
+      wechat/merchant.pem           RSA       our requests to the channel
+      wechat/merchant-certificate.pem         its certificate: the serial goes into each request
+      wechat/apiv3.key              32 ASCII  decrypts notifications
+      wechat/app-secret.key         text      exchanges the code of the authorisation page for an openid
+      wechat/verify/*.pem           certificates, and public keys in files named PUB_KEY_ID_....pem: what the channel signs with
+    sandbox-keys/  (beside keys/)   the stand-in's private halves; only with the sandbox
+      certificate.pem  certificate-key.pem  PUB_KEY_ID_....pem
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import NameOID
+from msgspec import Struct
+
+from config.settings import Settings, SettingsError
+
+SANDBOX_PUBLIC_KEY_ID: Final = "PUB_KEY_ID_0119000000012026010100000001"
+"""Name of the stand-in's first public key; the real channel gives such a name with each key."""
+
+_PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+_Key = TypeVar("_Key", ed25519.Ed25519PrivateKey, ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey)
+
+
+class WeChatKeys(Struct, frozen=True):
+    """Everything secret that the WeChat adapter needs, and what it verifies answers with."""
+
+    merchant_key: rsa.RSAPrivateKey
+    merchant_serial: str
+    """Serial of the merchant certificate: hex, upper case."""
+    apiv3_key: bytes
+    app_secret: str
+    certificates: tuple[x509.Certificate, ...]
+    """Platform certificates of the channel; old and new may overlap."""
+    public_keys: Mapping[str, rsa.RSAPublicKey]
+    """Public keys of the channel by their name ``PUB_KEY_ID_...``."""
+
+
+class Keys(Struct, frozen=True):
+    """All keys of an installation."""
+
+    seal: ed25519.Ed25519PrivateKey
+    pay_code: Mapping[int, ed25519.Ed25519PrivateKey]
+    """By key number; the highest number signs, all verify."""
+    tokens: Mapping[str, ec.EllipticCurvePrivateKey]
+    """By key name (``kid``); the last name in alphabetical order signs, all verify."""
+    wechat: WeChatKeys
+
+
+def sandbox_keys_dir(settings: Settings) -> Path:
+    """Directory of the stand-in's own private keys."""
+    return settings.keys_dir.parent / "sandbox-keys"
+
+
+def make_missing(settings: Settings) -> list[str]:
+    """Make the keys that are not there yet; the channel's only with the sandbox. Returns the names of those made.
+
+    May be called at every start: a key that exists is never touched, a directory that holds one counts as made.
+    """
+    made: list[str] = []
+    keys = settings.keys_dir
+    _make(keys / "seal.pem", lambda: _pem(ed25519.Ed25519PrivateKey.generate()), made)
+    if not list((keys / "pay-code").glob("*.pem")):
+        _make(keys / "pay-code" / "1.pem", lambda: _pem(ed25519.Ed25519PrivateKey.generate()), made)
+    if not list((keys / "token").glob("*.pem")):
+        _make(keys / "token" / "1.pem", lambda: _pem(ec.generate_private_key(ec.SECP256R1())), made)
+    if settings.sandbox:
+        _make_channel(keys / "wechat", sandbox_keys_dir(settings), settings.wechat_provider_no, made)
+    return made
+
+
+def read(settings: Settings) -> Keys:
+    """Read all keys.
+
+    Raises:
+        SettingsError: a file is missing or unreadable; the message names it and never shows its content.
+    """
+    keys = settings.keys_dir
+    return Keys(
+        seal=_private(keys / "seal.pem", ed25519.Ed25519PrivateKey),
+        pay_code={int(path.stem): _private(path, ed25519.Ed25519PrivateKey) for path in _several(keys / "pay-code")},
+        tokens={path.stem: _private(path, ec.EllipticCurvePrivateKey) for path in _several(keys / "token")},
+        wechat=_wechat(keys / "wechat"),
+    )
+
+
+def _wechat(keys: Path) -> WeChatKeys:
+    verifying = _several(keys / "verify")
+    named = {path.stem: path for path in verifying if path.stem.startswith("PUB_KEY_ID_")}
+    apiv3 = _bytes(keys / "apiv3.key").strip()
+    if len(apiv3) != 32:
+        raise SettingsError(f"{keys / 'apiv3.key'} must hold exactly 32 characters")
+    merchant = _certificate(keys / "merchant-certificate.pem")
+    return WeChatKeys(
+        merchant_key=_private(keys / "merchant.pem", rsa.RSAPrivateKey),
+        merchant_serial=serial(merchant),
+        apiv3_key=apiv3,
+        app_secret=_bytes(keys / "app-secret.key").decode().strip(),
+        certificates=tuple(_certificate(path) for path in verifying if path.stem not in named),
+        public_keys={name: _public(path) for name, path in named.items()},
+    )
+
+
+def serial(certificate: x509.Certificate) -> str:
+    """Return a certificate's serial as the channel writes it: hex, upper case, 40 characters."""
+    return f"{certificate.serial_number:040X}"
+
+
+def _make_channel(wechat: Path, sandbox: Path, provider_no: str, made: list[str]) -> None:
+    """Make both sides of the channel: our merchant key, and what the stand-in signs with."""
+    _make_certified(wechat / "merchant.pem", wechat / "merchant-certificate.pem", f"merchant {provider_no}", made)
+    _make(wechat / "apiv3.key", lambda: secrets.token_hex(16).encode(), made)
+    _make(wechat / "app-secret.key", lambda: secrets.token_hex(16).encode(), made)
+    _make_certified(sandbox / "certificate-key.pem", sandbox / "certificate.pem", "Tongting sandbox platform", made)
+    private = sandbox / f"{SANDBOX_PUBLIC_KEY_ID}.pem"
+    _make(private, lambda: _pem(rsa.generate_private_key(65537, 2048)), made)
+    platform = _certificate(sandbox / "certificate.pem")
+    _make(wechat / "verify" / f"{serial(platform)}.pem", (sandbox / "certificate.pem").read_bytes, made)
+    _make(wechat / "verify" / private.name, lambda: _public_pem(_private(private, rsa.RSAPrivateKey)), made)
+
+
+def _make_certified(key_path: Path, certificate_path: Path, name: str, made: list[str]) -> None:
+    _make(key_path, lambda: _pem(rsa.generate_private_key(65537, 2048)), made)
+    _make(certificate_path, lambda: _self_signed(_private(key_path, rsa.RSAPrivateKey), name), made)
+
+
+def _make(path: Path, content: Callable[[], bytes], made: list[str]) -> None:
+    """Write a new file readable by its owner only; complete or not at all, also when two processes start at once."""
+    if path.exists():
+        return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    staging = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content())
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(staging, path)
+        made.append(path.name)
+    except FileExistsError:
+        pass  # another process was first, and its key counts
+    finally:
+        staging.unlink()
+
+
+def _self_signed(key: rsa.RSAPrivateKey, name: str) -> bytes:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    begin = datetime.now(UTC) - timedelta(days=1)
+    number = secrets.randbits(158) | 1 << 158  # 40 hex characters, like the channel's own
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+    builder = builder.serial_number(number).not_valid_before(begin).not_valid_after(begin + timedelta(days=5 * 365))
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _pem(key: _PrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )  # fmt: skip
+
+
+def _public_pem(key: rsa.RSAPrivateKey) -> bytes:
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as broken:
+        raise SettingsError(f"the key file {path} cannot be read: {broken.strerror}") from None
+
+
+def _several(directory: Path) -> list[Path]:
+    found = sorted(directory.glob("*.pem"))
+    if not found:
+        raise SettingsError(f"there is no key file in {directory}; 'tongting run' makes those that may be made")
+    return found
+
+
+def _private(path: Path, kind: type[_Key]) -> _Key:
+    try:
+        key = serialization.load_pem_private_key(_bytes(path), password=None)
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, kind):
+        raise SettingsError(f"{path} does not hold an unencrypted {kind.__name__} in PEM form")
+    return key
+
+
+def _public(path: Path) -> rsa.RSAPublicKey:
+    try:
+        key = serialization.load_pem_public_key(_bytes(path))
+    except ValueError:
+        key = None
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise SettingsError(f"{path} does not hold an RSA public key in PEM form")
+    return key
+
+
+def _certificate(path: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(_bytes(path))
+    except ValueError:
+        raise SettingsError(f"{path} does not hold a certificate in PEM form") from None

@@ -1,0 +1,191 @@
+"""Settings: one frozen struct, read from default.toml, then a file, then the environment.
+
+Knows names, types and defaults; must not know what is done with them. Read by ``app`` and the migrations alone.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+PREFIX: Final = "TONGTING_"
+FILE_VARIABLE: Final = "TONGTING_CONFIG"
+DEFAULTS: Final = Path(__file__).with_name("default.toml")
+
+
+class SettingsError(Exception):
+    """A setting cannot be used; the message names it, where it stands and what is allowed."""
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that may differ between installations. Meanings and units stand beside the values in default.toml.
+
+    Facts that an auditor asks about (merchant accounts, rates, tariffs) are dated rows in the database, never settings.
+    """
+
+    home: Path
+    database_url: str | None
+    database_pool_size: int
+    web_host: str
+    web_port: int
+    public_url: str
+    sandbox: bool
+    sandbox_host: str
+    sandbox_port: int
+    sandbox_time_factor: float
+    sandbox_fee_bps: int
+    wechat_provider_no: str
+    wechat_app_id: str
+    wechat_api_url: str
+    wechat_fallback_url: str | None
+    wechat_authorize_url: str
+    wechat_openid_url: str
+    wechat_cashier_url: str | None
+    wechat_notify_url: str
+    wechat_key_mode: Literal["public_key", "certificate"]
+    channel_timeout_seconds: float
+    keys_dir: Path
+    simulated: bool
+    simulated_seed: int
+    simulated_start_at: datetime
+    seal_seconds: float
+    seal_origin: str
+    callback_batch_max: int
+    callback_body_bytes_max: int
+    callback_refused_per_minute: int
+    price_lock_minutes: int
+    query_after_seconds: tuple[int, ...]
+    jobs_seconds: float
+    token_minutes: int
+    help_line: str
+
+    @property
+    def sandbox_url(self) -> str:
+        """Address of the channel stand-in, without a slash at its end."""
+        return f"http://{self.sandbox_host}:{self.sandbox_port}"
+
+
+_KINDS: Final = {field.name: field for field in msgspec.structs.fields(Settings)}
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings of this installation. Later sources win: default.toml, the file of TONGTING_CONFIG, TONGTING_*.
+
+    Raises:
+        SettingsError: a name is unknown or a value does not fit; nothing is guessed.
+    """
+    given = os.environ if environment is None else environment
+    values = _from_file(DEFAULTS)
+    if path := given.get(FILE_VARIABLE):
+        values |= _from_file(Path(path))
+    values |= _from_environment(given)
+    return _settings(_derived({name: None if value == "" else value for name, value in values.items()}))
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """Return the environment under which another process reads exactly these settings."""
+    return {PREFIX + name.upper(): _text(value) for name, value in msgspec.structs.asdict(settings).items()}
+
+
+def default_home() -> Path:
+    """Return the directory that holds the user's data: below ``/var/lib`` for root, else XDG's data home."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/tongting")
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "tongting"
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as broken:
+        raise SettingsError(f"the settings file {path} cannot be read: {broken.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
+        raise SettingsError(f"the settings file {path} is not TOML: {broken}") from None
+    for name in values:
+        _known(name, f"in {path}")
+    return values
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for variable, value in environment.items():
+        if variable.startswith(PREFIX) and variable != FILE_VARIABLE:
+            name = variable.removeprefix(PREFIX).lower()
+            _known(name, f"in the environment ({variable})")
+            values[name] = [part.strip() for part in value.split(",")] if name == "query_after_seconds" else value
+    return values
+
+
+def _known(name: str, where: str) -> None:
+    if name not in _KINDS:
+        raise SettingsError(f"unknown setting {name!r} {where}; the known ones stand in {DEFAULTS}")
+
+
+def _derived(values: dict[str, Any]) -> dict[str, Any]:
+    """Fill in what follows from other settings where it was not set."""
+    home = Path(values["home"] or default_home()).expanduser().absolute()
+    public = (values["public_url"] or f"http://{values['web_host']}:{values['web_port']}").rstrip("/")
+    values |= {"home": home, "public_url": public}
+    values["keys_dir"] = Path(values["keys_dir"] or home / "keys").expanduser().absolute()
+    values["wechat_notify_url"] = values["wechat_notify_url"] or f"{public}/callbacks/wechat"
+    if values["sandbox"] in (True, "true", "True", "1"):
+        values |= _sandbox_addresses(f"http://{values['sandbox_host']}:{values['sandbox_port']}")
+    return values
+
+
+def _sandbox_addresses(sandbox: str) -> dict[str, str | None]:
+    """With the stand-in, every address of the channel is its own: a half-real channel would be a trap."""
+    return {
+        "wechat_api_url": sandbox,
+        "wechat_fallback_url": None,
+        "wechat_authorize_url": f"{sandbox}/connect/oauth2/authorize",
+        "wechat_openid_url": f"{sandbox}/sns/oauth2/access_token",
+        "wechat_cashier_url": f"{sandbox}/cashier",
+    }
+
+
+def _settings(values: dict[str, Any]) -> Settings:
+    for name, field in _KINDS.items():
+        try:
+            values[name] = msgspec.convert(values[name], field.type, strict=False, dec_hook=_path)
+        except msgspec.ValidationError as broken:
+            raise SettingsError(f"setting {name!r} has an unusable value: {broken}") from None
+    settings = Settings(**values)
+    _check(settings)
+    return settings
+
+
+def _check(settings: Settings) -> None:
+    ports = {"web_port": settings.web_port, "sandbox_port": settings.sandbox_port}
+    positive = {"callback_batch_max", "database_pool_size", "price_lock_minutes", "token_minutes", "seal_seconds", "jobs_seconds"}
+    for name, port in ports.items():
+        if not 0 < port < 65536:
+            raise SettingsError(f"setting {name!r} must be a port from 1 to 65535, not {port}")
+    for name in sorted(positive):
+        if getattr(settings, name) <= 0:
+            raise SettingsError(f"setting {name!r} must be above zero")
+    if settings.simulated_start_at.tzinfo is None:
+        raise SettingsError("setting 'simulated_start_at' needs an offset such as +08:00")
+    if settings.simulated and not settings.sandbox:
+        raise SettingsError("setting 'simulated' needs the sandbox: a set clock must never meet real money")
+
+
+def _path(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str | Path):
+        return Path(value)
+    raise NotImplementedError(kind)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return ",".join(str(part) for part in value)
+    return value.isoformat() if isinstance(value, datetime) else str(value)
