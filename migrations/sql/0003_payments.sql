@@ -66,11 +66,13 @@ create table payments.pay_order ( -- A payer's intent: one quoted price, one or 
     charge_id       uuid not null, -- Charge to be paid
     lot_id          integer not null, -- Lot whose code was scanned
     amount_fen      bigint not null check (amount_fen > 0), -- Price locked for the payer, in fen
-    token_digest    bytea not null unique, -- SHA-256 of the link token of the result page (the token has at least 128 random bits)
+    token_digest    bytea not null, -- SHA-256 of the link token of the result page (the token has at least 128 random bits)
     expires_at      timestamptz not null, -- End of the price lock
     created_at      timestamptz not null, -- When it was made
-    primary key (lane, order_id)
+    primary key (lane, order_id),
+    unique (lane, token_digest)
 );
+create index pay_order_charge on payments.pay_order (charge_id);
 
 create table payments.payment ( -- One attempt over one channel; its id is the channel's order number
     payment_id      uuid not null, -- Time-ordered id; written as 28 characters it is out_trade_no
@@ -81,6 +83,7 @@ create table payments.payment ( -- One attempt over one channel; its id is the c
     book_id         integer not null, -- Payee's book
     route_id        integer not null, -- Version of the route (merchant account) used
     channel         text not null, -- Channel
+    provider_no     text not null, -- Service provider's number at the channel under which it is ordered
     merchant_no     text not null, -- Merchant number the money goes to
     amount_fen      bigint not null check (amount_fen > 0), -- Amount ordered in fen
     state           text not null check (state in ('created', 'pending', 'unknown', 'closed', 'failed', 'succeeded')), -- See docs; moves forward only
@@ -115,8 +118,9 @@ create index payment_fact_payment on payments.payment_fact (payment_id);
 create table payments.payment_case ( -- Something a person or a later rule must finish: a refund due, a message that does not fit
     case_id         uuid not null, -- Time-ordered id
     lane            smallint not null, -- Lane
-    kind            text not null check (kind in ('refund_second_payment', 'amount_differs', 'merchant_differs', 'currency_differs', 'order_unknown')), -- What it is
+    kind            text not null check (kind in ('refund_second_payment', 'amount_differs', 'notice_amount_differs', 'merchant_differs', 'currency_differs', 'trade_differs', 'order_unknown')), -- What it is
     channel         text not null, -- Channel
+    order_no        text not null, -- Order number as the channel names it
     payment_id      uuid, -- Payment, when known
     operator_id     integer, -- Operator, when known
     amount_fen      bigint, -- Amount in question in fen
@@ -126,10 +130,11 @@ create table payments.payment_case ( -- Something a person or a later rule must 
     detail          text not null, -- What was expected and what came, in words
     primary key (lane, case_id)
 );
-create unique index payment_case_once on payments.payment_case (lane, kind, channel, payment_id) where payment_id is not null;
+create unique index payment_case_once on payments.payment_case (lane, kind, channel, order_no);
 
 create table payments.outbox ( -- Events for the lots and operators, written with the fact they tell of
-    event_id        uuid not null, -- Time-ordered id; the reader's cursor
+    event_id        uuid not null, -- Time-ordered id; with the transaction the reader's cursor
+    transaction_id  xid8 not null default pg_current_xact_id(), -- Transaction that wrote it: readers stop below the oldest open one, so nothing is skipped
     lane            smallint not null, -- Lane
     operator_id     integer not null, -- Operator that may read it
     lot_id          integer not null, -- Lot concerned
@@ -138,7 +143,7 @@ create table payments.outbox ( -- Events for the lots and operators, written wit
     body            bytea not null, -- Event as JSON, as the reader gets it
     primary key (lane, event_id)
 );
-create index outbox_lot on payments.outbox (lot_id, event_id);
+create index outbox_lot on payments.outbox (lot_id, transaction_id, event_id);
 
 create view payments.v_payment as
 select p.lane, p.payment_id, p.charge_id, p.operator_id, p.book_id, p.route_id, p.channel, p.merchant_no, p.amount_fen,

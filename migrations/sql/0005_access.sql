@@ -11,7 +11,10 @@ create table access.client ( -- A machine that may ask for tokens
     operator_id     integer, -- Operator, for scope lot and operator
     district        text, -- District, for scope district
     created_at      timestamptz not null, -- When it was made
-    ended_at        timestamptz -- When it was switched off
+    ended_at        timestamptz, -- When it was switched off
+    check ((lot_id is not null) = (scope = 'lot')),
+    check ((operator_id is not null) = (scope in ('lot', 'operator'))),
+    check ((district is not null) = (scope = 'district'))
 );
 
 grant usage on schema access to tongting_app;
