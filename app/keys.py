@@ -20,7 +20,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -34,7 +34,6 @@ SANDBOX_PUBLIC_KEY_ID: Final = "PUB_KEY_ID_0119000000012026010100000001"
 """Name of the stand-in's first public key; the real channel gives such a name with each key."""
 
 _PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-_Key = TypeVar("_Key", ed25519.Ed25519PrivateKey, ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey)
 
 
 class WeChatKeys(Struct, frozen=True):
@@ -92,9 +91,9 @@ def read(settings: Settings) -> Keys:
     """
     keys = settings.keys_dir
     return Keys(
-        seal=_private(keys / "seal.pem", ed25519.Ed25519PrivateKey),
-        pay_code={int(path.stem): _private(path, ed25519.Ed25519PrivateKey) for path in _several(keys / "pay-code")},
-        tokens={path.stem: _private(path, ec.EllipticCurvePrivateKey) for path in _several(keys / "token")},
+        seal=_ed25519(keys / "seal.pem"),
+        pay_code={int(path.stem): _ed25519(path) for path in _several(keys / "pay-code")},
+        tokens={path.stem: _p256(path) for path in _several(keys / "token")},
         wechat=_wechat(keys / "wechat"),
     )
 
@@ -107,7 +106,7 @@ def _wechat(keys: Path) -> WeChatKeys:
         raise SettingsError(f"{keys / 'apiv3.key'} must hold exactly 32 characters")
     merchant = _certificate(keys / "merchant-certificate.pem")
     return WeChatKeys(
-        merchant_key=_private(keys / "merchant.pem", rsa.RSAPrivateKey),
+        merchant_key=_rsa(keys / "merchant.pem"),
         merchant_serial=serial(merchant),
         apiv3_key=apiv3,
         app_secret=_bytes(keys / "app-secret.key").decode().strip(),
@@ -131,12 +130,12 @@ def _make_channel(wechat: Path, sandbox: Path, provider_no: str, made: list[str]
     _make(private, lambda: _pem(rsa.generate_private_key(65537, 2048)), made)
     platform = _certificate(sandbox / "certificate.pem")
     _make(wechat / "verify" / f"{serial(platform)}.pem", (sandbox / "certificate.pem").read_bytes, made)
-    _make(wechat / "verify" / private.name, lambda: _public_pem(_private(private, rsa.RSAPrivateKey)), made)
+    _make(wechat / "verify" / private.name, lambda: _public_pem(_rsa(private)), made)
 
 
 def _make_certified(key_path: Path, certificate_path: Path, name: str, made: list[str]) -> None:
     _make(key_path, lambda: _pem(rsa.generate_private_key(65537, 2048)), made)
-    _make(certificate_path, lambda: _self_signed(_private(key_path, rsa.RSAPrivateKey), name), made)
+    _make(certificate_path, lambda: _self_signed(_rsa(key_path), name), made)
 
 
 def _make(path: Path, content: Callable[[], bytes], made: list[str]) -> None:
@@ -191,14 +190,33 @@ def _several(directory: Path) -> list[Path]:
     return found
 
 
-def _private(path: Path, kind: type[_Key]) -> _Key:
-    try:
-        key = serialization.load_pem_private_key(_bytes(path), password=None)
-    except (ValueError, TypeError):
-        key = None
-    if not isinstance(key, kind):
-        raise SettingsError(f"{path} does not hold an unencrypted {kind.__name__} in PEM form")
+def _ed25519(path: Path) -> ed25519.Ed25519PrivateKey:
+    key = _private(path)
+    if not isinstance(key, ed25519.Ed25519PrivateKey):
+        raise SettingsError(f"{path} does not hold an unencrypted Ed25519 private key in PEM form")
     return key
+
+
+def _p256(path: Path) -> ec.EllipticCurvePrivateKey:
+    key = _private(path)
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise SettingsError(f"{path} does not hold an unencrypted P-256 private key in PEM form")
+    return key
+
+
+def _rsa(path: Path) -> rsa.RSAPrivateKey:
+    key = _private(path)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise SettingsError(f"{path} does not hold an unencrypted RSA private key in PEM form")
+    return key
+
+
+def _private(path: Path) -> object:
+    """Return whatever private key the file holds, or None."""
+    try:
+        return serialization.load_pem_private_key(_bytes(path), password=None)
+    except (ValueError, TypeError):
+        return None
 
 
 def _public(path: Path) -> rsa.RSAPublicKey:
