@@ -9,7 +9,7 @@ create table gateways.raw_message ( -- Every message from and to a channel, verb
     channel         text not null, -- Channel: wechat, alipay, unionpay, etc
     operation       text not null, -- callback, prepay, query, close, bill, ...
     direction       text not null check (direction in ('in', 'out')), -- in: they called us; out: our request and their answer
-    verdict         text not null, -- verified, refused, unreadable, unverified, sent
+    verdict         text not null, -- verified, refused, unreadable, unverified, unanswered
     reason          text, -- Why it was refused, in a stable word
     subject         uuid, -- Payment the message speaks of, when known
     headers         text not null, -- Header lines that matter for verifying it again, as JSON
