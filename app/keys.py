@@ -15,6 +15,7 @@ Knows files and key formats; must not know what the keys are used for beyond the
       certificate.pem  certificate-key.pem  PUB_KEY_ID_....pem
 """
 
+import hashlib
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -49,6 +50,9 @@ class WeChatKeys(Struct, frozen=True):
     public_keys: Mapping[str, rsa.RSAPublicKey]
     """Public keys of the channel by their name ``PUB_KEY_ID_...``."""
 
+    def __repr__(self) -> str:
+        return f"WeChatKeys(merchant_serial={self.merchant_serial!r})"  # a log must never show a secret
+
 
 class Keys(Struct, frozen=True):
     """All keys of an installation."""
@@ -73,14 +77,29 @@ def make_missing(settings: Settings) -> list[str]:
     """
     made: list[str] = []
     keys = settings.keys_dir
-    _make(keys / "seal.pem", lambda: _pem(ed25519.Ed25519PrivateKey.generate()), made)
+    _make(keys / "seal.pem", lambda: _pem(_seal_key(settings)), made)
     if not list((keys / "pay-code").glob("*.pem")):
         _make(keys / "pay-code" / "1.pem", lambda: _pem(ed25519.Ed25519PrivateKey.generate()), made)
     if not list((keys / "token").glob("*.pem")):
         _make(keys / "token" / "1.pem", lambda: _pem(ec.generate_private_key(ec.SECP256R1())), made)
     if settings.sandbox:
-        _make_channel(keys / "wechat", sandbox_keys_dir(settings), settings.wechat_provider_no, made)
+        _make_channel(settings, keys / "wechat", sandbox_keys_dir(settings), made)
     return made
+
+
+def _seeded(settings: Settings, name: str) -> bytes:
+    """Return 32 bytes that follow from the seed of a simulation, so that the same seed gives the same checkpoint."""
+    return hashlib.sha256(f"tongting simulation {settings.simulated_seed} {name}".encode()).digest()
+
+
+def _seal_key(settings: Settings) -> ed25519.Ed25519PrivateKey:
+    if settings.simulated:
+        return ed25519.Ed25519PrivateKey.from_private_bytes(_seeded(settings, "seal"))
+    return ed25519.Ed25519PrivateKey.generate()
+
+
+def _apiv3_key(settings: Settings) -> bytes:
+    return (_seeded(settings, "apiv3")[:16] if settings.simulated else secrets.token_bytes(16)).hex().encode()
 
 
 def read(settings: Settings) -> Keys:
@@ -120,10 +139,10 @@ def serial(certificate: x509.Certificate) -> str:
     return f"{certificate.serial_number:040X}"
 
 
-def _make_channel(wechat: Path, sandbox: Path, provider_no: str, made: list[str]) -> None:
+def _make_channel(settings: Settings, wechat: Path, sandbox: Path, made: list[str]) -> None:
     """Make both sides of the channel: our merchant key, and what the stand-in signs with."""
-    _make_certified(wechat / "merchant.pem", wechat / "merchant-certificate.pem", f"merchant {provider_no}", made)
-    _make(wechat / "apiv3.key", lambda: secrets.token_hex(16).encode(), made)
+    _make_certified(wechat / "merchant.pem", wechat / "merchant-certificate.pem", f"merchant {settings.wechat_provider_no}", made)
+    _make(wechat / "apiv3.key", lambda: _apiv3_key(settings), made)
     _make(wechat / "app-secret.key", lambda: secrets.token_hex(16).encode(), made)
     _make_certified(sandbox / "certificate-key.pem", sandbox / "certificate.pem", "Tongting sandbox platform", made)
     private = sandbox / f"{SANDBOX_PUBLIC_KEY_ID}.pem"
