@@ -7,7 +7,7 @@ Error correction Q (a quarter of the code may be dirty) and the quiet zone of 4 
 import io
 from typing import Final
 
-import png
+import png  # type: ignore[import-untyped]  # the package ships no types
 import qrcode
 from qrcode.constants import ERROR_CORRECT_Q
 
