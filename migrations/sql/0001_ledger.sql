@@ -17,9 +17,11 @@ create table ledger.book ( -- One accounting entity: an operator, the platform's
     opened_at       timestamptz not null -- When the book was opened
 );
 
+create sequence ledger.batch_number as bigint;
+
 create table ledger.batch ( -- One commit of entries: the unit of writing and of sealing
     lane            smallint not null, -- Lane of all its entries
-    batch_id        bigint generated always as identity, -- Number of the batch; gaps are normal (rolled back transactions)
+    batch_id        bigint not null, -- Number of the batch from ledger.batch_number; gaps are normal (rolled back transactions)
     transaction_id  xid8 not null default pg_current_xact_id(), -- Transaction that wrote it: gives the commit-safe order
     entries         integer not null check (entries > 0), -- Number of entries
     leaves          bytea not null, -- RFC 6962 leaf hashes of the entries in position order, 32 bytes each
@@ -28,7 +30,7 @@ create table ledger.batch ( -- One commit of entries: the unit of writing and of
     check (length(leaves) = entries * 32)
 );
 alter table ledger.batch alter column leaves set storage external; -- hashes do not compress
-create index batch_transaction on ledger.batch (lane, transaction_id);
+create index batch_transaction on ledger.batch (lane, transaction_id, batch_id);
 
 create table ledger.posting ( -- One balanced row of an entry: debit account, credit account, amount
     amount_fen      bigint not null check (amount_fen > 0), -- Amount in fen, always positive
@@ -92,8 +94,9 @@ create table ledger.lane_head ( -- Where the sealer of a lane stands
     lane            smallint primary key references ledger.lane, -- Lane
     seal_id         bigint not null, -- Last seal, 0 before the first
     tree_size       bigint not null, -- Leaves sealed so far
-    ragged          jsonb not null, -- Right edge of the tree: per tile level the hashes of the tile not yet full, hex
-    sealed_below    xid8 not null, -- Every batch of a transaction below this one is sealed
+    ragged          bytea not null, -- Right edge of the tree: the hashes of the tiles not yet full, level 0 first
+    sealed_xid      xid8 not null, -- Transaction of the last batch sealed ...
+    sealed_batch    bigint not null, -- ... and its number: batches are sealed in the order (transaction, number)
     cluster         text not null -- System identifier of the PostgreSQL cluster whose transaction ids these are
 );
 
@@ -180,6 +183,7 @@ comment on view ledger.v_posting is 'Posting rows with their dense index; the in
 -- Grants.
 grant usage on schema ledger to tongting_app;
 grant select on all tables in schema ledger to tongting_app;
+grant usage on sequence ledger.batch_number to tongting_app;
 grant insert on ledger.batch, ledger.posting, ledger.seal, ledger.sealed_batch, ledger.book_seal, ledger.tile, ledger.book, ledger.lane, ledger.lane_head, ledger.balance, ledger.book_head to tongting_app;
 grant update on ledger.lane_head, ledger.balance, ledger.book_head to tongting_app;
 grant update (verifier_key) on ledger.lane to tongting_app;

@@ -89,13 +89,15 @@ create table payments.payment ( -- One attempt over one channel; its id is the c
     state           text not null check (state in ('created', 'pending', 'unknown', 'closed', 'failed', 'succeeded')), -- See docs; moves forward only
     hand_off        bytea, -- What the payer's page needs to call up the wallet, as received from the channel
     trade_no        text, -- Channel's trade number, once paid
+    taken_fen       bigint check (taken_fen > 0), -- Amount the channel took in fen, once paid
     succeeded_at    timestamptz, -- When the channel says the money was taken
     created_at      timestamptz not null, -- When the attempt was made
     expires_at      timestamptz not null, -- Last moment the payer can pay
     next_query_at   timestamptz, -- When the channel is asked next; null when nothing is open
     queries         smallint not null default 0, -- Queries made so far
     claimed_until   timestamptz, -- A worker holds the payment until then
-    primary key (lane, payment_id)
+    primary key (lane, payment_id),
+    check ((state = 'succeeded') = (trade_no is not null and taken_fen is not null and succeeded_at is not null))
 ) with (fillfactor = 80);
 create index payment_charge on payments.payment (charge_id);
 create index payment_order on payments.payment (order_id);

@@ -1,0 +1,72 @@
+"""The questions the book asks of PostgreSQL. Private to this room."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
+from uuid import UUID
+
+import psycopg
+from sqlalchemy import Connection, text
+
+from ledger.errors import Refused
+from ledger.journal import Entry, Line
+
+
+def next_batch(cursor: psycopg.Cursor[object], *, lane: int, book_ids: list[int]) -> int:
+    """Take a batch number, after seeing that every book lies in the lane."""
+    cursor.execute(
+        b"""
+        select nextval('ledger.batch_number'), array(
+            select wanted from unnest(%(books)s::integer[]) as wanted
+            where not exists (select from ledger.book where book_id = wanted and lane = %(lane)s::smallint))
+        """,
+        {"lane": lane, "books": book_ids},
+        prepare=True,
+    )
+    row = cursor.fetchone()
+    assert isinstance(row, tuple)
+    batch_id, unknown = row
+    if unknown:
+        raise Refused(f"lane {lane} has no book {unknown[:10]}; open the book first", code="book_unknown")
+    assert isinstance(batch_id, int)
+    return batch_id
+
+
+def insert_batch(cursor: psycopg.Cursor[object], *, lane: int, batch_id: int, entries: int, leaves: bytes, at: datetime) -> None:
+    cursor.execute(
+        b"""
+        insert into ledger.batch (lane, batch_id, entries, leaves, booked_at)
+        values (%b, %b, %b, %b, %b)
+        """,
+        (lane, batch_id, entries, leaves, at),
+        prepare=True,
+    )
+
+
+def entries(tx: Connection, *, lane: int, entry_ids: Sequence[UUID]) -> list[Entry]:
+    """Return the entries of these ids that are in the book, ordered by id."""
+    rows = tx.execute(
+        text("""
+        select entry_id, book_id, debit_account, credit_account, amount_fen, happened_at, booked_on, evidence_id
+        from ledger.posting where lane = :lane and entry_id = any(:ids)
+        order by entry_id, line
+        """),
+        {"lane": lane, "ids": list(entry_ids)},
+    )
+    found = []
+    for entry_id, group in groupby(rows, key=attrgetter("entry_id")):
+        lines = list(group)
+        first = lines[0]
+        found.append(
+            Entry(
+                kind=entry_id.int & 0xFF,
+                source_id=UUID(int=entry_id.int & ~0xFF),
+                book_id=first.book_id,
+                happened_at=first.happened_at,
+                booked_on=first.booked_on,
+                evidence_id=first.evidence_id,
+                lines=tuple(Line(row.debit_account, row.credit_account, row.amount_fen) for row in lines),
+            )
+        )
+    return found
