@@ -61,10 +61,11 @@ def check_version(version_num: str) -> None:
 
 def _not_allowed(url: str, reason: Exception) -> str:
     address = make_url(url)
+    user = address.username
     return (
-        f"the database user {address.username!r} may not prepare the database ({str(reason).splitlines()[0]}). "
-        f"Have an administrator run: create role {OWNER_ROLE} nologin; create role {APP_ROLE} nologin; grant {OWNER_ROLE}, {APP_ROLE} to {address.username}; "
-        f"alter database {address.database} owner to {address.username};"
+        f"the database user {user!r} may not prepare the database ({str(reason).splitlines()[0]}). "
+        f"Have an administrator run: create role {OWNER_ROLE} nologin; create role {APP_ROLE} nologin; "
+        f"grant {OWNER_ROLE}, {APP_ROLE} to {user}; alter database {address.database} owner to {user};"
     )
 
 
