@@ -220,7 +220,7 @@ class BillLink(Struct, frozen=True):
 
 
 class BillAbsent(Struct, frozen=True):
-    """There is no file: ``empty`` (nothing happened that day, final), ``not_ready`` (ask later), or another reason (see Reading)."""
+    """There is no file: ``empty`` (nothing happened that day, final), ``not_ready`` (ask later), or a reason of Reading."""
 
     reason: str
 

@@ -63,6 +63,7 @@ class KeyRing:
         self.merchant_serial = merchant_serial.upper()
         self.preferred_serial = None if preferred_serial is None else canonical_serial(preferred_serial)
         self._merchant_key = merchant_key
+        self._api_key = api_key
         self._aead = AESGCM(api_key)
         self._keys: Mapping[str, VerificationKey] = MappingProxyType({})
         self.replace(channel_keys)
@@ -97,6 +98,16 @@ class KeyRing:
         """Take ``channel_keys`` beside the present ones and let go of what has expired at ``at``: old and new overlap."""
         kept = [key for key in self._keys.values() if key.valid_until is None or at < key.valid_until]
         self.replace([*kept, *channel_keys])
+
+    def beside(self, channel_keys: Iterable[VerificationKey]) -> "KeyRing":
+        """Return a new ring that also knows ``channel_keys``; this one is unchanged."""
+        return KeyRing(
+            merchant_key=self._merchant_key,
+            merchant_serial=self.merchant_serial,
+            api_key=self._api_key,
+            channel_keys=[*self._keys.values(), *channel_keys],
+            preferred_serial=self.preferred_serial,
+        )
 
 
 def canonical_serial(serial: str) -> str:

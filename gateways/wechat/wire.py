@@ -1,0 +1,218 @@
+"""WeChat Pay's wire forms: addresses, JSON shapes, state words, error codes.
+
+Knows what the channel's documents print; must not know keys or what follows from a message. Read by the adapter and the sandbox.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from gateways.contract import ChannelState
+
+API_URL: Final = "https://api.mch.weixin.qq.com"
+FALLBACK_URL: Final = "https://api2.mch.weixin.qq.com"
+"""Another city, same keys; the host is not part of the signed message."""
+
+JSAPI_PATH: Final = "/v3/pay/partner/transactions/jsapi"
+ORDER_PATH: Final = "/v3/pay/partner/transactions/out-trade-no/"
+TRADE_PATH: Final = "/v3/pay/partner/transactions/id/"
+CERTIFICATES_PATH: Final = "/v3/certificates"
+TRADE_BILL_PATH: Final = "/v3/bill/tradebill"
+
+SCHEME: Final = "WECHATPAY2-SHA256-RSA2048"
+BOX: Final = "AEAD_AES_256_GCM"
+CLOCK_SECONDS_MAX: Final = 300
+"""A message this old or older, or this far ahead, is refused."""
+
+DESCRIPTION_CHARACTERS_MAX: Final = 127
+ATTACH_CHARACTERS_MAX: Final = 128
+TIME_EXPIRE_DAYS_MAX: Final = 15
+"""One document says 15 days, another 90: the smaller one holds in both."""
+UNSIGNED_ERRORS_COUNT: Final = True
+"""The documents do not say whether error answers are always signed, and the official SDKs check 2xx only. True: an error code in
+an answer without signature headers is believed (the transport is TLS); one with a wrong signature never is."""
+COMBINE_EVENT_FIELD: Final = "combine_out_trade_no"
+
+Number = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-|*@]{1,64}$")]
+"""A number of an order, trade or merchant. Anything else cannot be stored or compared safely."""
+
+
+class Resource(Struct, frozen=True):
+    """The encrypted part of a notice."""
+
+    ciphertext: str
+    nonce: str
+    algorithm: str = BOX
+    original_type: str = ""
+    associated_data: str | None = None
+
+
+class Notice(Struct, frozen=True):
+    """A notice as it comes in; other fields are kept with the evidence."""
+
+    event_type: str
+    resource: Resource
+    id: str = ""
+    create_time: str = ""
+    resource_type: str = "encrypt-resource"
+    summary: str = ""
+
+
+class Amount(Struct, frozen=True, omit_defaults=True):
+    """``total`` is the order's amount in fen; what the payer really paid after coupons is not read here."""
+
+    total: Annotated[int, Meta(ge=1, le=1_000_000_000_000)] | None = None
+    currency: Annotated[str, Meta(pattern=r"^[A-Za-z]{1,16}$")] | None = None
+
+
+class Transaction(Struct, frozen=True):
+    """An order as a query's answer and a notice's plaintext tell of it. What is absent depends on the state."""
+
+    out_trade_no: Number | None = None
+    trade_state: str | None = None
+    sp_mchid: Number | None = None
+    sub_mchid: Number | None = None
+    transaction_id: Number | None = None
+    amount: Amount | None = None
+    success_time: Annotated[datetime, Meta(tz=True)] | None = None
+    combine_out_trade_no: str | None = None
+    trade_scene: str | None = None
+
+
+class Payer(Struct, frozen=True, omit_defaults=True):
+    sp_openid: str | None = None
+    sub_openid: str | None = None
+
+
+class JsapiOrder(Struct, frozen=True, omit_defaults=True):
+    """Body of the JSAPI order call. A field without a value is left out: the channel refuses null."""
+
+    sp_appid: str
+    sp_mchid: str
+    sub_mchid: str
+    description: str
+    out_trade_no: str
+    time_expire: str
+    notify_url: str
+    amount: Amount
+    payer: Payer
+    sub_appid: str | None = None
+    attach: str | None = None
+
+
+class Prepaid(Struct, frozen=True):
+    prepay_id: Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,64}$")]
+
+
+class CloseOrder(Struct, frozen=True):
+    sp_mchid: str
+    sub_mchid: str
+
+
+class BillLocation(Struct, frozen=True):
+    hash_type: str
+    hash_value: str
+    download_url: str
+
+
+class EncryptedCertificate(Struct, frozen=True):
+    nonce: str
+    ciphertext: str
+    algorithm: str = BOX
+    associated_data: str = "certificate"
+
+
+class CertificateRow(Struct, frozen=True):
+    serial_no: str
+    encrypt_certificate: EncryptedCertificate
+    effective_time: str = ""
+    expire_time: str = ""
+
+
+class Certificates(Struct, frozen=True):
+    data: tuple[CertificateRow, ...]
+
+
+class Failure(Struct, frozen=True):
+    code: str
+    message: str = ""
+
+
+class Meaning(StrEnum):
+    """What an error code means for us; the word is the ``reason`` of the outcome."""
+
+    REFUSED = "call_refused"
+    """The same call would be refused again, and would have been refused before."""
+    NOT_ALLOWED = "not_allowed"
+    """Key, clock, permission or account: to be mended by a person. It says nothing about the order."""
+    ORDER_PAID = "order_paid"
+    ORDER_CLOSED = "order_closed"
+    NOT_FOUND = "not_found"
+    TAKEN = "order_number_taken"
+    """The number was used with other content, or a rule was hit: query it first."""
+    RATE_LIMITED = "rate_limited"
+    """Not carried out; ask later."""
+    UNAVAILABLE = "unavailable"
+    """The result is unknown."""
+    BILL_EMPTY = "empty"
+    BILL_NOT_READY = "not_ready"
+
+
+ERRORS: Final[dict[str, Meaning]] = {
+    "PARAMERROR": Meaning.REFUSED,
+    "APPIDMCHIDNOTMATCH": Meaning.REFUSED,
+    "MCHNOTEXISTS": Meaning.REFUSED,
+    "OPENIDMISMATCH": Meaning.REFUSED,
+    "INVALIDTRANSACTIONID": Meaning.REFUSED,
+    "INVALIDREQUEST": Meaning.TAKEN,
+    "OUTTRADENOUSED": Meaning.TAKEN,
+    "TRADEERROR": Meaning.TAKEN,
+    "ORDERPAID": Meaning.ORDER_PAID,
+    "ORDERCLOSED": Meaning.ORDER_CLOSED,
+    "ORDERNOTEXIST": Meaning.NOT_FOUND,
+    "RESOURCENOTEXISTS": Meaning.NOT_FOUND,
+    "SIGNERROR": Meaning.NOT_ALLOWED,
+    "NOAUTH": Meaning.NOT_ALLOWED,
+    "RULELIMIT": Meaning.NOT_ALLOWED,
+    "ACCOUNTERROR": Meaning.NOT_ALLOWED,
+    "FREQUENCYLIMITED": Meaning.RATE_LIMITED,
+    "RATELIMITEXCEEDED": Meaning.RATE_LIMITED,
+    "RATELIMITED": Meaning.RATE_LIMITED,
+    "SYSTEMERROR": Meaning.UNAVAILABLE,
+    "BANKERROR": Meaning.UNAVAILABLE,
+    "SERVICEUNAVAILABLE": Meaning.UNAVAILABLE,
+    "NOSTATEMENTEXIST": Meaning.BILL_EMPTY,
+    "STATEMENTCREATING": Meaning.BILL_NOT_READY,
+}
+"""Keyed without underscores: older texts write SYSTEMERROR for SYSTEM_ERROR."""
+
+STATES: Final[dict[str, ChannelState]] = {
+    "SUCCESS": ChannelState.SUCCEEDED,
+    "REFUND": ChannelState.SUCCEEDED,  # the money was taken; refunds are facts of their own
+    "NOTPAY": ChannelState.PENDING,
+    "USERPAYING": ChannelState.PENDING,
+    "CLOSED": ChannelState.CLOSED,
+    "REVOKED": ChannelState.CLOSED,
+    "PAYERROR": ChannelState.FAILED,
+}
+
+
+def meaning(body: bytes) -> Meaning | None:
+    """Return what an error answer means, or None when it is not one of the channel's or its code is not listed."""
+    try:
+        code = decode_failure(body).code
+    except msgspec.DecodeError:
+        return None
+    return ERRORS.get(code.replace("_", ""))
+
+
+decode_notice: Final = msgspec.json.Decoder(Notice).decode
+decode_transaction: Final = msgspec.json.Decoder(Transaction).decode
+decode_prepaid: Final = msgspec.json.Decoder(Prepaid).decode
+decode_bill_location: Final = msgspec.json.Decoder(BillLocation).decode
+decode_certificates: Final = msgspec.json.Decoder(Certificates).decode
+decode_failure: Final = msgspec.json.Decoder(Failure).decode
+encode: Final = msgspec.json.Encoder().encode
