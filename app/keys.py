@@ -15,7 +15,6 @@ Knows files and key formats; must not know what the keys are used for beyond the
       certificate.pem  certificate-key.pem  PUB_KEY_ID_....pem
 """
 
-import hashlib
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -29,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 from msgspec import Struct
 
+from app import seeded
 from config.settings import Settings, SettingsError
 
 SANDBOX_PUBLIC_KEY_ID: Final = "PUB_KEY_ID_0119000000012026010100000001"
@@ -76,30 +76,47 @@ def make_missing(settings: Settings) -> list[str]:
     May be called at every start: a key that exists is never touched, a directory that holds one counts as made.
     """
     made: list[str] = []
-    keys = settings.keys_dir
-    _make(keys / "seal.pem", lambda: _pem(_seal_key(settings)), made)
+    keys, source = settings.keys_dir, _source(settings)
+    _make(keys / "seal.pem", lambda: source.ed25519("seal"), made)
     if not list((keys / "pay-code").glob("*.pem")):
-        _make(keys / "pay-code" / "1.pem", lambda: _pem(ed25519.Ed25519PrivateKey.generate()), made)
+        _make(keys / "pay-code" / "1.pem", lambda: source.ed25519("pay code"), made)
     if not list((keys / "token").glob("*.pem")):
-        _make(keys / "token" / "1.pem", lambda: _pem(ec.generate_private_key(ec.SECP256R1())), made)
+        _make(keys / "token" / "1.pem", lambda: source.p256("token"), made)
     if settings.sandbox:
-        _make_channel(settings, keys / "wechat", sandbox_keys_dir(settings), made)
+        _make_channel(source, keys / "wechat", sandbox_keys_dir(settings), made)
     return made
 
 
-def _seeded(settings: Settings, name: str) -> bytes:
-    """Return 32 bytes that follow from the seed of a simulation, so that the same seed gives the same checkpoint."""
-    return hashlib.sha256(f"tongting simulation {settings.simulated_seed} {name}".encode()).digest()
+class _Source(Struct, frozen=True):
+    """Where new keys come from: chance, or in a simulation the seed."""
+
+    seed: int | None
+    at: datetime
+    """When certificates begin to be valid."""
+
+    def ed25519(self, name: str) -> bytes:
+        return _pem(ed25519.Ed25519PrivateKey.generate() if self.seed is None else seeded.ed25519_key(self.seed, name))
+
+    def p256(self, name: str) -> bytes:
+        return _pem(ec.generate_private_key(ec.SECP256R1()) if self.seed is None else seeded.p256_key(self.seed, name))
+
+    def rsa(self, name: str) -> bytes:
+        return _pem(rsa.generate_private_key(65537, 2048) if self.seed is None else seeded.rsa_key(self.seed, name))
+
+    def characters(self, name: str) -> bytes:
+        """Return 32 hexadecimal characters."""
+        return (secrets.token_bytes(16) if self.seed is None else seeded.secret(self.seed, name)[:16]).hex().encode()
+
+    def serial(self, name: str) -> int:
+        """Return a certificate serial of 40 hex characters, like the channel's own."""
+        drawn = secrets.token_bytes(32) if self.seed is None else seeded.secret(self.seed, name)
+        return int.from_bytes(drawn, "big") >> 98 | 1 << 158
 
 
-def _seal_key(settings: Settings) -> ed25519.Ed25519PrivateKey:
+def _source(settings: Settings) -> _Source:
     if settings.simulated:
-        return ed25519.Ed25519PrivateKey.from_private_bytes(_seeded(settings, "seal"))
-    return ed25519.Ed25519PrivateKey.generate()
-
-
-def _apiv3_key(settings: Settings) -> bytes:
-    return (_seeded(settings, "apiv3")[:16] if settings.simulated else secrets.token_bytes(16)).hex().encode()
+        return _Source(settings.simulated_seed, settings.simulated_start_at - timedelta(days=1))
+    return _Source(None, datetime.now(UTC) - timedelta(days=1))
 
 
 def read(settings: Settings) -> Keys:
@@ -139,22 +156,22 @@ def serial(certificate: x509.Certificate) -> str:
     return f"{certificate.serial_number:040X}"
 
 
-def _make_channel(settings: Settings, wechat: Path, sandbox: Path, made: list[str]) -> None:
+def _make_channel(source: _Source, wechat: Path, sandbox: Path, made: list[str]) -> None:
     """Make both sides of the channel: our merchant key, and what the stand-in signs with."""
-    _make_certified(wechat / "merchant.pem", wechat / "merchant-certificate.pem", f"merchant {settings.wechat_provider_no}", made)
-    _make(wechat / "apiv3.key", lambda: _apiv3_key(settings), made)
-    _make(wechat / "app-secret.key", lambda: secrets.token_hex(16).encode(), made)
-    _make_certified(sandbox / "certificate-key.pem", sandbox / "certificate.pem", "Tongting sandbox platform", made)
+    _make_certified(source, wechat / "merchant.pem", wechat / "merchant-certificate.pem", "merchant", made)
+    _make(wechat / "apiv3.key", lambda: source.characters("apiv3"), made)
+    _make(wechat / "app-secret.key", lambda: source.characters("app secret"), made)
+    _make_certified(source, sandbox / "certificate-key.pem", sandbox / "certificate.pem", "sandbox platform", made)
     private = sandbox / f"{SANDBOX_PUBLIC_KEY_ID}.pem"
-    _make(private, lambda: _pem(rsa.generate_private_key(65537, 2048)), made)
+    _make(private, lambda: source.rsa("sandbox public key"), made)
     platform = _certificate(sandbox / "certificate.pem")
     _make(wechat / "verify" / f"{serial(platform)}.pem", (sandbox / "certificate.pem").read_bytes, made)
     _make(wechat / "verify" / private.name, lambda: _public_pem(_rsa(private)), made)
 
 
-def _make_certified(key_path: Path, certificate_path: Path, name: str, made: list[str]) -> None:
-    _make(key_path, lambda: _pem(rsa.generate_private_key(65537, 2048)), made)
-    _make(certificate_path, lambda: _self_signed(_rsa(key_path), name), made)
+def _make_certified(source: _Source, key_path: Path, certificate_path: Path, name: str, made: list[str]) -> None:
+    _make(key_path, lambda: source.rsa(name), made)
+    _make(certificate_path, lambda: _self_signed(_rsa(key_path), name, source), made)
 
 
 def _make(path: Path, content: Callable[[], bytes], made: list[str]) -> None:
@@ -176,12 +193,11 @@ def _make(path: Path, content: Callable[[], bytes], made: list[str]) -> None:
         staging.unlink()
 
 
-def _self_signed(key: rsa.RSAPrivateKey, name: str) -> bytes:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    begin = datetime.now(UTC) - timedelta(days=1)
-    number = secrets.randbits(158) | 1 << 158  # 40 hex characters, like the channel's own
+def _self_signed(key: rsa.RSAPrivateKey, name: str, source: _Source) -> bytes:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Tongting demo {name}")])
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
-    builder = builder.serial_number(number).not_valid_before(begin).not_valid_after(begin + timedelta(days=5 * 365))
+    builder = builder.serial_number(source.serial(name)).not_valid_before(source.at)
+    builder = builder.not_valid_after(source.at + timedelta(days=5 * 365))
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
