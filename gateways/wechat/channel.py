@@ -123,7 +123,7 @@ class WeChat:
         return Reading(verdict="verified", result=result)
 
     def ack(self, *, accepted: bool, reason: str | None = None) -> Answer:
-        """Return 200 SUCCESS, or FAIL so that it comes again: 401 (not proven genuine), 400 (not JSON), 500 (genuine, not taken)."""
+        """Return 200 SUCCESS, or FAIL so that it comes again: 401 (not proven genuine), 400 (not JSON), 500 (not taken)."""
         if accepted:
             return _ACCEPTED
         body = wire.encode({"code": "FAIL", "message": reason or "not accepted"})

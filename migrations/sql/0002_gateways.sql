@@ -32,7 +32,8 @@ create table gateways.merchant_account ( -- Dated route: where an operator's mon
     evidence        text not null, -- Document that proves the account
     valid           tstzrange not null, -- Period in which payments take this route
     created_at      timestamptz not null, -- When it was entered
-    exclude using gist (operator_id with =, channel with =, valid with &&)
+    constraint one_route_at_a_time exclude using gist (operator_id with =, channel with =, valid with &&),
+    constraint one_operator_per_merchant exclude using gist (channel with =, merchant_no with =, operator_id with <>, valid with &&)
 );
 create index merchant_account_number on gateways.merchant_account (channel, merchant_no);
 

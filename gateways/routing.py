@@ -1,0 +1,84 @@
+"""Routes 收款路由: whose merchant account takes the money of a payment, dated.
+
+Knows merchant accounts; must not know lots or payments. Called by checkout and by whoever enters an operator's accounts.
+The platform never stands between: an account whose payee is not the operator itself is refused.
+"""
+
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from gateways import store
+from gateways.contract import MerchantAccount
+from ledger.errors import Conflict, NotFound, Refused
+
+
+class NewAccount(Struct, frozen=True):
+    """A merchant account to be entered. ``valid_until`` is exclusive; None means no end."""
+
+    operator_id: int
+    channel: str
+    merchant_no: str
+    payee_name: str
+    """Legal payee name as the channel has it registered."""
+    evidence: str
+    """Document that proves the account, such as the number of the signed application."""
+    valid_from: datetime
+    valid_until: datetime | None = None
+    sub_app_id: str | None = None
+
+
+def choose(tx: Connection, *, operator_id: int, channel: str, at: datetime) -> MerchantAccount | None:
+    """Return the account that takes an operator's money over ``channel`` at ``at``, or None when the channel is not open to it."""
+    return store.account_at(tx, operator_id=operator_id, channel=channel, at=at)
+
+
+def listed(tx: Connection, *, operator_id: int) -> list[MerchantAccount]:
+    """Return all accounts of an operator, past and future, by channel and begin."""
+    return store.accounts_of(tx, operator_id=operator_id)
+
+
+def register(tx: Connection, *, account: NewAccount, operator_name: str, provider_no: str, at: datetime) -> MerchantAccount:
+    """Open a route: from ``valid_from`` on the operator's money of this channel settles into its own account.
+
+    Raises:
+        Refused: ``payee_differs`` (the payee is not the operator), ``account_of_platform`` (the provider's own number: the platform
+            never holds a driver's money), ``period_empty``.
+        Conflict: ``route_overlaps`` (the operator has a route at that time), ``merchant_taken`` (another operator's number).
+
+    Source: 锡政办发〔2025〕12号 二(四), 清缴至停车场主体账户不变.
+    """
+    if account.payee_name != operator_name:
+        raise Refused(f"the payee {account.payee_name!r} is not the operator {operator_name!r}", code="payee_differs")
+    if account.merchant_no == provider_no:
+        raise Refused("an operator's money must not go to the service provider's account", code="account_of_platform")
+    if account.valid_until is not None and account.valid_until <= account.valid_from:
+        raise Refused("the route ends before it begins", code="period_empty")
+    entered = MerchantAccount(route_id=0, **msgspec.structs.asdict(account))
+    try:
+        with tx.begin_nested():
+            route_id = store.insert_account(tx, account=entered, at=at)
+    except IntegrityError as refused:
+        raise _conflict(refused, account) from None
+    return msgspec.structs.replace(entered, route_id=route_id)
+
+
+def end(tx: Connection, *, route_id: int, at: datetime) -> None:
+    """Let a route end at ``at``; payments made before keep the version they took.
+
+    Raises:
+        NotFound: ``route_not_found``: there is no such route open at ``at``.
+    """
+    if store.end_account(tx, route_id=route_id, at=at) == 0:
+        raise NotFound(f"route {route_id} is not open at {at.isoformat()}", code="route_not_found")
+
+
+def _conflict(refused: IntegrityError, account: NewAccount) -> Conflict:
+    if "one_operator_per_merchant" in str(refused.orig):
+        return Conflict(f"merchant number {account.merchant_no} belongs to another operator at that time", code="merchant_taken")
+    if "one_route_at_a_time" in str(refused.orig):
+        return Conflict(f"operator {account.operator_id} has a route over {account.channel} at that time", code="route_overlaps")
+    raise refused

@@ -1,0 +1,75 @@
+"""SQL of the routes. Private to ``gateways``; ``tx`` first, structs out."""
+
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, text
+
+from gateways.contract import MerchantAccount
+
+_COLUMNS: Final = """
+    route_id, operator_id, channel, merchant_no, sub_app_id, payee_name, evidence,
+    lower(valid) as valid_from, upper(valid) as valid_until
+"""
+
+
+def insert_account(tx: Connection, *, account: MerchantAccount, at: datetime) -> int:
+    """Enter a route and return its number. Overlaps are refused by the table itself."""
+    inserted = tx.execute(
+        text("""
+            insert into gateways.merchant_account
+                (operator_id, channel, merchant_no, sub_app_id, payee_name, evidence, valid, created_at)
+            values (:operator_id, :channel, :merchant_no, :sub_app_id, :payee_name, :evidence,
+                    tstzrange(:valid_from, :valid_until), :at)
+            returning route_id
+        """),
+        {
+            "operator_id": account.operator_id,
+            "channel": account.channel,
+            "merchant_no": account.merchant_no,
+            "sub_app_id": account.sub_app_id,
+            "payee_name": account.payee_name,
+            "evidence": account.evidence,
+            "valid_from": account.valid_from,
+            "valid_until": account.valid_until,
+            "at": at,
+        },
+    )
+    return int(inserted.scalar_one())
+
+
+def account_at(tx: Connection, *, operator_id: int, channel: str, at: datetime) -> MerchantAccount | None:
+    """The route in force at an instant: at most one."""
+    found = tx.execute(
+        text(f"""
+            select {_COLUMNS} from gateways.merchant_account
+            where operator_id = :operator_id and channel = :channel and valid @> cast(:at as timestamptz)
+        """),
+        {"operator_id": operator_id, "channel": channel, "at": at},
+    ).first()
+    return None if found is None else _account(found)
+
+
+def accounts_of(tx: Connection, *, operator_id: int) -> list[MerchantAccount]:
+    """All routes of an operator, past and future, by channel and begin."""
+    found = tx.execute(
+        text(f"select {_COLUMNS} from gateways.merchant_account where operator_id = :operator_id order by channel, lower(valid)"),
+        {"operator_id": operator_id},
+    )
+    return [_account(row) for row in found]
+
+
+def end_account(tx: Connection, *, route_id: int, at: datetime) -> int:
+    """Set the end of a route that is open at ``at``; returns how many rows changed (0 or 1)."""
+    changed = tx.execute(
+        text("""
+            update gateways.merchant_account set valid = tstzrange(lower(valid), :at)
+            where route_id = :route_id and lower(valid) < :at and (upper_inf(valid) or upper(valid) > :at)
+        """),
+        {"route_id": route_id, "at": at},
+    )
+    return changed.rowcount
+
+
+def _account(row: Row[Any]) -> MerchantAccount:
+    return MerchantAccount(**row._mapping)
