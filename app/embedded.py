@@ -99,6 +99,44 @@ def _copy_package(package: Path, copy: Path) -> None:
         shutil.rmtree(staging)  # another process finished the same copy first
 
 
+class HomeLock:
+    """Makes one supervisor at most serve a home directory. Gone with its holder, however that one ends."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._file: IO[str] | None = None
+
+    @property
+    def held(self) -> bool:
+        return self._file is not None
+
+    def take(self) -> None:
+        """Take the directory, which is made when it is missing. Raises HomeInUse when another process holds it."""
+        self.home.mkdir(mode=0o711, parents=True, exist_ok=True)  # others may pass through, to their own files only
+        file = (self.home / "lock").open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            file.close()
+            raise HomeInUse(
+                f"{self.home} is already being served by process {holder}. "
+                "Stop that one first, or set TONGTING_HOME to another directory."
+            ) from None
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        self._file = file
+
+    def release(self) -> None:
+        """Let the directory go. May be called twice."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
 class EmbeddedPostgres:
     """One server on one data directory, reachable by a unix socket in a private directory only.
 
@@ -113,7 +151,7 @@ class EmbeddedPostgres:
         self.socket_dir = _socket_dir(home)
         self._settings = dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
-        self._lock: IO[str] | None = None
+        self._lock = HomeLock(home)
         self._user = _service_user()
 
     def url(self, database: str = "postgres") -> str:
@@ -142,7 +180,7 @@ class EmbeddedPostgres:
             HomeInUse: another supervisor holds this directory.
             EmbeddedServerError: the server did not come up; the message carries its log's last lines.
         """
-        self._take_lock()
+        self._lock.take()
         try:
             self.bin = binaries(self.home)
             self._check_reachable()
@@ -159,7 +197,7 @@ class EmbeddedPostgres:
     def restart(self) -> None:
         """Start the server again after it died; the directory stays held."""
         assert not self.running
-        assert self._lock is not None
+        assert self._lock.held
         self._stop_orphan()
         self._launch()
 
@@ -174,28 +212,7 @@ class EmbeddedPostgres:
                     self._process.send_signal(signal.SIGQUIT)
                     self._process.wait(timeout=STOP_SECONDS_MAX)
             self._process = None
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
-
-    def _take_lock(self) -> None:
-        self.home.mkdir(mode=0o711, parents=True, exist_ok=True)  # others may pass through, to their own files only
-        lock = (self.home / "lock").open("a+")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            lock.close()
-            raise HomeInUse(
-                f"{self.home} is already being served by process {holder}. "
-                "Stop that one first, or set TONGTING_HOME to another directory."
-            ) from None
-        lock.seek(0)
-        lock.truncate()
-        lock.write(str(os.getpid()))
-        lock.flush()
-        self._lock = lock
+        self._lock.release()
 
     def _check_reachable(self) -> None:
         if self._user is not None and not _reachable_by(self.home, self._user):
@@ -260,7 +277,7 @@ class EmbeddedPostgres:
 
     def _launch(self) -> None:
         """Start the server and wait until it answers; sessions of a server killed just before get time to end."""
-        _roll(self.log)
+        roll(self.log)
         deadline = time.monotonic() + START_SECONDS_MAX
         while True:
             written = self.log.stat().st_size if self.log.exists() else 0
@@ -288,7 +305,7 @@ class EmbeddedPostgres:
             return subprocess.Popen(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/", env=_environment(), start_new_session=True,
                 # It calls one C function that was loaded before the fork, and no lock of another thread can be in its way.
-                preexec_fn=lambda: _stop_when_parent_dies(parent),  # noqa: PLW1509
+                preexec_fn=lambda: signal_when_parent_dies(parent, signal.SIGINT),  # noqa: PLW1509
                 **self._run_as_service(),
             )  # fmt: skip
 
@@ -311,15 +328,18 @@ def _socket_dir(home: Path) -> Path:
     return Path("/tmp") / f"tongting-{os.geteuid()}-{digest}"
 
 
-def _stop_when_parent_dies(parent: int) -> None:
-    """Ask the kernel to stop this child with a fast shutdown when its supervisor dies, however it dies (Linux)."""
+def signal_when_parent_dies(parent: int, number: signal.Signals) -> None:
+    """Ask the kernel to send this process a signal when the thread that started it ends, however it ends (Linux only).
+
+    ``parent`` is the parent's process id, read before the fork. SIGINT means a fast shutdown to PostgreSQL.
+    """
     if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+        _LIBC.prctl(_PR_SET_PDEATHSIG, number)
         if os.getppid() != parent:
-            os._exit(1)  # the supervisor died before the kernel was asked
+            os._exit(1)  # the parent died before the kernel was asked
 
 
-def _roll(log: Path) -> None:
+def roll(log: Path) -> None:
     """Keep one older log file, so that a server which runs for years does not fill the disk."""
     if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
         log.replace(log.with_suffix(".log.1"))

@@ -126,8 +126,7 @@ def test_an_orphaned_server_is_stopped_before_its_directory_is_served_again(home
     write_row(first)
     orphan = first.pid
     assert orphan is not None
-    assert first._lock is not None
-    first._lock.close()  # as if its supervisor had died without the kernel telling the server
+    first._lock.release()  # as if its supervisor had died without the kernel telling the server
     second.start()
     try:
         assert gone(orphan)
