@@ -3,21 +3,31 @@
 Knows every room and the configuration; must not start servers, migrate or make keys. Called by the command line and the tests.
 """
 
+from typing import Final
+
+from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec import Struct
 from sqlalchemy import Engine
 
 from app.embedded import EmbeddedPostgres
-from app.keys import Keys, read
+from app.keys import Keys, WeChatKeys, read
 from config.settings import Settings
+from gateways.calls import Line
+from gateways.keys import KeyRing, VerificationKey, from_certificate
+from gateways.registry import Connected, Registry
+from gateways.transport import HttpTransport, Transport
+from gateways.wechat.channel import Provider, WeChat
+from ledger.checkpoint import Signer
 from ledger.clock import Clock, SetClock, SystemClock
 from ledger.db import engine
 from ledger.ids import Ids, RandomIds, SeededIds
+from ledger.seal import Sealer, Witness
 from payments.paycode import PayCodeKeys
 
-LANE = 0
+LANE: Final = 0
 """The one lane of a one-machine installation."""
 
-DATABASE = "tongting"
+DATABASE: Final = "tongting"
 """Name of the product's database in the embedded server."""
 
 
@@ -31,17 +41,38 @@ class Wiring(Struct, frozen=True):
     clock: Clock
     ids: Ids
     keys: Keys
-    """Raw keys: ``seal`` for the sealer, ``tokens`` for access tokens."""
+    """Raw keys; ``tokens`` is what access tokens are signed with."""
     pay_codes: PayCodeKeys
+    channels: Registry
+    transport: Transport
+
+    def line(self, channel: str) -> Line:
+        """Return what calls to a channel need. Raises NotFound (``channel_not_found``)."""
+        return Line(self.channels.find(channel), self.transport, self.clock, self.ids)
+
+    def sealer(self) -> Sealer:
+        """Return a sealer of the lane; its caller gives it a connection and the pace."""
+        return Sealer(lane=self.lane, signer=Signer(origin(self.settings), self.keys.seal), witness=self.witness())
+
+    def witness(self) -> Witness:
+        """Return the file that holds the last checkpoint signed, outside the database."""
+        return Witness(self.settings.home / "checkpoints" / f"lane-{self.lane}.txt")
 
     def close(self) -> None:
         """Give back connections. The wiring cannot be used afterwards."""
+        if isinstance(self.transport, HttpTransport):
+            self.transport.close()
         self.db.dispose()
 
 
 def database_url(settings: Settings) -> str:
     """Return the address of the product's database: the external one that is set, else the embedded server's below home."""
     return settings.database_url or EmbeddedPostgres(settings.home).url(DATABASE)
+
+
+def origin(settings: Settings) -> str:
+    """Return the origin line of the lane's checkpoints."""
+    return f"{settings.seal_origin}{LANE}"
 
 
 def build(settings: Settings) -> Wiring:
@@ -59,7 +90,39 @@ def build(settings: Settings) -> Wiring:
         ids=SeededIds(settings.simulated_seed) if settings.simulated else RandomIds(),
         keys=keys,
         pay_codes=_pay_codes(keys),
+        channels=Registry([Connected(_wechat(settings), key_ring(settings, keys.wechat))]),
+        transport=_transport(settings),
     )
+
+
+def key_ring(settings: Settings, keys: WeChatKeys) -> KeyRing:
+    """Return the ring of the WeChat channel: public keys and certificates together, the preferred kind as set."""
+    public = [VerificationKey(serial=name, public_key=key) for name, key in sorted(keys.public_keys.items())]
+    certificates = [from_certificate(certificate.public_bytes(Encoding.PEM)) for certificate in keys.certificates]
+    preferred = public if settings.wechat_key_mode == "public_key" else certificates
+    return KeyRing(
+        merchant_key=keys.merchant_key,
+        merchant_serial=keys.merchant_serial,
+        api_key=keys.apiv3_key,
+        channel_keys=[*public, *certificates],
+        preferred_serial=preferred[-1].serial if preferred else None,
+    )
+
+
+def _wechat(settings: Settings) -> WeChat:
+    provider = Provider(
+        provider_no=settings.wechat_provider_no,
+        app_id=settings.wechat_app_id,
+        notify_url=settings.wechat_notify_url,
+        api_url=settings.wechat_api_url,
+    )
+    return WeChat(provider)
+
+
+def _transport(settings: Settings) -> HttpTransport:
+    other = settings.wechat_fallback_url
+    fallbacks = {settings.wechat_api_url: other} if other else {}
+    return HttpTransport(timeout_seconds=settings.channel_timeout_seconds, fallbacks=fallbacks)
 
 
 def _pay_codes(keys: Keys) -> PayCodeKeys:
