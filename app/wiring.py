@@ -3,9 +3,10 @@
 Knows every room and the configuration; must not start servers, migrate or make keys. Called by the command line and the tests.
 """
 
-from typing import Final
+from typing import Annotated, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
+from litestar.params import Dependency
 from msgspec import Struct
 from sqlalchemy import Engine
 
@@ -63,6 +64,10 @@ class Wiring(Struct, frozen=True):
         if isinstance(self.transport, HttpTransport):
             self.transport.close()
         self.db.dispose()
+
+
+Wired = Annotated[Wiring, Dependency(skip_validation=True)]
+"""How a handler asks for the wiring: a parameter ``wiring: Wired``."""
 
 
 def database_url(settings: Settings) -> str:
