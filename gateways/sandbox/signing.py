@@ -1,0 +1,203 @@
+"""The channel's hand: signs answers and notices, encrypts their content, issues certificates.
+
+Knows RSA, AES-GCM and the notice's form; must not know state or HTTP. Used by the sandbox, and directly by tests and benchmarks
+that need genuine signed notices without a server.
+"""
+
+import hashlib
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.x509.oid import NameOID
+from msgspec import Struct
+
+from gateways.keys import KeyRing, VerificationKey, certificate_serial, from_certificate
+from gateways.sandbox.shapes import AmountOut, NoticeOut, ResourceOut, TransactionOut
+from gateways.wechat import sign, wire
+from ledger.clock import CHINA
+
+CERTIFICATE_YEARS: Final = 5
+DEMO_API_KEY: Final = b"0123456789abcdef0123456789abcdef"
+DEMO_PUBLIC_KEY_ID: Final = "PUB_KEY_ID_0119000000012026030100000000"
+_PADDING: Final = PKCS1v15()
+_SHA256: Final = hashes.SHA256()
+
+
+class Signer(Struct, frozen=True):
+    """A key that the channel signs with, and the name under which it is known."""
+
+    serial: str
+    key: rsa.RSAPrivateKey
+
+    def sign(self, message: bytes) -> str:
+        return b64encode(self.key.sign(message, _PADDING, _SHA256)).decode()
+
+
+class IssuedCertificate(Struct, frozen=True):
+    """A platform certificate with its private key, both as PEM."""
+
+    certificate: bytes
+    key: bytes
+
+    def signer(self) -> Signer:
+        key = serialization.load_pem_private_key(self.key, password=None)
+        assert isinstance(key, rsa.RSAPrivateKey)
+        return Signer(serial=from_certificate(self.certificate).serial, key=key)
+
+
+class PaidOrder(Struct, frozen=True, kw_only=True):
+    """A paid order as a notice tells of it."""
+
+    order_no: str
+    trade_no: str
+    provider_no: str
+    merchant_no: str
+    amount_fen: int
+    paid_at: datetime
+    app_id: str = "wx8888888888888888"
+    openid: str = "oSandbox0000000000000000payer"
+    sub_app_id: str | None = None
+    attach: str | None = None
+
+
+class Pair(Struct, frozen=True):
+    """Both sides of a channel for a test: our key ring, and what the channel signs and encrypts with."""
+
+    ring: KeyRing
+    certificate: Signer
+    public_key: Signer
+    api_key: bytes
+    issued: IssuedCertificate
+    merchant_key: rsa.RSAPrivateKey
+    merchant_serial: str
+
+
+def digits(length: int, *parts: object) -> str:
+    """Return ``length`` decimal digits that follow from ``parts``; the same parts give the same digits."""
+    value = int.from_bytes(hashlib.sha256("\n".join(map(str, parts)).encode()).digest(), "big")
+    return str(value % 10**length).zfill(length)
+
+
+def hex_text(length: int, *parts: object) -> str:
+    """Return ``length`` (at most 64) hex characters that follow from ``parts``."""
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:length]
+
+
+def rfc3339(at: datetime) -> str:
+    """Return an instant as the channel writes it: China time, whole seconds."""
+    return at.astimezone(CHINA).isoformat(timespec="seconds")
+
+
+def answer_headers(signer: Signer, *, body: bytes, at: datetime, nonce: str) -> dict[str, str]:
+    """Return the headers that prove ``body`` at ``at``. A fresh signature takes about a millisecond."""
+    timestamp = str(sign.seconds(at))
+    return {
+        "content-type": "application/json",
+        "request-id": nonce.upper() + "-0",
+        sign.TIMESTAMP: timestamp,
+        sign.NONCE: nonce,
+        sign.SIGNATURE: signer.sign(sign.answer_message(timestamp=timestamp, nonce=nonce, body=body)),
+        sign.SERIAL: signer.serial,
+        sign.SIGNATURE_TYPE: wire.SCHEME,
+    }
+
+
+def transaction(paid: PaidOrder) -> TransactionOut:
+    """Return what the channel tells of a paid order."""
+    payer = wire.Payer(sub_openid=paid.openid) if paid.sub_app_id else wire.Payer(sp_openid=paid.openid)
+    return TransactionOut(
+        sp_appid=paid.app_id,
+        sp_mchid=paid.provider_no,
+        sub_appid=paid.sub_app_id,
+        sub_mchid=paid.merchant_no,
+        out_trade_no=paid.order_no,
+        transaction_id=paid.trade_no,
+        trade_type="JSAPI",
+        trade_state="SUCCESS",
+        trade_state_desc="支付成功",
+        bank_type="OTHERS",
+        attach=paid.attach,
+        success_time=rfc3339(paid.paid_at),
+        payer=payer,
+        amount=AmountOut(total=paid.amount_fen, payer_total=paid.amount_fen),
+    )
+
+
+def box(plain: bytes, *, api_key: bytes, nonce: str, associated: str) -> str:
+    """Return ``plain`` encrypted for the holder of the APIv3 key, as base64."""
+    return b64encode(AESGCM(api_key).encrypt(nonce.encode(), plain, associated.encode())).decode()
+
+
+def payment_notice(paid: PaidOrder, *, api_key: bytes, notice_id: str, nonce: str) -> bytes:
+    """Return the body of a payment notice. ``nonce`` has 12 characters and must not come twice under one key."""
+    plain = wire.encode(transaction(paid))
+    resource = ResourceOut(
+        original_type="transaction",
+        algorithm=wire.BOX,
+        ciphertext=box(plain, api_key=api_key, nonce=nonce, associated="transaction"),
+        associated_data="transaction",
+        nonce=nonce,
+    )
+    return wire.encode(
+        NoticeOut(
+            id=notice_id,
+            create_time=rfc3339(paid.paid_at),
+            resource_type="encrypt-resource",
+            event_type="TRANSACTION.SUCCESS",
+            summary="支付成功",
+            resource=resource,
+        )
+    )
+
+
+def signed_callback(
+    signer: Signer, paid: PaidOrder, *, api_key: bytes, at: datetime, copy: int = 0
+) -> tuple[dict[str, str], bytes]:
+    """Return headers and body of a genuine payment notice sent at ``at``; ``copy`` numbers equal notices of one payment."""
+    name = hex_text(32, paid.provider_no, paid.order_no, paid.trade_no, copy)
+    body = payment_notice(paid, api_key=api_key, notice_id=f"EV-{name[:20]}", nonce=name[:12])
+    return answer_headers(signer, body=body, at=at, nonce=name), body
+
+
+def issue_certificate(*, at: datetime) -> IssuedCertificate:
+    """Issue a new platform certificate, valid from a day before ``at``. Makes a new RSA key."""
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Tongting sandbox platform")])
+    begin = at.astimezone(UTC) - timedelta(days=1)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(begin).not_valid_after(begin + timedelta(days=365 * CERTIFICATE_YEARS))
+    certificate = builder.sign(key, hashes.SHA256())
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return IssuedCertificate(certificate=certificate.public_bytes(serialization.Encoding.PEM), key=pem)
+
+
+def make_pair(*, at: datetime, preferred_serial: str | None = DEMO_PUBLIC_KEY_ID) -> Pair:
+    """Make both sides of a channel afresh: certificate and public key, our merchant key, the APIv3 key."""
+    issued, merchant = issue_certificate(at=at), rsa.generate_private_key(65537, 2048)
+    public = rsa.generate_private_key(65537, 2048)
+    serial = certificate_serial(x509.load_pem_x509_certificate(issued.certificate))
+    known = [from_certificate(issued.certificate), VerificationKey(serial=DEMO_PUBLIC_KEY_ID, public_key=public.public_key())]
+    merchant_serial = f"{x509.random_serial_number():040X}"
+    ring = KeyRing(
+        merchant_key=merchant,
+        merchant_serial=merchant_serial,
+        api_key=DEMO_API_KEY,
+        channel_keys=known,
+        preferred_serial=preferred_serial,
+    )
+    return Pair(
+        ring=ring,
+        certificate=Signer(serial=serial, key=issued.signer().key),
+        public_key=Signer(serial=DEMO_PUBLIC_KEY_ID, key=public),
+        api_key=DEMO_API_KEY,
+        issued=issued,
+        merchant_key=merchant,
+        merchant_serial=merchant_serial,
+    )
