@@ -87,7 +87,8 @@ create table payments.payment ( -- One attempt over one channel; its id is the c
     merchant_no     text not null, -- Merchant number the money goes to
     amount_fen      bigint not null check (amount_fen > 0), -- Amount ordered in fen
     state           text not null check (state in ('created', 'pending', 'unknown', 'closed', 'failed', 'succeeded')), -- See docs; moves forward only
-    hand_off        bytea, -- What the payer's page needs to call up the wallet, as received from the channel
+    payer_digest    bytea not null, -- SHA-256 of the order id and the payer's id at the channel: tells the same payer's second tap from another payer
+    hand_off        bytea, -- What the payer's page needs to call up the wallet, as JSON
     trade_no        text, -- Channel's trade number, once paid
     taken_fen       bigint check (taken_fen > 0), -- Amount the channel took in fen, once paid
     succeeded_at    timestamptz, -- When the channel says the money was taken
@@ -169,6 +170,7 @@ comment on view payments.v_operator is 'Operators and their books';
 grant usage on schema payments to tongting_app;
 grant select, insert on all tables in schema payments to tongting_app;
 grant update on payments.charge, payments.payment, payments.plate, payments.lot, payments.operator to tongting_app;
+grant update (expires_at) on payments.pay_order to tongting_app; -- so that an order's row can be held while an attempt is made
 grant update (state) on payments.payment_case to tongting_app;
 create trigger append_only_rows before update or delete on payments.payment_fact for each row execute function ledger.refuse_change_v1();
 create trigger append_only_table before truncate on payments.payment_fact for each statement execute function ledger.refuse_change_v1();

@@ -1,0 +1,166 @@
+"""What a channel's word about a payment means for us: one pure function.
+
+Knows the states of payments and charges; must not know the database, the book or any channel's wire. Called by the applier.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, Literal
+from uuid import UUID
+
+from msgspec import Struct
+
+from gateways.contract import ChannelState, Result
+
+CURRENCY: Final = "CNY"
+
+Source = Literal["callback", "query"]
+"""callback: the channel called us, and a refusal makes it call again. query: we asked, and the answer is the channel's truth."""
+
+PaymentState = Literal["created", "pending", "unknown", "closed", "failed", "succeeded"]
+"""created: not yet answered by the channel. pending: the payer can pay. unknown: must be asked for. closed, failed: over,
+unless a success is proven later. succeeded: the money was taken; final."""
+
+
+class HeldPayment(Struct):
+    """What the applier knows of a payment while it holds its row."""
+
+    payment_id: UUID
+    charge_id: UUID
+    operator_id: int
+    book_id: int
+    channel: str
+    provider_no: str
+    merchant_no: str
+    amount_fen: int
+    state: PaymentState
+    trade_no: str | None
+    taken_fen: int | None
+    expires_at: datetime
+
+
+class HeldCharge(Struct):
+    """What the applier knows of a charge while it holds its row."""
+
+    charge_id: UUID
+    lot_id: int
+    lot_serial: str
+    settled_by: UUID | None
+
+
+class Finding(StrEnum):
+    """What a message turned out to be, in order of precedence."""
+
+    NOT_READ = "not_read"
+    """No verified result in it: nothing may follow from it."""
+    ORDER_UNKNOWN = "order_unknown"
+    """It names an order that we never made."""
+    INCOMPLETE = "incomplete"
+    """It says success without saying how much, when, or under which trade number."""
+    ALREADY = "already"
+    """It tells again what is known; nothing more follows from it."""
+    MERCHANT_DIFFERS = "merchant_differs"
+    """Another provider or operator than the one the order was made for: never booked here."""
+    CURRENCY_DIFFERS = "currency_differs"
+    """Another currency than yuan: never booked."""
+    TRADE_DIFFERS = "trade_differs"
+    """Its trade number belongs to another payment, or the payment has another one: never booked twice."""
+    NOTICE_AMOUNT_DIFFERS = "notice_amount_differs"
+    """A notice with another amount than ordered: refused, and the channel is asked."""
+    AMOUNT_SUSPENDED = "amount_differs"
+    """The channel confirms, asked by us, that it took another amount: suspense in full, and the charge stays open."""
+    SETTLED = "settled"
+    """Success on an open charge."""
+    SECOND_PAYMENT = "second_payment"
+    """Success on a charge that another payment has settled: suspense, and a refund is due."""
+    MOVED = "moved"
+    """No money, but the payment has another state now."""
+
+
+ACCEPTED: Final = frozenset({
+    Finding.ALREADY, Finding.AMOUNT_SUSPENDED, Finding.SETTLED, Finding.SECOND_PAYMENT, Finding.MOVED,
+})  # fmt: skip
+"""Findings that are acknowledged to the channel."""
+
+MONEY: Final = frozenset({Finding.AMOUNT_SUSPENDED, Finding.SETTLED, Finding.SECOND_PAYMENT})
+"""Findings that book money."""
+
+_STATES: Final[Mapping[ChannelState, PaymentState]] = {
+    ChannelState.CLOSED: "closed",
+    ChannelState.FAILED: "failed",
+    ChannelState.PENDING: "pending",
+    ChannelState.UNKNOWN: "unknown",
+}
+_OVER: Final = frozenset({"closed", "failed", "succeeded"})
+
+
+def decide(
+    payment: HeldPayment | None,
+    charge: HeldCharge | None,
+    result: Result | None,
+    *,
+    source: Source,
+    at: datetime,
+    trade_taken: bool,
+) -> Finding:
+    """Say what a message means. The first line that fits counts:
+
+    ======================================================================  ======================
+    the message                                                             finding
+    ======================================================================  ======================
+    has no verified result                                                  not_read
+    names no order of ours                                                  order_unknown
+    names another provider or operator                                      merchant_differs
+    says anything but success, and the payment would not move               already
+    says anything but success, and the payment moves                        moved
+    says success without amount, time or trade number                       incomplete
+    is in another currency                                                  currency_differs
+    repeats the success we know: same trade number, same amount             already
+    repeats it with another amount                                          notice_amount_differs
+    has a trade number of another payment, or the payment has another one   trade_differs
+    has another amount than ordered, and is a notice                        notice_amount_differs
+    has another amount than ordered, and we asked                           amount_differs (booked)
+    finds the charge open                                                   settled (booked)
+    finds the charge settled by another payment                             second_payment (booked)
+    ======================================================================  ======================
+
+    ``trade_taken`` says that the trade number is already a fact of another payment. A success overtakes closed and failed.
+    """
+    if result is None:
+        return Finding.NOT_READ
+    if payment is None or charge is None:
+        return Finding.ORDER_UNKNOWN
+    if result.provider_no != payment.provider_no or result.merchant_no != payment.merchant_no:
+        return Finding.MERCHANT_DIFFERS
+    if result.state is not ChannelState.SUCCEEDED:
+        return Finding.MOVED if moved_to(payment, result.state, at=at) else Finding.ALREADY
+    if result.amount_fen is None or result.happened_at is None or not result.trade_no or result.amount_fen <= 0:
+        return Finding.INCOMPLETE
+    if result.currency != CURRENCY:
+        return Finding.CURRENCY_DIFFERS
+    return _success(payment, charge, result, source=source, trade_taken=trade_taken)
+
+
+def _success(payment: HeldPayment, charge: HeldCharge, result: Result, *, source: Source, trade_taken: bool) -> Finding:
+    if payment.state == "succeeded" and payment.trade_no == result.trade_no:
+        return Finding.ALREADY if payment.taken_fen == result.amount_fen else Finding.NOTICE_AMOUNT_DIFFERS
+    if payment.state == "succeeded" or trade_taken:
+        return Finding.TRADE_DIFFERS
+    if result.amount_fen != payment.amount_fen:
+        return Finding.AMOUNT_SUSPENDED if source == "query" else Finding.NOTICE_AMOUNT_DIFFERS
+    return Finding.SETTLED if charge.settled_by is None else Finding.SECOND_PAYMENT
+
+
+def moved_to(payment: HeldPayment, state: ChannelState, *, at: datetime) -> PaymentState | None:
+    """Return the state that a word other than success leads to, or None when the payment stays as it is.
+
+    States go forward only: nothing follows closed and failed but a success, and nothing follows succeeded. An order the channel
+    never had is closed once nobody could pay it any more; before that it may still be on its way.
+    """
+    if payment.state in _OVER:
+        return None
+    wanted = _STATES.get(state, payment.state)
+    if state is ChannelState.NOT_FOUND and at >= payment.expires_at:
+        wanted = "closed"
+    return wanted if wanted != payment.state else None

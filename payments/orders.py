@@ -1,0 +1,139 @@
+"""Orders 缴费订单: a payer's intent with a locked price, found again by a secret link token.
+
+Knows charges, orders and attempts; must not know channels' wire or HTTP. Called by the checkout.
+"""
+
+import hashlib
+import hmac
+import secrets
+import threading
+from base64 import urlsafe_b64encode
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from gateways.contract import MerchantAccount
+from ledger.errors import Conflict
+from ledger.ids import Ids
+from payments import store
+from payments.errors import AlreadyPaid, ChargeUnknown, OrderExpired, OrderUnknown
+from payments.records import Attempt, Order
+
+TOKEN_BYTES: Final = 18
+"""144 random bits, 24 letters in an address."""
+LIVE: Final = frozenset({"created", "pending", "unknown"})
+"""States in which an attempt may still be paid."""
+LAST_MINUTE: Final = timedelta(minutes=1)
+"""A channel gives a payer no less than a minute: an order with less left is over."""
+
+
+class Tokens(Protocol):
+    """Gives link tokens that nobody can guess."""
+
+    def new(self, name: str) -> str: ...
+
+
+class RandomTokens:
+    """Tokens for real use."""
+
+    def new(self, name: str) -> str:  # noqa: ARG002  # the name matters to seeded tokens only
+        return secrets.token_urlsafe(TOKEN_BYTES)
+
+
+class SeededTokens:
+    """Tokens for a simulated day: the same seed, name and turn give the same token."""
+
+    def __init__(self, seed: int) -> None:
+        self._key = hashlib.sha256(f"tokens {seed}".encode()).digest()
+        self._turns: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def new(self, name: str) -> str:
+        with self._lock:
+            turn = self._turns[name] = self._turns.get(name, 0) + 1
+        digest = hmac.digest(self._key, f"{name} {turn}".encode(), "sha256")
+        return urlsafe_b64encode(digest[:TOKEN_BYTES]).decode()
+
+
+def digest_of(token: str) -> bytes:
+    """Return what is stored of a link token."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def payer_digest(order_id: UUID, payer_id: str) -> bytes:
+    """Return what is stored of a payer: enough to know the same payer of the same order again, and nothing else."""
+    return hashlib.sha256(order_id.bytes + payer_id.encode()).digest()
+
+
+def open_order(
+    tx: Connection, *, lane: int, lot_id: int, charge_id: UUID, token: str, at: datetime, ids: Ids, price_lock: timedelta
+) -> Order:
+    """Lock the price of a charge for whoever holds ``token``; the same token gives the same order again.
+
+    Two phones have two tokens and so two orders for one charge: whoever pays first settles it. Holds the order's row.
+
+    Raises:
+        AlreadyPaid: the charge is settled.
+        ChargeUnknown: the lot has no such charge.
+        Conflict: ``token_taken``, the token belongs to an order of another charge.
+        OrderExpired: the price lock is over.
+    """
+    charge = store.charge(tx, lane=lane, charge_id=charge_id)
+    if charge is None or charge.lot_id != lot_id:
+        raise ChargeUnknown("the lot has no such charge")
+    if charge.state == "settled":
+        raise AlreadyPaid("this charge has been paid")
+    digest = digest_of(token)
+    order_id = ids.new(at, f"order {charge_id} {digest.hex()}")
+    store.insert_order(
+        tx, order_id=order_id, lane=lane, charge_id=charge_id, lot_id=lot_id, amount_fen=charge.amount_fen, digest=digest,
+        expires_at=at + price_lock, at=at,
+    )  # fmt: skip
+    order = store.order_by_digest(tx, lane=lane, digest=digest, lock=True)
+    assert order is not None
+    if order.charge_id != charge_id:
+        raise Conflict("this link belongs to another charge; scan the code again", code="token_taken")
+    if order.expires_at - at < LAST_MINUTE:
+        raise OrderExpired("the price lock is over; scan the code again")
+    return order
+
+
+def by_token(tx: Connection, *, lane: int, token: str) -> Order:
+    """Return the order of a link token. Raises OrderUnknown."""
+    order = store.order_by_digest(tx, lane=lane, digest=digest_of(token), lock=False)
+    if order is None:
+        raise OrderUnknown("there is no such order")
+    return order
+
+
+def attempt(
+    tx: Connection,
+    *,
+    order: Order,
+    route: MerchantAccount,
+    provider_no: str,
+    payer_id: str,
+    at: datetime,
+    ids: Ids,
+    first_query: timedelta,
+) -> Attempt:
+    """Return the payer's live attempt of an order, or make one. The caller holds the order's row.
+
+    A second tap finds the attempt of the first. A payment is made with its first query already due: should we stop between
+    this commit and the channel's answer, the query finds out.
+    """
+    digest = payer_digest(order.order_id, payer_id)
+    attempts = store.attempts(tx, lane=order.lane, order_id=order.order_id)
+    for known in attempts:
+        if known.state in LIVE and known.channel == route.channel and known.payer_digest == digest:
+            return known
+    payment_id = ids.new(at, f"payment {order.order_id} {len(attempts) + 1}")
+    store.insert_payment(
+        tx, payment_id=payment_id, order=order, route=route, provider_no=provider_no, payer_digest=digest, at=at,
+        next_query_at=at + first_query,
+    )  # fmt: skip
+    made = store.attempt(tx, lane=order.lane, payment_id=payment_id)
+    assert made is not None
+    return made

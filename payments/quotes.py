@@ -1,0 +1,35 @@
+"""Quotes 询价: what a plate would have to pay at a lot right now, and the token under which it can be ordered.
+
+Knows charges; must not know channels or HTTP. Called by the pages.
+
+A charge's amount never changes under its serial, so a quote needs no row of its own: the order locks the price.
+"""
+
+from datetime import datetime
+
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from payments import charges
+from payments.orders import Tokens
+from payments.records import Charge
+
+
+class Quote(Struct, frozen=True):
+    """A charge that can be paid now. ``token`` goes into the form of the page: a second tap of the same form is the same order."""
+
+    charge: Charge
+    amount_fen: int
+    token: str
+
+
+def ask(tx: Connection, *, lane: int, lot_id: int, plate: str, at: datetime, tokens: Tokens) -> list[Quote]:
+    """Return what is due for a plate at a lot, oldest stay first. Writes nothing.
+
+    Raises:
+        PlateRefused: this is not a plate.
+    """
+    return [
+        Quote(charge, charge.amount_fen, tokens.new(f"{charge.charge_id} {at.isoformat()}"))
+        for charge in charges.due(tx, lane=lane, lot_id=lot_id, plate=plate)
+    ]

@@ -1,0 +1,232 @@
+"""The only applier: callback, query, bill line and confirmation all end here, and nowhere else does a payment become paid.
+
+Knows payments, charges and the book; must not know HTTP, any channel's wire or the clock. Called by callbacks, checkout and jobs.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from gateways import messages
+from gateways.contract import RawMessage, Result
+from ledger import book, recipes
+from ledger.clock import business_date
+from ledger.ids import Ids, payment_number, read_payment_number
+from ledger.journal import Entry
+from ledger.money import yuan
+from payments import events, store
+from payments.decisions import ACCEPTED, CURRENCY, MONEY, Finding, HeldCharge, HeldPayment, PaymentState, Source, decide, moved_to
+
+_OPENS_CASE: Final = {
+    Finding.ORDER_UNKNOWN: "order_unknown",
+    Finding.MERCHANT_DIFFERS: "merchant_differs",
+    Finding.CURRENCY_DIFFERS: "currency_differs",
+    Finding.TRADE_DIFFERS: "trade_differs",
+    Finding.NOTICE_AMOUNT_DIFFERS: "notice_amount_differs",
+    Finding.AMOUNT_SUSPENDED: "amount_differs",
+    Finding.SECOND_PAYMENT: "refund_second_payment",
+}
+_CALLS_FOR_QUERY: Final = frozenset({
+    Finding.INCOMPLETE, Finding.MERCHANT_DIFFERS, Finding.CURRENCY_DIFFERS, Finding.NOTICE_AMOUNT_DIFFERS,
+})  # fmt: skip
+
+
+class Notice(Struct, frozen=True):
+    """A channel's message with what it says; without a result it is only kept."""
+
+    message: RawMessage
+    result: Result | None
+    source: Source = "callback"
+
+
+class Outcome(Struct, frozen=True):
+    """What became of one notice. ``accepted``: the channel gets its positive answer once the transaction has committed."""
+
+    finding: Finding
+    accepted: bool
+    reason: str | None
+    payment_id: UUID | None
+
+
+def apply(tx: Connection, *, lane: int, notices: Sequence[Notice], at: datetime, ids: Ids) -> list[Outcome]:
+    """Keep messages and carry out what they say: payments move, charges are settled, money is booked, lots are told.
+
+    Returns one outcome per notice, in order. Any order and any number of repeats lead to the same money. Payments are locked in
+    the order of their ids, then their charges in the order of theirs, so that two batches never wait for each other in a circle.
+
+    Args:
+        notices: Messages of this lane's channels; those without a result are kept and nothing else.
+        at: When they are carried out (UTC); the business date follows from it.
+
+    Raises:
+        Conflict, sqlalchemy.exc.IntegrityError, psycopg.errors.UniqueViolation: another transaction booked the same fact at the
+            same moment, or a message is already kept; nothing may be committed. Repeat with fewer notices, at last one by one.
+    """
+    work = _Work(tx, lane=lane, notices=notices, at=at, ids=ids)
+    outcomes = [work.carry_out(notice) for notice in notices]
+    work.write()
+    return outcomes
+
+
+def subject_of(order_no: str, *, lane: int) -> UUID | None:
+    """Return the payment that an order number of a channel names, or None when it cannot be one of this lane's."""
+    found = read_payment_number(order_no)
+    return found[1] if found is not None and found[0] == lane else None
+
+
+class _Work:
+    """One batch: rows held under lock, changed in memory notice by notice, written set by set at the end."""
+
+    def __init__(self, tx: Connection, *, lane: int, notices: Sequence[Notice], at: datetime, ids: Ids) -> None:
+        self._tx, self._lane, self._at, self._ids = tx, lane, at, ids
+        self._booked_on: date = business_date(at)
+        self._messages: list[RawMessage] = []
+        self._moved: dict[UUID, store.PaymentChange] = {}
+        self._settled: list[store.ChargeChange] = []
+        self._facts: list[store.Fact] = []
+        self._cases: list[store.NewCase] = []
+        self._events: list[store.NewEvent] = []
+        self._entries: list[Entry] = []
+        named = [(subject_of(n.result.order_no, lane=lane), n.result) for n in notices if n.result is not None]
+        wanted = [(subject, result) for subject, result in named if subject is not None]
+        self._payments, self._charges, self._taken = store.lock_payments(tx, lane=lane, wanted=wanted) if wanted else ({}, {}, {})
+
+    def carry_out(self, notice: Notice) -> Outcome:
+        result = notice.result
+        subject = None if result is None else subject_of(result.order_no, lane=self._lane)
+        payment = None if subject is None else self._payments.get(subject)
+        charge = None if payment is None else self._charges.get(payment.charge_id)
+        taken = result is not None and payment is not None and self._trade_taken(payment, result)
+        finding = decide(payment, charge, result, source=notice.source, at=self._at, trade_taken=taken)
+        accepted = finding in ACCEPTED
+        reason = None if accepted else notice.message.reason if result is None else finding.value
+        self._keep(notice.message, payment, reason)
+        if result is not None:
+            self._follow(finding, notice, result, payment, charge)
+        return Outcome(finding, accepted, reason, None if payment is None else payment.payment_id)
+
+    def write(self) -> None:
+        """Write everything, set by set: evidence first, the book last."""
+        messages.keep(self._tx, lane=self._lane, messages=self._messages)
+        store.write_results(
+            self._tx, lane=self._lane, payments=list(self._moved.values()), charges=self._settled, facts=self._facts,
+            events=self._events,
+        )  # fmt: skip
+        if self._cases:
+            store.open_cases(self._tx, lane=self._lane, cases=self._cases, at=self._at)
+        if self._entries:
+            book.post(self._tx, lane=self._lane, entries=self._entries, at=self._at)
+
+    def _trade_taken(self, payment: HeldPayment, result: Result) -> bool:
+        holder = self._taken.get((payment.channel, result.merchant_no, result.trade_no or ""))
+        return holder is not None and holder != payment.payment_id
+
+    def _keep(self, message: RawMessage, payment: HeldPayment | None, reason: str | None) -> None:
+        subject = message.subject if payment is None else payment.payment_id
+        if subject != message.subject or reason != message.reason:
+            message = msgspec.structs.replace(message, subject=subject, reason=reason)
+        self._messages.append(message)
+
+    def _follow(
+        self, finding: Finding, notice: Notice, result: Result, payment: HeldPayment | None, charge: HeldCharge | None
+    ) -> None:
+        """Do what a finding asks for. Without payment and charge there can only be a case."""
+        if payment is not None and charge is not None:
+            if finding in MONEY:
+                self._take(finding, notice, result, payment, charge)
+            elif finding is Finding.MOVED:
+                self._move(payment, moved_to(payment, result.state, at=self._at) or payment.state)
+            elif finding in _CALLS_FOR_QUERY and payment.state != "succeeded":
+                self._doubt(payment, ask_at_once=notice.source == "callback")
+        if finding in _OPENS_CASE:
+            self._open_case(finding, notice, result, payment)
+
+    def _take(self, finding: Finding, notice: Notice, result: Result, payment: HeldPayment, charge: HeldCharge) -> None:
+        """Book money taken by the channel: the fact, its entry, the payment's final state, the charge, and the lot's event."""
+        assert result.amount_fen is not None
+        assert result.happened_at is not None
+        assert result.trade_no is not None
+        settles = finding is Finding.SETTLED
+        recipe = recipes.charge_paid if settles else recipes.second_payment
+        self._entries.append(
+            recipe(
+                payment_id=payment.payment_id, book_id=payment.book_id, channel=payment.channel, amount_fen=result.amount_fen,
+                happened_at=result.happened_at, booked_on=self._booked_on, evidence_id=notice.message.message_id,
+            )
+        )  # fmt: skip
+        self._facts.append(
+            store.Fact(
+                result.happened_at, result.amount_fen, payment.payment_id, notice.message.message_id, finding.value,
+                payment.channel, result.merchant_no, result.trade_no,
+            )
+        )  # fmt: skip
+        self._taken[payment.channel, result.merchant_no, result.trade_no] = payment.payment_id
+        payment.state, payment.trade_no, payment.taken_fen = "succeeded", result.trade_no, result.amount_fen
+        self._moved[payment.payment_id] = store.PaymentChange(
+            payment.payment_id, "succeeded", result.trade_no, result.amount_fen, result.happened_at
+        )
+        if settles:
+            charge.settled_by = payment.payment_id
+            self._settled.append(store.ChargeChange(charge.charge_id, payment.payment_id, result.happened_at))
+        self._tell(finding, result.happened_at, payment, charge)
+
+    def _move(self, payment: HeldPayment, state: PaymentState) -> None:
+        """Give a payment a state without money. What is over is not asked for any more; else the schedule stands."""
+        payment.state = state
+        over = state in ("closed", "failed")
+        self._moved[payment.payment_id] = store.PaymentChange(payment.payment_id, state, keep_query=not over)
+
+    def _doubt(self, payment: HeldPayment, *, ask_at_once: bool) -> None:
+        """A message did not fit: the payment is unknown (unless it is over) and the channel must be asked."""
+        if payment.state not in ("closed", "failed"):
+            payment.state = "unknown"
+        self._moved[payment.payment_id] = store.PaymentChange(
+            payment.payment_id, payment.state, next_query_at=self._at if ask_at_once else None, keep_query=not ask_at_once
+        )
+
+    def _tell(self, finding: Finding, paid_at: datetime, payment: HeldPayment, charge: HeldCharge) -> None:
+        settles = finding is Finding.SETTLED
+        kind: events.EventKind = "payment.succeeded" if settles else "payment.suspended"
+        assert payment.taken_fen is not None
+        event = events.PaymentEvent(
+            kind=kind,
+            charge_serial=charge.lot_serial,
+            receipt=payment_number(self._lane, payment.payment_id),
+            channel=payment.channel,
+            amount_fen=payment.taken_fen,
+            paid_at=paid_at,
+            reason=None if settles else finding.value,
+        )
+        event_id = self._ids.new(self._at, f"event {kind} {payment.payment_id}")
+        self._events.append(
+            store.NewEvent(event_id, payment.operator_id, charge.lot_id, payment.payment_id, kind, events.encode(event))
+        )
+
+    def _open_case(self, finding: Finding, notice: Notice, result: Result, payment: HeldPayment | None) -> None:
+        kind = _OPENS_CASE[finding]
+        self._cases.append(
+            store.NewCase(
+                self._ids.new(self._at, f"case {kind} {result.channel} {result.order_no}"), kind, result.channel,
+                result.order_no, None if payment is None else payment.payment_id,
+                None if payment is None else payment.operator_id, result.amount_fen, notice.message.message_id,
+                _explain(finding, result, payment),
+            )
+        )  # fmt: skip
+
+
+def _explain(finding: Finding, result: Result, payment: HeldPayment | None) -> str:
+    """Return what was expected and what came, for the person who works on the case."""
+    merchant = f"merchant {result.provider_no}/{result.merchant_no}"
+    came = f"{result.channel} says {result.state.value} for order {result.order_no}, {merchant}"
+    if result.amount_fen is not None:
+        came += f", {yuan(result.amount_fen)} {result.currency}, trade number {result.trade_no}"
+    if payment is None:
+        return f"{came}; no such order was made"
+    ordered = f"ordered: {yuan(payment.amount_fen)} {CURRENCY} to merchant {payment.provider_no}/{payment.merchant_no}"
+    known = "" if payment.trade_no is None else f"; known trade number {payment.trade_no}"
+    return f"{finding.value}: {came}; {ordered}{known}"

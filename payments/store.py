@@ -1,0 +1,435 @@
+"""The questions payments asks of PostgreSQL. Private to this room.
+
+The applier's statements run on psycopg directly, prepared, with arrays: they are the hot path of every callback.
+"""
+
+import struct
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+import psycopg
+from msgspec import Struct
+from psycopg.rows import class_row
+from sqlalchemy import Connection, Row, text
+
+from gateways.contract import HandOff, MerchantAccount, Result
+from ledger.clock import microseconds
+from ledger.db import copy_rows, raw
+from payments.decisions import HeldCharge, HeldPayment
+from payments.records import Attempt, Charge, Order
+
+_SINCE_2000: Final = microseconds(datetime(2000, 1, 1, tzinfo=UTC))
+_LENGTH: Final = struct.Struct("!i").pack
+
+
+class PaymentChange(Struct, frozen=True):
+    """A payment's row after a batch. With ``keep_query`` the time of the next query stays as it is."""
+
+    payment_id: UUID
+    state: str
+    trade_no: str | None = None
+    taken_fen: int | None = None
+    succeeded_at: datetime | None = None
+    next_query_at: datetime | None = None
+    keep_query: bool = False
+
+
+class ChargeChange(Struct, frozen=True):
+    """A charge that a payment settled."""
+
+    charge_id: UUID
+    settled_by: UUID
+    settled_at: datetime
+
+
+class Fact(Struct, frozen=True):
+    """Money taken by a channel."""
+
+    happened_at: datetime
+    amount_fen: int
+    payment_id: UUID
+    evidence_id: UUID
+    treatment: str
+    channel: str
+    merchant_no: str
+    trade_no: str
+
+
+class NewCase(Struct, frozen=True):
+    """Something a person or a later rule must finish."""
+
+    case_id: UUID
+    kind: str
+    channel: str
+    order_no: str
+    payment_id: UUID | None
+    operator_id: int | None
+    amount_fen: int | None
+    evidence_id: UUID
+    detail: str
+
+
+class NewEvent(Struct, frozen=True):
+    """An event for the outbox."""
+
+    event_id: UUID
+    operator_id: int
+    lot_id: int
+    subject: UUID
+    kind: str
+    body: bytes
+
+
+Holders = dict[tuple[str, str, str], UUID]
+"""Which payment holds a trade number, by channel, merchant number and trade number."""
+
+_LOCK: Final = b"""
+with held as materialized (
+    select p.payment_id, p.charge_id, p.operator_id, p.book_id, p.channel, p.provider_no, p.merchant_no, p.amount_fen,
+           p.state, p.trade_no, p.taken_fen, p.expires_at
+    from payments.payment p
+    where p.lane = %(lane)s::smallint and p.payment_id = any(%(payments)s::uuid[])
+    order by p.payment_id
+    for update
+), owed as materialized (
+    select c.charge_id, c.lot_id, c.lot_serial, c.settled_by
+    from payments.charge c
+    where c.lane = %(lane)s::smallint and c.charge_id = any(array(select charge_id from held))
+    order by c.charge_id
+    for update
+)
+select h.*, o.lot_id, o.lot_serial, o.settled_by
+from held h join owed o on o.charge_id = h.charge_id
+"""
+
+_TAKEN: Final = b"""
+select f.channel, f.merchant_no, f.trade_no, f.payment_id
+from unnest(%(channels)s::text[], %(merchants)s::text[], %(trades)s::text[]) as w (channel, merchant_no, trade_no)
+join payments.payment_fact f
+  on f.lane = %(lane)s::smallint and f.channel = w.channel and f.merchant_no = w.merchant_no and f.trade_no = w.trade_no
+"""
+
+
+def lock_payments(
+    tx: Connection, *, lane: int, wanted: Sequence[tuple[UUID, Result]]
+) -> tuple[dict[UUID, HeldPayment], dict[UUID, HeldCharge], Holders]:
+    """Lock the payments in the order of their ids, then their charges in theirs; also return who holds which trade number."""
+    paid = [result for _, result in wanted if result.trade_no]
+    payments: dict[UUID, HeldPayment] = {}
+    charges: dict[UUID, HeldCharge] = {}
+    with raw(tx).cursor(binary=True) as cursor:
+        cursor.execute(_LOCK, {"lane": lane, "payments": sorted({subject for subject, _ in wanted})}, prepare=True)
+        for row in cursor.fetchall():
+            payments[row[0]] = HeldPayment(*row[:12])
+            charges[row[1]] = HeldCharge(row[1], *row[12:])
+        if not paid:
+            return payments, charges, {}
+        asked = {
+            "lane": lane,
+            "channels": [result.channel for result in paid],
+            "merchants": [result.merchant_no for result in paid],
+            "trades": [result.trade_no for result in paid],
+        }
+        cursor.execute(_TAKEN, asked, prepare=True)
+        return payments, charges, {(row[0], row[1], row[2]): row[3] for row in cursor.fetchall()}
+
+
+_WRITE: Final = b"""
+with moved as (
+    update payments.payment p
+    set state = u.state, trade_no = u.trade_no, taken_fen = u.taken_fen, succeeded_at = u.succeeded_at,
+        next_query_at = case when u.keep_query then p.next_query_at else u.next_query_at end
+    from unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::boolean[])
+         as u (payment_id, state, trade_no, taken_fen, succeeded_at, next_query_at, keep_query)
+    where p.lane = %s::smallint and p.payment_id = u.payment_id
+)
+update payments.charge c
+set state = 'settled', settled_by = u.settled_by, settled_at = u.settled_at
+from unnest(%s::uuid[], %s::uuid[], %s::timestamptz[]) as u (charge_id, settled_by, settled_at)
+where c.lane = %s::smallint and c.charge_id = u.charge_id
+"""
+
+_COPY_FACTS: Final = """
+copy payments.payment_fact
+    (lane, happened_at, amount_fen, payment_id, evidence_id, treatment, channel, merchant_no, trade_no)
+from stdin (format binary)
+"""
+_COPY_EVENTS: Final = """
+copy payments.outbox (lane, operator_id, lot_id, event_id, subject, kind, body) from stdin (format binary)
+"""
+_FACT: Final = struct.Struct("!h ih iq iq i16s i16s".replace(" ", "")).pack
+_EVENT: Final = struct.Struct("!h ih ii ii i16s i16s".replace(" ", "")).pack
+
+
+def write_results(
+    tx: Connection,
+    *,
+    lane: int,
+    payments: Sequence[PaymentChange],
+    charges: Sequence[ChargeChange],
+    facts: Sequence[Fact],
+    events: Sequence[NewEvent],
+) -> None:
+    """Write what a batch changed, set by set. The rows of ``payments`` and ``charges`` are held by the caller."""
+    if facts:
+        copy_rows(tx, _COPY_FACTS, [_fact(lane, fact) for fact in facts])
+    if payments:
+        _update(raw(tx), lane, payments, charges)
+    if events:
+        copy_rows(tx, _COPY_EVENTS, [_event(lane, event) for event in events])
+
+
+def _update(
+    connection: psycopg.Connection[Any], lane: int, payments: Sequence[PaymentChange], charges: Sequence[ChargeChange]
+) -> None:
+    parameters = (
+        [x.payment_id for x in payments], [x.state for x in payments], [x.trade_no for x in payments],
+        [x.taken_fen for x in payments], [x.succeeded_at for x in payments], [x.next_query_at for x in payments],
+        [x.keep_query for x in payments], lane,
+        [x.charge_id for x in charges], [x.settled_by for x in charges], [x.settled_at for x in charges], lane,
+    )  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(_WRITE, parameters, prepare=True)
+
+
+def _fact(lane: int, fact: Fact) -> bytes:
+    start = _FACT(
+        9, 2, lane, 8, microseconds(fact.happened_at) - _SINCE_2000, 8, fact.amount_fen, 16, fact.payment_id.bytes,
+        16, fact.evidence_id.bytes,
+    )  # fmt: skip
+    return start + b"".join([_text(x) for x in (fact.treatment, fact.channel, fact.merchant_no, fact.trade_no)])
+
+
+def _event(lane: int, event: NewEvent) -> bytes:
+    start = _EVENT(
+        7, 2, lane, 4, event.operator_id, 4, event.lot_id, 16, event.event_id.bytes, 16, event.subject.bytes
+    )  # fmt: skip
+    return start + _text(event.kind) + _LENGTH(len(event.body)) + event.body
+
+
+def _text(value: str) -> bytes:
+    encoded = value.encode()
+    return _LENGTH(len(encoded)) + encoded
+
+
+def open_cases(tx: Connection, *, lane: int, cases: Sequence[NewCase], at: datetime) -> None:
+    """Open cases; one that is there already for the same order and kind stays as it is."""
+    tx.execute(
+        text("""
+        insert into payments.payment_case (case_id, lane, kind, channel, order_no, payment_id, operator_id, amount_fen,
+                                           evidence_id, opened_at, detail)
+        values (:case_id, :lane, :kind, :channel, :order_no, :payment_id, :operator_id, :amount_fen, :evidence_id, :at, :detail)
+        on conflict (lane, kind, channel, order_no) do nothing
+        """),
+        [{"lane": lane, "at": at} | {name: getattr(case, name) for name in NewCase.__struct_fields__} for case in cases],
+    )
+
+
+class EventRow(Struct, frozen=True):
+    transaction: int
+    event_id: UUID
+    body: bytes
+
+
+def events_after(
+    tx: Connection, *, lane: int, lot_id: int, transaction: int, event_id: UUID, limit: int
+) -> list[EventRow]:  # fmt: skip
+    """Return a lot's events behind a cursor whose transactions are all over, in the cursor's order."""
+    with raw(tx).cursor(row_factory=class_row(EventRow)) as cursor:
+        return cursor.execute(
+            b"""
+            select transaction_id::text::bigint as transaction, event_id, body
+            from payments.outbox
+            where lane = %(lane)s and lot_id = %(lot)s and transaction_id < pg_snapshot_xmin(pg_current_snapshot())
+              and (transaction_id, event_id) > (%(transaction)s::text::xid8, %(event)s)
+            order by transaction_id, event_id
+            limit %(limit)s
+            """,
+            {"lane": lane, "lot": lot_id, "transaction": str(transaction), "event": event_id, "limit": limit},
+        ).fetchall()
+
+
+# Charges.
+
+
+class NewChargeRow(Struct, frozen=True, kw_only=True):
+    """A charge as it is inserted."""
+
+    charge_id: UUID
+    lot_serial: str
+    content_digest: bytes
+    plate_id: int
+    scene: str
+    entered_at: datetime
+    left_at: datetime | None
+    minutes: int
+    amount_fen: int
+    tariff_text: str
+
+
+def plate_ids(
+    tx: Connection, *, plates: Sequence[tuple[str, str]], salt: Callable[[], bytes]
+) -> dict[tuple[str, str], int]:  # fmt: skip
+    """Return the keys of plates (number, colour), making those that are new. ``plates`` is sorted and without repeats."""
+    asked = {"numbers": [number for number, _ in plates], "colors": [color for _, color in plates]}
+    select = text("""
+        select p.number, p.color, p.plate_id
+        from unnest(cast(:numbers as text[]), cast(:colors as text[])) as w (number, color)
+        join payments.plate p on p.number = w.number and p.color = w.color
+        """)
+    found = {(row.number, row.color): row.plate_id for row in tx.execute(select, asked)}
+    if len(found) == len(plates):
+        return found
+    tx.execute(
+        text("""
+        insert into payments.plate (number, color, salt)
+        select number, color, salt
+        from unnest(cast(:numbers as text[]), cast(:colors as text[]), cast(:salts as bytea[])) as w (number, color, salt)
+        where not exists (select from payments.plate p where p.number = w.number and p.color = w.color)
+        on conflict (number, color) do nothing
+        """),
+        {**asked, "salts": [salt() for _ in plates]},
+    )
+    return {(row.number, row.color): row.plate_id for row in tx.execute(select, asked)}
+
+
+def insert_charges(
+    tx: Connection, *, lane: int, operator_id: int, lot_id: int, charges: Sequence[NewChargeRow], at: datetime
+) -> set[str]:
+    """Insert charges in the order given; returns the serials that were new."""
+    rows = tx.execute(
+        text("""
+        insert into payments.charge (charge_id, lane, operator_id, lot_id, lot_serial, content_digest, plate_id, scene, entered_at,
+                                     left_at, minutes, amount_fen, tariff_text, state, created_at)
+        select charge_id, :lane, :operator_id, :lot_id, lot_serial, content_digest, plate_id, scene, entered_at, left_at, minutes,
+               amount_fen, tariff_text, 'open', :at
+        from unnest(cast(:charge_id as uuid[]), cast(:lot_serial as text[]), cast(:content_digest as bytea[]),
+                    cast(:plate_id as bigint[]), cast(:scene as text[]), cast(:entered_at as timestamptz[]),
+                    cast(:left_at as timestamptz[]), cast(:minutes as integer[]), cast(:amount_fen as bigint[]),
+                    cast(:tariff_text as text[]))
+             as n (charge_id, lot_serial, content_digest, plate_id, scene, entered_at, left_at, minutes, amount_fen, tariff_text)
+        on conflict (lane, lot_id, lot_serial) do nothing
+        returning lot_serial
+        """),
+        {"lane": lane, "operator_id": operator_id, "lot_id": lot_id, "at": at}
+        | {name: [getattr(charge, name) for charge in charges] for name in NewChargeRow.__struct_fields__},
+    )
+    return set(rows.scalars())
+
+
+_CHARGE: Final = """
+select c.charge_id, c.lane, c.operator_id, c.lot_id, c.lot_serial, p.number as plate, p.color as plate_color, c.scene,
+       c.entered_at, c.left_at, c.minutes, c.amount_fen, c.tariff_text, c.state, c.settled_by, c.settled_at, c.created_at
+from payments.charge c join payments.plate p on p.plate_id = c.plate_id
+"""
+
+
+def charge(tx: Connection, *, lane: int, charge_id: UUID) -> Charge | None:
+    row = tx.execute(text(_CHARGE + "where c.lane = :lane and c.charge_id = :id"), {"lane": lane, "id": charge_id}).first()
+    return None if row is None else Charge(**row._mapping)
+
+
+def charges_by_serial(tx: Connection, *, lane: int, lot_id: int, serials: Sequence[str]) -> dict[str, Charge]:
+    query = text(_CHARGE + "where c.lane = :lane and c.lot_id = :lot and c.lot_serial = any(:serials)")
+    rows = tx.execute(query, {"lane": lane, "lot": lot_id, "serials": list(serials)})
+    return {row.lot_serial: Charge(**row._mapping) for row in rows}
+
+
+def open_charges(tx: Connection, *, lane: int, lot_id: int, number: str) -> list[Charge]:
+    query = text(
+        _CHARGE
+        + """
+        where c.lane = :lane and c.lot_id = :lot and p.number = :number and c.state = 'open'
+        order by c.entered_at, c.charge_id
+        """
+    )
+    return [Charge(**row._mapping) for row in tx.execute(query, {"lane": lane, "lot": lot_id, "number": number})]
+
+
+# Orders and attempts.
+
+
+def insert_order(
+    tx: Connection, *, order_id: UUID, lane: int, charge_id: UUID, lot_id: int, amount_fen: int, digest: bytes,
+    expires_at: datetime, at: datetime,
+) -> None:  # fmt: skip
+    """Insert an order unless its token is there already."""
+    tx.execute(
+        text("""
+        insert into payments.pay_order (order_id, lane, charge_id, lot_id, amount_fen, token_digest, expires_at, created_at)
+        values (:order_id, :lane, :charge_id, :lot_id, :amount_fen, :digest, :expires_at, :at)
+        on conflict (lane, token_digest) do nothing
+        """),
+        {
+            "order_id": order_id, "lane": lane, "charge_id": charge_id, "lot_id": lot_id, "amount_fen": amount_fen,
+            "digest": digest, "expires_at": expires_at, "at": at,
+        },
+    )  # fmt: skip
+
+
+def order_by_digest(tx: Connection, *, lane: int, digest: bytes, lock: bool) -> Order | None:
+    """Return the order of a token's digest, holding its row when ``lock``."""
+    query = """
+        select order_id, lane, charge_id, lot_id, amount_fen, expires_at, created_at
+        from payments.pay_order where lane = :lane and token_digest = :digest
+        """
+    row = tx.execute(text(query + ("for update" if lock else "")), {"lane": lane, "digest": digest}).first()
+    return None if row is None else Order(**row._mapping)
+
+
+_ATTEMPT: Final = """
+select payment_id, order_id, charge_id, lane, operator_id, book_id, route_id, channel, provider_no, merchant_no, amount_fen,
+       state, hand_off, trade_no, taken_fen, succeeded_at, created_at, expires_at, next_query_at, queries, payer_digest
+from payments.payment
+"""
+_hand_off: Final = msgspec.json.Decoder(HandOff)
+
+
+def as_attempt(row: Row[Any]) -> Attempt:
+    """Return a row of ``_ATTEMPT`` as a record."""
+    values = dict(row._mapping)
+    values["hand_off"] = None if values["hand_off"] is None else _hand_off.decode(values["hand_off"])
+    return Attempt(**values)
+
+
+def attempts(tx: Connection, *, lane: int, order_id: UUID) -> list[Attempt]:
+    """Return an order's attempts, the newest first."""
+    query = text(_ATTEMPT + "where lane = :lane and order_id = :order order by payment_id desc")
+    return [as_attempt(row) for row in tx.execute(query, {"lane": lane, "order": order_id})]
+
+
+def attempt(tx: Connection, *, lane: int, payment_id: UUID) -> Attempt | None:
+    row = tx.execute(text(_ATTEMPT + "where lane = :lane and payment_id = :id"), {"lane": lane, "id": payment_id}).first()
+    return None if row is None else as_attempt(row)
+
+
+def insert_payment(
+    tx: Connection, *, payment_id: UUID, order: Order, route: MerchantAccount, provider_no: str, payer_digest: bytes,
+    at: datetime, next_query_at: datetime,
+) -> None:  # fmt: skip
+    """Insert an attempt in state created; the payee's book is its operator's."""
+    tx.execute(
+        text("""
+        insert into payments.payment (payment_id, order_id, charge_id, lane, operator_id, book_id, route_id, channel, provider_no,
+                                      merchant_no, amount_fen, state, payer_digest, created_at, expires_at, next_query_at)
+        select :payment_id, :order_id, :charge_id, :lane, o.operator_id, o.book_id, :route_id, :channel, :provider_no,
+               :merchant_no, :amount_fen, 'created', :payer_digest, :at, :expires_at, :next_query_at
+        from payments.operator o where o.operator_id = :operator_id
+        """),
+        {
+            "payment_id": payment_id, "order_id": order.order_id, "charge_id": order.charge_id, "lane": order.lane,
+            "operator_id": route.operator_id, "route_id": route.route_id, "channel": route.channel, "provider_no": provider_no,
+            "merchant_no": route.merchant_no, "amount_fen": order.amount_fen, "payer_digest": payer_digest, "at": at,
+            "expires_at": order.expires_at, "next_query_at": next_query_at,
+        },
+    )  # fmt: skip
+
+
+def keep_hand_off(tx: Connection, *, lane: int, payment_id: UUID, hand_off: HandOff) -> None:
+    tx.execute(
+        text("update payments.payment set hand_off = :hand_off where lane = :lane and payment_id = :id"),
+        {"lane": lane, "id": payment_id, "hand_off": msgspec.json.encode(hand_off)},
+    )
