@@ -93,9 +93,8 @@ def _without_repeats(entries: Sequence[Entry]) -> list[Entry]:
 
 def _try_write(tx: Connection, *, lane: int, entries: Sequence[Entry], at: datetime) -> bool:
     """Write one batch inside a savepoint. Returns False, with nothing written, when a key was taken."""
-    connection = raw(tx)
     try:
-        with connection.transaction(), connection.cursor() as cursor:
+        with tx.begin_nested(), raw(tx).cursor() as cursor:
             batch_id = store.next_batch(cursor, lane=lane, book_ids=sorted({entry.book_id for entry in entries}))
             leaves = _copy(cursor, entries, lane=lane, batch_id=batch_id)
             store.insert_batch(cursor, lane=lane, batch_id=batch_id, entries=len(entries), leaves=leaves, at=at)

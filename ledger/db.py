@@ -21,7 +21,11 @@ def engine(url: str, *, role: str | None = APP_ROLE, pool_size: int = 5) -> Engi
 
 
 def raw(tx: Connection) -> psycopg.Connection[Any]:
-    """Return the psycopg connection under ``tx``, for COPY and array parameters on the hot paths."""
+    """Return the psycopg connection under ``tx``, for COPY and array parameters on the hot paths.
+
+    Its first statement opens the transaction. Never use its ``transaction()`` block here: as the first statement that would be
+    the outer transaction and commit; take ``tx.begin_nested()`` for a savepoint.
+    """
     connection = tx.connection.driver_connection
     assert isinstance(connection, psycopg.Connection)
     return connection

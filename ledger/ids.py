@@ -30,7 +30,7 @@ class Ids(Protocol):
 class RandomIds:
     """Ids for real use: 66 random bits beside the millisecond."""
 
-    def new(self, at: datetime, name: str) -> UUID:
+    def new(self, at: datetime, name: str) -> UUID:  # noqa: ARG002  # part of the protocol; chance needs no name
         return _compose(at, secrets.randbits(_RANDOM_BITS))
 
 

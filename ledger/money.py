@@ -10,7 +10,7 @@ from typing import Final
 AMOUNT_FEN_MAX: Final = 100_000_000_000
 """Largest single amount: 1,000,000,000 yuan. A larger one is a mistake, not a payment."""
 
-_YUAN: Final = re.compile(r"(?P<sign>-?)(?P<whole>\d{1,12})(?:\.(?P<part>\d{1,8}))?")
+_YUAN: Final = re.compile(r"(?P<sign>-?)(?P<whole>\d{1,12})(?:\.(?P<part>\d{1,8}))?", re.ASCII)
 
 
 def yuan(amount_fen: int) -> str:

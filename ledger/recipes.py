@@ -43,7 +43,14 @@ def debt_paid(
 
 
 def refund_accepted(
-    *, refund_id: UUID, book_id: int, from_suspense: bool, amount_fen: int, happened_at: datetime, booked_on: date, evidence_id: UUID
+    *,
+    refund_id: UUID,
+    book_id: int,
+    from_suspense: bool,
+    amount_fen: int,
+    happened_at: datetime,
+    booked_on: date,
+    evidence_id: UUID,
 ) -> Entry:
     """A refund promised: out of suspense (2241) or out of income (6001 contra), now payable to the payer (2241)."""
     debit = Account.SUSPENSE_OVER if from_suspense else Account.INCOME_REFUNDED
