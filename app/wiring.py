@@ -53,7 +53,11 @@ class Wiring(Struct, frozen=True):
 
     def sealer(self) -> Sealer:
         """Return a sealer of the lane; its caller gives it a connection and the pace."""
-        return Sealer(lane=self.lane, signer=Signer(origin(self.settings), self.keys.seal), witness=self.witness())
+        return Sealer(lane=self.lane, signer=self.signer(), witness=self.witness())
+
+    def signer(self) -> Signer:
+        """Return what signs the lane's checkpoints."""
+        return Signer(origin(self.settings), self.keys.seal)
 
     def witness(self) -> Witness:
         """Return the file that holds the last checkpoint signed, outside the database."""

@@ -1,0 +1,163 @@
+"""The command ``tongting``.
+
+Knows the commands, their words and exit codes; must not know how things are done. Called from the shell.
+
+Exit codes: 0 done, 1 something is wrong in the books, 2 wrong use, 3 the product cannot be run as things are.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Final
+
+from app import run as running
+from app.checks import violations
+from app.database import DatabaseError
+from app.embedded import EmbeddedServerError
+from app.serve import serve
+from app.wiring import Wiring, build
+from app.worker import seal_all, work
+from config.settings import Settings, SettingsError, load
+from ledger import seal_store
+from ledger.errors import Refused
+from ledger.seal import accept
+
+DONE: Final = 0
+WRONG: Final = 1
+CANNOT_RUN: Final = 3
+
+_DESCRIPTION: Final = "Tongting 通停: payment and settlement ledger engine of a city's one parking pay code."
+_EPILOG: Final = "Settings: config/default.toml explains each; TONGTING_CONFIG names a file, TONGTING_<NAME> changes one."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; expected troubles are one sentence on stderr, never a traceback."""
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses, and one of them holds a secret
+    for quiet in ("apscheduler", "alembic"):
+        logging.getLogger(quiet).setLevel(logging.WARNING)
+    command: Callable[[Settings, argparse.Namespace], int] = given.command
+    try:
+        return command(load(), given)
+    except (SettingsError, EmbeddedServerError, DatabaseError, running.RunError) as trouble:
+        print(f"tongting: {trouble}", file=sys.stderr)
+        return CANNOT_RUN
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tongting", description=_DESCRIPTION, epilog=_EPILOG)
+    parser.add_argument("--version", action="version", version=f"tongting {version('tongting')}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    _add(commands, "run", _run, "run everything here: database, web, worker and the channel stand-in, with a demo city")
+    _add(commands, "web", _web, "serve pages, API and callbacks (the database must be running)")
+    _add(commands, "worker", _worker, "run the sealer and the timed jobs (the database must be running)")
+    _add(commands, "migrate", _migrate, "bring keys and database to what this release needs")
+    _add(commands, "verify", _verify, "check every invariant and recompute the tree from the entries")
+    _add(commands, "seal", _seal, "seal what has been committed, once")
+    checkpoint = _add(commands, "checkpoint", _checkpoint, "print the last signed checkpoint and the key that verifies it")
+    checkpoint.add_argument("--accept", action="store_true", help="take the database's last checkpoint as the last one signed")
+    return parser
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    command: Callable[[Settings, argparse.Namespace], int],
+    words: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".")
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _run(settings: Settings, _given: argparse.Namespace) -> int:
+    stop = running.stop_on_signals()
+    known = settings.home.exists()
+    print("Starting 启动中 ..." if known else f"First start: setting up {settings.home} 首次启动 ...", flush=True)
+    with running.served_database(settings) as server:
+        running.prepare_home(settings)
+        with running.running(settings) as children:
+            print(f"Serving {settings.public_url} (data in {settings.home}). Ctrl-C stops.", flush=True)
+            running.watch(children, server, stop)
+            print("Stopping 正在停止 ...", flush=True)
+    return DONE
+
+
+def _web(settings: Settings, _given: argparse.Namespace) -> int:
+    serve(settings)
+    return DONE
+
+
+def _worker(settings: Settings, _given: argparse.Namespace) -> int:
+    stop = running.stop_on_signals()
+    with _wired(settings) as wiring:
+        work(wiring, stop=stop)
+    return DONE
+
+
+def _migrate(settings: Settings, _given: argparse.Namespace) -> int:
+    with running.available_database(settings) as made:
+        pass
+    print(f"The database is ready; keys made: {', '.join(made) or 'none'}.")
+    return DONE
+
+
+def _verify(settings: Settings, _given: argparse.Namespace) -> int:
+    with running.available_database(settings), _wired(settings) as wiring, wiring.db.connect() as tx:
+        found = violations(tx)
+        note = seal_store.last_checkpoint(tx, lane=wiring.lane)
+    for violation in found:
+        print(f"{violation.invariant}  {violation.detail}")
+    entries = note.split("\n")[1] if note else "0"
+    print(f"{entries} sealed entries; {f'{len(found)} violations' if found else 'every invariant holds'}.")
+    return WRONG if found else DONE
+
+
+def _seal(settings: Settings, _given: argparse.Namespace) -> int:
+    with running.available_database(settings), _wired(settings) as wiring:
+        try:
+            entries = seal_all(wiring)
+        except Refused as refused:
+            print(f"tongting: {refused}", file=sys.stderr)
+            return WRONG
+    if entries is None:
+        print("Another sealer holds the lane; it seals what is committed.")
+        return DONE
+    print(f"{entries} entries sealed.")
+    return DONE
+
+
+def _checkpoint(settings: Settings, given: argparse.Namespace) -> int:
+    with running.available_database(settings), _wired(settings) as wiring, wiring.db.connect() as tx:
+        try:
+            if given.accept:
+                accept(tx, lane=wiring.lane, witness=wiring.witness())
+            note = seal_store.last_checkpoint(tx, lane=wiring.lane)
+        except Refused as refused:
+            print(f"tongting: {refused}", file=sys.stderr)
+            return WRONG
+        if note is None:
+            print("Nothing has been sealed yet.")
+            return DONE
+        print(note, end="")
+        print(f"verifier key: {wiring.signer().verifier_key()}")
+    return DONE
+
+
+@contextmanager
+def _wired(settings: Settings) -> Iterator[Wiring]:
+    wiring = build(settings)
+    try:
+        yield wiring
+    finally:
+        wiring.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""Serve the web application with granian: one process, so that callbacks share one queue and one commit.
+
+Knows the server's settings; must not know routes. Called by ``tongting web``.
+"""
+
+import os
+import signal
+from typing import Any, Final
+
+from granian import Granian
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+from litestar import Litestar
+
+from app.embedded import signal_when_parent_dies
+from app.main import create_app
+from app.wiring import build
+from config.settings import Settings, load
+
+BACKLOG: Final = 2048
+DRAIN_SECONDS: Final = 15
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop; requests that have begun are finished. The serving process reads the same settings again."""
+    server: Any = Granian(
+        "app.serve:application",
+        factory=True,
+        interface=Interfaces.ASGI,
+        address=settings.web_host,
+        port=settings.web_port,
+        workers=1,
+        backlog=BACKLOG,
+        log_access=False,
+        workers_kill_timeout=DRAIN_SECONDS,
+        http1_settings=HTTP1Settings(max_buffer_size=1024 * 1024),
+        process_name=None,
+    )
+    server.serve()
+
+
+def application() -> Litestar:
+    """Build the application inside the serving process, which ends when its supervisor does."""
+    signal_when_parent_dies(os.getppid(), signal.SIGTERM)
+    wiring = build(load())
+    app = create_app(wiring)
+    app.on_shutdown.append(wiring.close)
+    return app

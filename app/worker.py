@@ -1,0 +1,129 @@
+"""The worker: the sealer and the timed jobs, in one process without HTTP.
+
+Knows when things run and what they log; must not know how they are done. Called by ``tongting worker``.
+A city runs one worker; a second one waits for the lane and takes over when the first ends.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC
+from threading import Event, Thread
+from typing import Final
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from app.checks import violations
+from app.database import ensure_months
+from app.wiring import Wiring
+from gateways.calls import refresh_keys
+from ledger.clock import business_date
+from ledger.seal import Sealer, SealRefused
+
+LOG: Final = logging.getLogger("tongting.worker")
+TURN_SECONDS: Final = 1.0
+REST_AFTER_REFUSAL_SECONDS: Final = 60.0
+REST_AFTER_BREAK_SECONDS: Final = 2.0
+KEYS_HOURS: Final = 10
+CHECK_HOURS: Final = 6
+
+
+def work(wiring: Wiring, *, stop: Event) -> None:
+    """Seal and run the timed jobs until ``stop`` is set; then finish what has begun and return."""
+    scheduler = schedule(wiring)
+    sealing = Thread(target=seal_until, args=(wiring, stop), name="sealer")
+    scheduler.start()
+    sealing.start()
+    try:
+        stop.wait()
+    finally:
+        stop.set()
+        scheduler.shutdown(wait=True)
+        sealing.join()
+
+
+def schedule(wiring: Wiring) -> BackgroundScheduler:
+    """Return the timed jobs, not yet started. A job that is late runs once, and never beside itself."""
+    defaults = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
+    scheduler = BackgroundScheduler(timezone=UTC, job_defaults=defaults)
+    scheduler.add_job(_logged(prepare_months, wiring), "cron", hour=2)
+    scheduler.add_job(_logged(learn_keys, wiring), "interval", hours=KEYS_HOURS)
+    scheduler.add_job(_logged(check, wiring), "interval", hours=CHECK_HOURS)
+    return scheduler
+
+
+def seal_until(wiring: Wiring, stop: Event) -> None:
+    """Seal whenever something was committed; a broken connection or a refusal is logged and tried again after a rest."""
+    while not stop.is_set():
+        rest = REST_AFTER_BREAK_SECONDS
+        try:
+            with wiring.db.connect() as connection:
+                connection.detach()  # the lane is held as long as the connection lives: it must not go back to the pool
+                _seal_on(connection, wiring, wiring.sealer(), stop)
+        except SealRefused as refused:
+            LOG.critical("sealing has stopped: %s", refused)
+            rest = REST_AFTER_REFUSAL_SECONDS
+        except DBAPIError as broken:
+            LOG.warning("the sealer lost the database and tries again: %s", str(broken.orig).splitlines()[0])
+        stop.wait(rest)
+
+
+def _seal_on(connection: Connection, wiring: Wiring, sealer: Sealer, stop: Event) -> None:
+    while not sealer.try_turn(connection):
+        if stop.wait(TURN_SECONDS):
+            return
+    while not stop.is_set():
+        sealed = sealer.seal_once(connection, at=wiring.clock.now())
+        if sealed is None or not sealed.more:
+            stop.wait(wiring.settings.seal_seconds)
+
+
+def seal_all(wiring: Wiring) -> int | None:
+    """Seal everything that is committed now and return how many entries; None when another sealer holds the lane.
+
+    Raises:
+        SealRefused: the database does not continue what was signed before.
+    """
+    entries = 0
+    with wiring.db.connect() as connection:
+        connection.detach()
+        sealer = wiring.sealer()
+        if not sealer.try_turn(connection):
+            return None
+        while sealed := sealer.seal_once(connection, at=wiring.clock.now()):
+            entries += sealed.entries
+    return entries
+
+
+def prepare_months(wiring: Wiring) -> None:
+    """Create the monthly partitions ahead."""
+    with wiring.db.begin() as tx:
+        if made := ensure_months(tx, today=business_date(wiring.clock.now())):
+            LOG.info("%d monthly partitions made ahead", made)
+
+
+def learn_keys(wiring: Wiring) -> None:
+    """Fetch the channels' signing keys, so that a rotation finds the new key known."""
+    for name in wiring.channels.names():
+        if refresh_keys(wiring.line(name)) is None:
+            LOG.warning("channel %s did not list its keys in a way that proves anything", name)
+
+
+def check(wiring: Wiring) -> None:
+    """Run all invariants and raise an alarm for each that is broken."""
+    with wiring.db.connect() as tx:
+        for violation in violations(tx):
+            LOG.critical("invariant %s is broken: %s", violation.invariant, violation.detail)
+
+
+def _logged(job: Callable[[Wiring], None], wiring: Wiring) -> Callable[[], None]:
+    """Wrap a job so that its failure is one line in the log and the next run comes as planned."""
+
+    def run() -> None:
+        try:
+            job(wiring)
+        except Exception:
+            LOG.exception("job %s failed", job.__name__)
+
+    return run
