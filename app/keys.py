@@ -186,7 +186,7 @@ def _make(path: Path, content: Callable[[], bytes], made: list[str]) -> None:
         os.fsync(file.fileno())
     try:
         os.link(staging, path)
-        made.append(path.name)
+        made.append(f"{path.parent.name}/{path.name}")
     except FileExistsError:
         pass  # another process was first, and its key counts
     finally:
