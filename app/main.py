@@ -4,17 +4,21 @@ Knows which routes exist and what they share; must not know what they do. Called
 """
 
 from importlib.metadata import version
+from typing import Final
 
 from litestar import Litestar, get
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import SwaggerRenderPlugin
 from sqlalchemy import text
 
+from app.api_docs import PlainDocs
+from app.callbacks import Gate, Limits, mounted
 from app.wiring import Wired, Wiring
 
-BODY_BYTES_MAX = 4 * 1024 * 1024
+BODY_BYTES_MAX: Final = 4 * 1024 * 1024
 """Largest request body of any route; routes that the public reaches set a smaller one."""
+
+_ABOUT: Final = "Charges in, events and statements out. Times are RFC 3339 with an offset, amounts whole fen (分)."
 
 
 @get("/health", sync_to_thread=True, include_in_schema=False)
@@ -26,12 +30,25 @@ def health(wiring: Wired) -> dict[str, str]:
 
 
 def create_app(wiring: Wiring) -> Litestar:
-    """Build the application. The wiring stays the caller's to close."""
+    """Build the application. The wiring stays the caller's to close, after the application has shut down."""
+    gate = _gate(wiring)
     return Litestar(
-        route_handlers=[health],
+        route_handlers=[health, mounted(gate)],
         dependencies={"wiring": Provide(lambda: wiring, sync_to_thread=False)},
+        on_startup=[gate.start],
+        on_shutdown=[gate.stop],
         openapi_config=OpenAPIConfig(
-            title="Tongting 通停", version=version("tongting"), path="/schema", render_plugins=[SwaggerRenderPlugin()]
+            title="Tongting 通停", version=version("tongting"), description=_ABOUT, path="/schema", render_plugins=[PlainDocs()]
         ),
         request_max_body_size=BODY_BYTES_MAX,
     )
+
+
+def _gate(wiring: Wiring) -> Gate:
+    settings = wiring.settings
+    limits = Limits(
+        batch_max=settings.callback_batch_max,
+        body_bytes_max=settings.callback_body_bytes_max,
+        refused_per_minute=settings.callback_refused_per_minute,
+    )
+    return Gate(db=wiring.db, lane=wiring.lane, channels=wiring.channels, clock=wiring.clock, ids=wiring.ids, limits=limits)
