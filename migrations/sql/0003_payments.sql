@@ -158,7 +158,7 @@ comment on view payments.v_payment is 'Payments with the stay they pay for, with
 
 create view payments.v_payment_fact as
 select f.lane, f.channel, f.merchant_no, f.trade_no, f.payment_id, f.amount_fen, f.happened_at, f.treatment, f.evidence_id,
-       p.operator_id, p.book_id, p.charge_id
+       p.operator_id, p.book_id, p.charge_id, p.provider_no
 from payments.payment_fact f
 join payments.payment p on p.lane = f.lane and p.payment_id = f.payment_id;
 comment on view payments.v_payment_fact is 'Money facts with their operator and book';

@@ -1,0 +1,166 @@
+"""Channel bills 渠道账单: fetch a day's trade bill over the channel's wire and keep every version of it whole.
+
+Knows bills and their lines; must not know the book. Called by the daily jobs and the command line: ``fetch`` outside any
+transaction, then ``keep`` inside one. Source: DESIGN of the differences D15 (missing), D16 (cut), D17 (re-issued).
+"""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import date, datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from msgspec import Struct
+from sqlalchemy import Connection, text
+
+from gateways import calls, messages
+from gateways.calls import BillFile, Line
+from gateways.contract import Bill, BillAbsent, BillLine, BillRefused, BillRequest, RawMessage
+from ledger.db import raw
+from ledger.ids import Ids, read_payment_number
+
+NO_BILL: Final = Bill(lines=(), total_fen=0, refund_fen=0, fee_fen=0)
+"""The bill of a day on which, the channel says, nothing happened."""
+
+
+class Fetched(Struct, frozen=True):
+    """What came of asking for a bill. With a ``bill`` it can be kept; ``refused`` says why a file was not taken."""
+
+    channel: str
+    provider_no: str
+    bill_on: date
+    message: RawMessage | None
+    content: bytes = b""
+    bill: Bill | None = None
+    refused: BillRefused | None = None
+    absent: str | None = None
+    """``not_ready``, or why nothing came; the day stays open (D15)."""
+
+
+class Kept(Struct, frozen=True):
+    """What was made of it: a ``new`` version, the ``same`` file as a version before, ``refused`` (D16), or ``absent`` (D15)."""
+
+    outcome: Literal["new", "same", "refused", "absent"]
+    bill_id: UUID | None = None
+    version: int | None = None
+    reason: str | None = None
+
+
+def fetch(line: Line, *, bill_on: date, occasion: str) -> Fetched:
+    """Ask the channel for all operators' trade bill of a day, get the file and read it. Network; never inside a transaction.
+
+    ``occasion`` tells two askings for the same day apart. Never raises for what the outside does.
+    """
+    channel = line.connected.channel
+    asked = Fetched(channel.name, channel.provider_no, bill_on, None)
+    try:
+        call = calls.bill(line, BillRequest(bill_on=bill_on), occasion=occasion)
+    except BillRefused as refused:
+        return _with(asked, refused=refused)
+    if isinstance(call.outcome, BillAbsent):
+        if call.outcome.reason == "empty":
+            return _with(asked, message=call.message, bill=NO_BILL)
+        return _with(asked, message=call.message, absent=call.outcome.reason)
+    return _read(line, _with(asked, message=call.message), call.outcome)
+
+
+def _read(line: Line, asked: Fetched, file: BillFile) -> Fetched:
+    try:
+        return _with(asked, content=file.content, bill=line.connected.channel.parse_bill(file.content))
+    except BillRefused as refused:
+        return _with(asked, content=file.content, refused=refused)
+
+
+def _with(asked: Fetched, **changes: Any) -> Fetched:
+    fields = {name: getattr(asked, name) for name in asked.__struct_fields__}
+    return Fetched(**(fields | changes))
+
+
+def keep(tx: Connection, *, lane: int, fetched: Fetched, at: datetime, ids: Ids) -> Kept:
+    """Keep what was fetched: the answer as evidence, a new file as the next version of its day with all its lines.
+
+    A file is taken whole or not at all. The same file again is ``same`` and adds nothing; a re-issued one with changes is the next
+    version, and the former stays. Locks the day of this channel, so two who fetch at once keep one version.
+    """
+    messages.keep(tx, lane=lane, messages=[fetched.message] if fetched.message is not None else [])
+    if fetched.refused is not None:
+        return _keep_refused(tx, fetched, fetched.refused, at=at, ids=ids)
+    if fetched.bill is None:
+        return Kept("absent", reason=fetched.absent)
+    return _keep_version(tx, fetched, fetched.bill, at=at, ids=ids)
+
+
+def _keep_refused(tx: Connection, fetched: Fetched, refused: BillRefused, *, at: datetime, ids: Ids) -> Kept:
+    digest = hashlib.sha256(fetched.content).hexdigest()
+    refused_id = ids.new(at, f"refused bill {fetched.channel} {fetched.provider_no} {fetched.bill_on} {digest} {at.isoformat()}")
+    values = {
+        "id": refused_id, "channel": fetched.channel, "provider": fetched.provider_no, "day": fetched.bill_on,
+        "code": refused.code, "detail": str(refused), "body": fetched.content, "at": at,
+    }  # fmt: skip
+    statement = text("""
+        insert into reconciliation.refused_bill (refused_id, channel, provider_no, bill_on, code, detail, body, refused_at)
+        values (:id, :channel, :provider, :day, :code, :detail, :body, :at)
+        on conflict (refused_id) do nothing
+        """)
+    tx.execute(statement, values)
+    return Kept("refused", reason=refused.code)
+
+
+def _keep_version(tx: Connection, fetched: Fetched, bill: Bill, *, at: datetime, ids: Ids) -> Kept:
+    digest = hashlib.sha256(fetched.content).digest()
+    day = {"channel": fetched.channel, "provider": fetched.provider_no, "day": fetched.bill_on}
+    tx.execute(_LOCK_DAY, day)
+    versions = tx.execute(_VERSIONS, day).all()
+    for row in versions:
+        if row.digest == digest:
+            return Kept("same", bill_id=row.bill_id, version=row.version)
+    version = len(versions) + 1
+    bill_id = ids.new(at, f"bill {fetched.channel} {fetched.provider_no} {fetched.bill_on} {digest.hex()}")
+    values = day | {
+        "id": bill_id, "version": version, "digest": digest, "lines": len(bill.lines), "total": bill.total_fen,
+        "refund": bill.refund_fen, "fee": bill.fee_fen, "body": fetched.content, "at": at,
+    }  # fmt: skip
+    tx.execute(_INSERT, values)
+    _copy_lines(tx, bill_id, bill.lines)
+    return Kept("new", bill_id=bill_id, version=version)
+
+
+_LOCK_DAY: Final = text("""
+select pg_advisory_xact_lock(hashtext('bill ' || cast(:channel as text) || cast(:provider as text) || cast(:day as date)))
+""")
+_VERSIONS: Final = text("""
+select bill_id, version, digest from reconciliation.bill
+where channel = :channel and provider_no = :provider and bill_on = :day and kind = 'trade'
+order by version
+""")
+_INSERT: Final = text("""
+insert into reconciliation.bill (bill_id, channel, kind, provider_no, bill_on, version, digest, lines, total_fen, refund_fen,
+    fee_fen, body, fetched_at)
+values (:id, :channel, 'trade', :provider, :day, :version, :digest, :lines, :total, :refund, :fee, :body, :at)
+""")
+_COPY: Final = b"""
+copy reconciliation.bill_line (bill_id, line, kind, merchant_no, trade_no, order_no, refund_no, payment_lane, payment_id,
+    amount_fen, fee_fen, happened_at) from stdin
+"""
+
+
+def _copy_lines(tx: Connection, bill_id: UUID, lines: tuple[BillLine, ...]) -> None:
+    with raw(tx).cursor() as cursor, cursor.copy(_COPY) as copy:
+        for row in _rows(bill_id, lines):
+            copy.write_row(row)
+
+
+def _rows(bill_id: UUID, lines: tuple[BillLine, ...]) -> Iterator[tuple[object, ...]]:
+    for line in lines:
+        lane, payment_id = read_payment_number(line.order_no) or (None, None)
+        yield (
+            bill_id, line.line, line.kind, line.merchant_no, line.trade_no, line.order_no, line.refund_no, lane, payment_id,
+            line.amount_fen, line.fee_fen, line.happened_at,
+        )  # fmt: skip
+
+
+def content(tx: Connection, *, bill_id: UUID) -> bytes:
+    """Return a kept file byte for byte."""
+    body = tx.execute(text("select body from reconciliation.bill where bill_id = :id"), {"id": bill_id}).scalar_one()
+    assert isinstance(body, bytes)
+    return body

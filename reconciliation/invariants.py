@@ -1,0 +1,85 @@
+"""Standing checks of this room: I10 (the clearing accounts roll forward by facts alone) and I14 (each row in one match group).
+
+Knows the published views and its own tables. Called by ``tongting verify``, the simulated day and the tests; each returns what is
+wrong in words, and nothing when all holds.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from sqlalchemy import Connection, text
+
+from ledger.accounts import clearing
+from ledger.invariants import Violation
+from reconciliation.statements import CHANNELS
+
+_CLEARING: Final = {channel: int(clearing(channel)) for channel in CHANNELS}
+
+_CHECKS: Final[Mapping[str, str]] = {
+    "I10": """
+        with account as (
+            select channel, account from unnest(cast(:channels as text[]), cast(:accounts as integer[])) as a (channel, account)
+        ), moved as (
+            select p.lane, p.book_id, a.channel, p.booked_on,
+                   sum(case when p.debit_account = a.account then p.amount_fen else -p.amount_fen end) as fen
+            from ledger.v_posting p join account a on a.account in (p.debit_account, p.credit_account)
+            where p.kind in (1, 129)
+            group by p.lane, p.book_id, a.channel, p.booked_on
+        ), taken as (  -- a reversed payment has moved nothing, on the day of the entry and on the day of its reversal together
+            select f.lane, f.book_id, f.channel, p.booked_on,
+                   sum(case when p.kind = 1 then f.amount_fen else -f.amount_fen end) as fen
+            from payments.v_payment_fact f
+            left join ledger.v_posting p on p.lane = f.lane and p.line = 0 and p.entry_id in (
+                reconciliation.payment_entry_v1(f.payment_id, 1), reconciliation.payment_entry_v1(f.payment_id, 129))
+            group by f.lane, f.book_id, f.channel, p.booked_on
+        )
+        select format('book %s, clearing at %s, %s: the book moved by %s fen, the payments of the day sum to %s',
+                      coalesce(m.book_id, t.book_id), coalesce(m.channel, t.channel), coalesce(m.booked_on, t.booked_on),
+                      m.fen, t.fen)
+        from moved m full join taken t
+          on t.lane = m.lane and t.book_id = m.book_id and t.channel = m.channel and t.booked_on = m.booked_on
+        where m.fen is distinct from t.fen
+        order by 1
+        """,
+    "I14": """
+        with places as (
+            select run_id, line from reconciliation.match_pair
+            union all
+            select run_id, line from reconciliation.break_case where line is not null
+        ), counted as (
+            select r.run_id, l.line, count(p.line) as groups
+            from reconciliation.match_run r
+            join reconciliation.bill_line l on l.bill_id = r.bill_id and coalesce(l.payment_lane, 0) = r.lane
+            left join places p on p.run_id = r.run_id and p.line = l.line
+            group by r.run_id, l.line
+        ), latest as (
+            select distinct on (r.lane, b.channel, b.provider_no, b.bill_on) r.run_id
+            from reconciliation.match_run r join reconciliation.bill b on b.bill_id = r.bill_id
+            order by r.lane, b.channel, b.provider_no, b.bill_on, b.version desc, r.tree_size desc
+        )
+        select format('comparison %s: line %s is in %s match groups', run_id, line, groups) from counted where groups <> 1
+        union all
+        select format('merchant %s, trade %s: the fact is used up by %s days', merchant_no, trade_no, count(*))
+        from reconciliation.match_pair p join latest using (run_id)
+        group by merchant_no, trade_no having count(*) > 1
+        union all
+        select format('comparison %s states %s pairs and %s differences, it has %s and %s',
+                      run_id, matched, differences, pairs, cases)
+        from (
+            select r.run_id, r.matched, r.differences,
+                   (select count(*) from reconciliation.match_pair p where p.run_id = r.run_id) as pairs,
+                   (select count(*) from reconciliation.break_case c where c.run_id = r.run_id) as cases
+            from reconciliation.match_run r) as stated
+        where matched <> pairs or differences <> cases
+        """,
+}
+
+
+def check(tx: Connection) -> list[Violation]:
+    """Return every breach of this room's invariants, in order. Reads everything: meant for the end of a day, not for each page."""
+    values = {"channels": list(_CLEARING), "accounts": list(_CLEARING.values())}
+    return [
+        Violation(invariant, detail)
+        for invariant, query in _CHECKS.items()
+        for detail in tx.execute(text(query), values if ":channels" in query else {}).scalars()
+    ]

@@ -1,0 +1,203 @@
+"""Match 勾对 a trade bill with the book at a seal: zero tolerance, every row used up once, the rest named by difference.
+
+Knows bills, sealed entries and the published views of payments; must not know channels' wire. Called by the daily jobs.
+One SQL statement compares, writes the pairs and writes the differences; the same inputs give the same list in the same order.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from msgspec import Struct
+from sqlalchemy import Connection, text
+
+from ledger import extracts
+from ledger.errors import NotFound
+from ledger.ids import Ids
+
+DIFFERENCES: Final[Mapping[str, str]] = {
+    "D01": "the channel took the money and the book has none; the order is ours",
+    "D02": "the channel took money for an order that is not ours",
+    "D03": "the book has money that the channel's bill does not show",
+    "D04": "the amounts differ",
+    "D05": "the channel took the money late: the order is closed or failed here",
+    "D06": "the channel revoked a payment later",
+    "D07": "the channel made a refund that the book does not have",
+    "D10": "the entry is booked but was not yet sealed when the book was read",
+    "D11": "the bill has the row twice, in this or another day's file",
+    "D22": "the money went to another operator's merchant account",
+}
+"""The differences this comparison finds, from the viewpoint of neither side."""
+
+
+class MatchRun(Struct, frozen=True):
+    """What a comparison came to."""
+
+    run_id: UUID
+    bill_id: UUID
+    lane: int
+    tree_size: int
+    matched: int
+    matched_fen: int
+    differences: int
+    run_at: datetime
+
+
+class Difference(Struct, frozen=True):
+    """One difference. ``is_new``: the comparison of the same day before this one did not have it."""
+
+    number: int
+    code: str
+    line: int | None
+    merchant_no: str
+    trade_no: str
+    order_no: str | None
+    payment_id: UUID | None
+    operator_id: int | None
+    book_fen: int | None
+    bill_fen: int | None
+    is_new: bool
+
+
+def match(tx: Connection, *, lane: int, bill_id: UUID, at: datetime, ids: Ids) -> MatchRun:
+    """Compare a kept bill with what the book holds under the lane's last seal, and keep pairs and differences.
+
+    A line and a fact pair when merchant, trade number, order and amount agree to the fen. Nothing is guessed, nothing is corrected
+    here. Comparing the same bill at the same seal again returns the run that is there.
+
+    Raises:
+        NotFound: ``bill_not_found``.
+    """
+    seal = extracts.seal(tx, lane=lane)
+    tree_size = 0 if seal is None else seal.tree_size
+    bill = tx.execute(_LOCK_BILL, {"bill": bill_id}).first()
+    if bill is None:
+        raise NotFound(f"there is no bill {bill_id}", code="bill_not_found")
+    asked = {"bill": bill_id, "lane": lane, "size": tree_size}
+    row = tx.execute(_RUN, asked).first()
+    if row is None:
+        run_id = ids.new(at, f"match {bill_id} {lane} {tree_size}")
+        tx.execute(_MATCH, asked | {"run": run_id, "at": at})
+        row = tx.execute(_RUN, asked).one()
+    return MatchRun(*row)
+
+
+def differences(tx: Connection, *, run_id: UUID) -> list[Difference]:
+    """Return the differences of a comparison in their order: code, merchant, trade number, line."""
+    return [Difference(*row) for row in tx.execute(_DIFFERENCES, {"run": run_id})]
+
+
+def counts(tx: Connection, *, run_id: UUID) -> dict[str, int]:
+    """Return how many differences of each code a comparison found, in order of the code."""
+    query = text("select code, count(*) as times from reconciliation.break_case where run_id = :run group by code order by code")
+    return {row.code: row.times for row in tx.execute(query, {"run": run_id})}
+
+
+_LOCK_BILL: Final = text("""
+select bill_id, pg_advisory_xact_lock(hashtext('match ' || channel || provider_no || bill_on)) from reconciliation.bill
+where bill_id = :bill
+""")
+_RUN: Final = text("""
+select run_id, bill_id, lane, tree_size, matched, matched_fen, differences, run_at from reconciliation.match_run
+where bill_id = :bill and lane = :lane and tree_size = :size
+""")
+_DIFFERENCES: Final = text("""
+select number, code, line, merchant_no, trade_no, order_no, payment_id, operator_id, book_fen, bill_fen, is_new
+from reconciliation.break_case where run_id = :run order by number
+""")
+_MATCH: Final = text("""
+with bill as (
+    select * from reconciliation.bill where bill_id = :bill
+), lines as materialized (
+    select l.*, row_number() over (partition by l.kind, l.merchant_no, l.trade_no order by l.line) as copy
+    from reconciliation.bill_line l
+    where l.bill_id = :bill and coalesce(l.payment_lane, 0) = :lane
+), taken as materialized (  -- used up by the last comparison of another day's file
+    select distinct p.merchant_no, p.trade_no
+    from reconciliation.match_pair p
+    join reconciliation.match_run r on r.run_id = p.run_id and r.lane = :lane
+    join reconciliation.bill b on b.bill_id = r.bill_id
+    join bill on bill.channel = b.channel and bill.provider_no = b.provider_no and bill.bill_on <> b.bill_on
+    where not exists (
+        select from reconciliation.match_run later join reconciliation.bill other on other.bill_id = later.bill_id
+        where later.lane = :lane and other.channel = b.channel and other.provider_no = b.provider_no and other.bill_on = b.bill_on
+          and (other.version, later.tree_size) > (b.version, r.tree_size))
+), facts as materialized (
+    select f.merchant_no, f.trade_no, f.payment_id, f.operator_id, f.amount_fen, f.happened_at,
+           (select s.first_index + p.position < :size
+            from ledger.posting p join ledger.sealed_batch s on s.lane = p.lane and s.batch_id = p.batch_id
+            where p.lane = f.lane and p.entry_id = reconciliation.payment_entry_v1(f.payment_id) and p.line = 0
+           ) is true as is_sealed,
+           (f.happened_at at time zone 'Asia/Shanghai')::date = bill.bill_on as is_due
+    from payments.v_payment_fact f join bill on bill.channel = f.channel and bill.provider_no = f.provider_no
+    where f.lane = :lane and f.payment_id in (
+        -- ids are time-ordered and an order can be paid for a week at most: the day's facts lie in this stretch of ids
+        select w.payment_id from payments.v_payment_fact w
+        where w.lane = :lane and w.payment_id >= ledger.month_floor_v1(bill.bill_on - 9)
+          and w.payment_id < ledger.month_floor_v1(bill.bill_on + 2)
+        union
+        select w.payment_id from lines l join payments.v_payment_fact w
+          on w.lane = :lane and w.channel = bill.channel and w.merchant_no = l.merchant_no and w.trade_no = l.trade_no)
+), pairs as materialized (
+    select l.line, l.merchant_no, l.trade_no, f.payment_id, f.amount_fen
+    from lines l
+    join facts f on f.merchant_no = l.merchant_no and f.trade_no = l.trade_no and f.payment_id = l.payment_id
+                and f.amount_fen = l.amount_fen
+    where l.kind = 'payment' and l.copy = 1 and f.is_sealed
+      and not exists (select from taken t where t.merchant_no = l.merchant_no and t.trade_no = l.trade_no)
+), unpaired as (
+    select l.*, f.payment_id as fact_id, f.amount_fen as fact_fen, f.merchant_no as fact_merchant, f.is_sealed,
+           p.operator_id, p.merchant_no as ordered_merchant, p.amount_fen as ordered_fen, p.state,
+           exists (select from taken t where t.merchant_no = l.merchant_no and t.trade_no = l.trade_no) as is_taken
+    from lines l
+    left join facts f on f.trade_no = l.trade_no
+    left join payments.v_payment p on p.lane = l.payment_lane and p.payment_id = l.payment_id
+    where not exists (select from pairs where pairs.line = l.line)
+), found as (
+    select case
+             when kind = 'refund' then 'D07'
+             when kind = 'revoked' then 'D06'
+             when copy > 1 or is_taken then 'D11'
+             when fact_merchant <> merchant_no or ordered_merchant <> merchant_no then 'D22'
+             when fact_fen <> amount_fen then 'D04'
+             when fact_id = payment_id then 'D10'
+             when ordered_merchant is null or fact_id is not null then 'D02'
+             when ordered_fen <> amount_fen then 'D04'
+             when state in ('closed', 'failed') then 'D05'
+             else 'D01'
+           end as code,
+           line, merchant_no, trade_no, order_no, coalesce(payment_id, fact_id) as payment_id, operator_id, fact_fen as book_fen,
+           amount_fen as bill_fen
+    from unpaired
+    union all
+    select 'D03', null, f.merchant_no, f.trade_no, null, f.payment_id, f.operator_id, f.amount_fen, null
+    from facts f
+    where f.is_due and f.is_sealed
+      and not exists (select from lines l where l.trade_no = f.trade_no and l.kind = 'payment')
+      and not exists (select from taken t where t.merchant_no = f.merchant_no and t.trade_no = f.trade_no)
+), previous as materialized (
+    select r.run_id
+    from reconciliation.match_run r
+    join reconciliation.bill b on b.bill_id = r.bill_id
+    join bill on bill.channel = b.channel and bill.provider_no = b.provider_no and bill.bill_on = b.bill_on
+    where r.lane = :lane
+    order by b.version desc, r.tree_size desc limit 1
+), run as (
+    insert into reconciliation.match_run (run_id, bill_id, lane, tree_size, matched, matched_fen, differences, run_at)
+    select :run, :bill, :lane, :size, (select count(*) from pairs), (select coalesce(sum(amount_fen), 0) from pairs),
+           (select count(*) from found), :at
+), kept_pairs as (
+    insert into reconciliation.match_pair (run_id, line, payment_id, trade_no, merchant_no)
+    select :run, line, payment_id, trade_no, merchant_no from pairs
+)
+insert into reconciliation.break_case (run_id, number, code, line, merchant_no, trade_no, order_no, payment_id, operator_id,
+    book_fen, bill_fen, is_new)
+select :run, row_number() over (order by code, merchant_no, trade_no, line), code, line, merchant_no, trade_no, order_no,
+       payment_id, operator_id, book_fen, bill_fen,
+       not exists (
+           select from reconciliation.break_case before join previous on previous.run_id = before.run_id
+           where before.code = found.code and before.merchant_no = found.merchant_no and before.trade_no = found.trade_no
+             and before.book_fen is not distinct from found.book_fen and before.bill_fen is not distinct from found.bill_fen)
+from found
+""")

@@ -1,0 +1,70 @@
+"""Bills: kept whole, version by version, or refused as a whole."""
+
+from datetime import timedelta
+
+from sqlalchemy import Engine, text
+
+from gateways.contract import BillRefused
+from reconciliation import bills
+from reconciliation.bills import Fetched
+from tests.payments.conftest import PROVIDER
+from tests.reconciliation.conftest import DAY, FETCHED_AT, IDS, City, billed
+
+
+def keep(db: Engine, fetched: Fetched) -> bills.Kept:
+    with db.begin() as tx:
+        return bills.keep(tx, lane=0, fetched=fetched, at=FETCHED_AT, ids=IDS)
+
+
+def test_a_bill_is_kept_byte_for_byte_with_its_lines(city: City) -> None:
+    due = city.pay()
+    kept = city.keep([billed(due), billed(due, kind="refund", refund_no="R1", fee_fen=-2)], content=b"the file\r\n")
+    assert (kept.outcome, kept.version) == ("new", 1)
+    assert kept.bill_id is not None
+    with city.db.begin() as tx:
+        assert bills.content(tx, bill_id=kept.bill_id) == b"the file\r\n"
+        query = text("select line, kind, payment_id, payment_lane, refund_no, fee_fen from reconciliation.bill_line order by line")
+        rows = [tuple(row) for row in tx.execute(query)]
+    assert rows == [
+        (1, "payment", due.attempt.payment_id, 0, None, 7),
+        (2, "refund", due.attempt.payment_id, 0, "R1", -2),
+    ]
+
+
+def test_an_order_number_that_is_not_ours_is_kept_without_a_payment(city: City) -> None:
+    city.keep([billed(city.pay(), order_no="ELSEWHERE-1")])
+    with city.db.begin() as tx:
+        assert tx.execute(text("select payment_id from reconciliation.bill_line")).scalar_one() is None
+
+
+def test_the_same_file_again_adds_nothing(city: City) -> None:
+    lines = [billed(city.pay())]
+    first, again = city.keep(lines), city.keep(lines)
+    assert (again.outcome, again.bill_id, again.version) == ("same", first.bill_id, 1)
+
+
+def test_a_reissued_file_is_the_next_version_and_the_former_stays(city: City) -> None:
+    due = city.pay()
+    first, second = city.keep([billed(due)]), city.keep([billed(due, amount_fen=1300)])
+    assert (second.outcome, second.version) == ("new", 2)
+    assert first.bill_id != second.bill_id
+    assert city.keep([billed(due)], bill_on=DAY + timedelta(days=1)).version == 1
+
+
+def test_a_day_on_which_nothing_happened_is_kept_as_an_empty_bill(city: City) -> None:
+    kept = keep(city.db, Fetched("wechat", PROVIDER, DAY, None, bill=bills.NO_BILL))
+    assert (kept.outcome, kept.version) == ("new", 1)
+
+
+def test_a_refused_file_is_kept_as_it_came_and_gives_no_bill(city: City) -> None:
+    refused = BillRefused("the totals differ: the file is cut", code="bill_cut")
+    kept = keep(city.db, Fetched("wechat", PROVIDER, DAY, None, content=b"half a fi", refused=refused))
+    assert (kept.outcome, kept.reason, kept.bill_id) == ("refused", "bill_cut", None)
+    with city.db.begin() as tx:
+        assert tuple(tx.execute(text("select code, body from reconciliation.refused_bill")).one()) == ("bill_cut", b"half a fi")
+        assert tx.execute(text("select count(*) from reconciliation.bill")).scalar_one() == 0
+
+
+def test_a_bill_that_is_not_there_yet_leaves_the_day_open(city: City) -> None:
+    kept = keep(city.db, Fetched("wechat", PROVIDER, DAY, None, absent="not_ready"))
+    assert (kept.outcome, kept.reason) == ("absent", "not_ready")
