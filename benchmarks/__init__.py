@@ -1,0 +1,1 @@
+"""What ``make bench`` runs. Knows everything; nothing imports it."""

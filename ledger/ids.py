@@ -7,7 +7,8 @@ read back from the entry, and index inserts stay at the right edge. Knows no dat
 """
 
 import hashlib
-import secrets
+import os
+import random
 from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
@@ -28,10 +29,14 @@ class Ids(Protocol):
 
 
 class RandomIds:
-    """Ids for real use: 66 random bits beside the millisecond."""
+    """Ids for real use: 66 random bits beside the millisecond. They are unique, not secret: whoever knows one has no right by it."""
+
+    def __init__(self) -> None:
+        self._random = random.Random(os.urandom(32))
+        os.register_at_fork(after_in_child=lambda: self._random.seed(os.urandom(32)))
 
     def new(self, at: datetime, name: str) -> UUID:  # noqa: ARG002  # part of the protocol; chance needs no name
-        return _compose(at, secrets.randbits(_RANDOM_BITS))
+        return _compose(at, self._random.getrandbits(_RANDOM_BITS))
 
 
 class SeededIds:

@@ -56,7 +56,7 @@ class Line(Struct, frozen=True, gc=False):
     amount_fen: int
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
     """One entry in one book: rows under one id."""
 
     kind: int

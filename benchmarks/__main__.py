@@ -1,0 +1,112 @@
+"""``make bench``: alternating rounds on one server; medians to ``build/bench.json`` and as a table.
+
+1x = pgbench TPC-B, scale 50, 8 clients, prepared, on the same server in the same round, fsync on.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from benchmarks import callbacks, posting
+from benchmarks.figures import Notebook, save, table
+from benchmarks.ground import Ground, ground
+
+REPORT: Final = Path("build") / "bench.json"
+SEAL_INTERVAL_SECONDS: Final = 0.25
+GROWTH_SMALL: Final = 100_000
+GROWTH_LARGE: Final = 10_000_000
+
+
+class Plan:
+    """How long and how often; ``--quick`` is for trying the benchmark, not for figures."""
+
+    def __init__(self, *, quick: bool) -> None:
+        self.rounds = 1 if quick else 5
+        self.seconds = 2 if quick else 6
+        self.sustained_seconds = 5 if quick else 60
+        self.large = GROWTH_SMALL * 5 if quick else GROWTH_LARGE
+
+
+def measure_posting(on: Ground, plan: Plan, notes: Notebook) -> None:
+    """``post.*``: entries per second, uniform and hot, alternating; then sustained with the sealer on the same cores."""
+    for number in range(plan.rounds):
+        baseline = on.tpcb(plan.seconds)
+        notes.write("tpcb", baseline, unit="tx/s")
+        book = on.books(f"post_{number}")
+        posting.rate(book, seconds=1)
+        uniform = posting.rate(book, seconds=plan.seconds)
+        hot = posting.rate(book, seconds=plan.seconds, hot=True)
+        single = posting.rate(book, seconds=plan.seconds, writers=1)
+        notes.write("post.uniform", uniform, unit="entries/s", baseline=baseline)
+        notes.write("post.hot", hot, unit="entries/s", baseline=baseline)
+        notes.write("post.one_connection", single, unit="entries/s", baseline=baseline)
+        notes.write("post.hot_to_uniform", hot / uniform, unit="ratio")
+        book.dispose()
+        sealed = on.books(f"sealed_{number}")
+        with posting.sealing(on.server.url(f"sealed_{number}"), interval_seconds=SEAL_INTERVAL_SECONDS):
+            posting.rate(sealed, seconds=1)
+            sustained = posting.rate(sealed, seconds=plan.sustained_seconds)
+            lag = posting.seal_lag_seconds(sealed)
+        notes.write("post.sealed", sustained, unit="entries/s", baseline=(baseline + on.tpcb(plan.seconds)) / 2)
+        notes.write("post.sealed.lag", lag, unit="s")
+        sealed.dispose()
+
+
+def measure_growth(on: Ground, plan: Plan, notes: Notebook) -> None:
+    """``growth.10m``: the posting rate in a book of 10 million entries over that in one of 100 thousand, alternating."""
+    small, large = on.books("small"), on.books("large")
+    posting.fill(small, until=GROWTH_SMALL, progress="small book")
+    posting.fill(large, until=plan.large, progress="large book")
+    on.pgbench("-n", "-c", "1", "-t", "1")
+    for _ in range(plan.rounds):
+        in_small = posting.rate(small, seconds=plan.seconds)
+        in_large = posting.rate(large, seconds=plan.seconds)
+        notes.write("growth.small", in_small, unit="entries/s")
+        notes.write("growth.large", in_large, unit="entries/s")
+        notes.write("growth.10m", in_large / in_small, unit="ratio")
+    small.dispose()
+    large.dispose()
+
+
+def measure_callbacks(on: Ground, plan: Plan, notes: Notebook) -> None:
+    """``callbacks.N``: callbacks per second end to end over N connections, their p99, and the web process's memory."""
+    with callbacks.service(on.server) as service:
+        for _ in range(plan.rounds):
+            baseline = on.tpcb(plan.seconds)
+            notes.write("callbacks.tpcb", baseline, unit="tx/s")
+            for connections in (64, 1, 1000):
+                run = service.load(connections=connections, seconds=plan.seconds)
+                notes.write(f"callbacks.{connections}", run.rate, unit="callbacks/s", baseline=baseline)
+                notes.write(f"callbacks.{connections}.p50_ms", run.p50_ms, unit="ms")
+                notes.write(f"callbacks.{connections}.p99_ms", run.p99_ms, unit="ms")
+            notes.write("callbacks.rss", run.rss_mb, unit="MB")
+
+
+PARTS: Final[dict[str, Callable[[Ground, Plan, Notebook], None]]] = {
+    "post": measure_posting,
+    "callbacks": measure_callbacks,
+    "growth": measure_growth,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure the book and the callbacks against TPC-B of the same server.")
+    parser.add_argument("--only", choices=list(PARTS), help="run one part")
+    parser.add_argument("--quick", action="store_true", help="one short round, to see that it runs")
+    chosen = parser.parse_args()
+    notes, plan = Notebook(), Plan(quick=chosen.quick)
+    started = time.perf_counter()
+    with ground() as on:
+        for name, part in PARTS.items():
+            if chosen.only in (None, name):
+                print(f"measuring {name} ...", flush=True)
+                part(on, plan, notes)
+                save(notes.figures(), REPORT)
+    print(table(notes.figures()))
+    print(f"\n{REPORT} written after {time.perf_counter() - started:.0f} s; ratios are medians of value / TPC-B within a round")
+
+
+if __name__ == "__main__":
+    main()
