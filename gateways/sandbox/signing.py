@@ -50,6 +50,12 @@ class IssuedCertificate(Struct, frozen=True):
         assert isinstance(key, rsa.RSAPrivateKey)
         return Signer(serial=from_certificate(self.certificate).serial, key=key)
 
+    def valid_from(self) -> datetime:
+        return x509.load_pem_x509_certificate(self.certificate).not_valid_before_utc
+
+    def valid_until(self) -> datetime:
+        return x509.load_pem_x509_certificate(self.certificate).not_valid_after_utc
+
 
 class PaidOrder(Struct, frozen=True, kw_only=True):
     """A paid order as a notice tells of it."""

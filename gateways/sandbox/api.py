@@ -1,0 +1,203 @@
+"""The channel's API: checks the provider's signature for real, asks the desk, signs every answer.
+
+Knows HTTP forms and error answers; must not know the rules of orders. Mounted by the sandbox's application.
+Source: docs/CHANNELS.md, WeChat Pay.
+"""
+
+import gzip
+import re
+from collections.abc import Callable
+from datetime import date
+from typing import Any, Final
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from gateways.contract import Answer
+from gateways.keys import VerificationKey, canonical_serial
+from gateways.sandbox.bill import Form
+from gateways.sandbox.desk import ApiRefusal, Desk
+from gateways.sandbox.http import Incoming, Reply, Route, route
+from gateways.sandbox.shapes import FailureDetail, FailureOut, OrderIn
+from gateways.sandbox.signing import answer_headers, hex_text
+from gateways.wechat import sign, wire
+
+DOWNLOAD_PATH: Final = "/v3/billdownload/file"
+_PARTS: Final = re.compile(r'(\w+)="([^"]*)"')
+_PARTS_NEEDED: Final = frozenset({"mchid", "nonce_str", "timestamp", "serial_no", "signature"})
+_NONCE: Final = re.compile(r"[0-9A-Za-z]{1,32}")
+_FORMS: Final[dict[str, Form]] = {"ALL": "ALL", "SUCCESS": "SUCCESS", "REFUND": "REFUND"}
+
+Spoken = tuple[Answer, float]
+Speaker = Callable[[Incoming, re.Match[str]], Spoken]
+
+
+class Api:
+    """The API's routes over a desk."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._answers = 0
+
+    def routes(self) -> list[Route]:
+        """Return the routes of ``/v3``."""
+        order, trade = f"{wire.ORDER_PATH}{{order_no}}", f"{wire.TRADE_PATH}{{trade_no}}"
+        return [
+            route("POST", wire.JSAPI_PATH, self._signed(self._order)),
+            route("GET", order, self._signed(self._query)),
+            route("GET", trade, self._signed(self._query_trade)),
+            route("POST", f"{order}/close", self._signed(self._close)),
+            route("GET", wire.CERTIFICATES_PATH, self._signed(self._certificates)),
+            route("GET", wire.TRADE_BILL_PATH, self._signed(self._bill)),
+            route("GET", DOWNLOAD_PATH, self._unsigned(self._download)),
+        ]
+
+    # The rim
+
+    def _signed(self, speaker: Speaker) -> Callable[[Incoming, re.Match[str]], Reply]:
+        def answered(incoming: Incoming, found: re.Match[str]) -> Reply:
+            answer, wait = self._spoken(speaker, incoming, found)
+            self._answers += 1
+            signer = self._desk.answer_signer(incoming.headers.get(sign.SERIAL))
+            nonce = hex_text(32, self._desk.seed, "answer", self._answers, self._desk.now())
+            headers = answer_headers(signer, body=answer.body, at=self._desk.clock.now(), nonce=nonce)
+            return Reply(answer=Answer(status=answer.status, headers=headers, body=answer.body), wait_seconds=wait)
+
+        return answered
+
+    def _unsigned(self, speaker: Speaker) -> Callable[[Incoming, re.Match[str]], Reply]:
+        """A bill file carries no signature headers."""
+
+        def answered(incoming: Incoming, found: re.Match[str]) -> Reply:
+            return Reply(answer=self._spoken(speaker, incoming, found)[0])
+
+        return answered
+
+    def _spoken(self, speaker: Speaker, incoming: Incoming, found: re.Match[str]) -> Spoken:
+        try:
+            self._check_headers(incoming)
+            self._check_signature(incoming)
+            return speaker(incoming, found)
+        except ApiRefusal as refusal:
+            detail = FailureDetail(issue=str(refusal))
+            body = wire.encode(FailureOut(code=refusal.code, message=str(refusal), detail=detail))
+            return Answer(status=refusal.status, headers={"content-type": "application/json"}, body=body), 0
+
+    def _check_headers(self, incoming: Incoming) -> None:
+        if not incoming.headers.get("user-agent"):
+            raise ApiRefusal(400, "PARAM_ERROR", "缺少User-Agent")
+        accepted = incoming.headers.get("accept", "")
+        if "application/json" not in accepted and "*/*" not in accepted:
+            raise ApiRefusal(400, "PARAM_ERROR", "Accept必须包含application/json")
+        if incoming.body and not incoming.headers.get("content-type", "").startswith("application/json"):
+            raise ApiRefusal(400, "PARAM_ERROR", "Content-Type必须为application/json")
+
+    def _check_signature(self, incoming: Incoming) -> None:
+        """Raise ApiRefusal SIGN_ERROR unless the provider itself signed exactly this request within the last five minutes."""
+        scheme, _, rest = incoming.headers.get("authorization", "").partition(" ")
+        parts = dict(_PARTS.findall(rest))
+        config = self._desk.config
+        if scheme != wire.SCHEME or not parts.keys() >= _PARTS_NEEDED or not _NONCE.fullmatch(parts["nonce_str"]):
+            raise ApiRefusal(401, "SIGN_ERROR", "Http头Authorization值格式错误")
+        if parts["mchid"] != config.provider_no:
+            raise ApiRefusal(401, "SIGN_ERROR", "商户号与证书不匹配")
+        if canonical_serial(parts["serial_no"]) != canonical_serial(config.merchant_serial):
+            raise ApiRefusal(401, "SIGN_ERROR", "商户证书序列号有误")
+        timestamp = parts["timestamp"]
+        if not timestamp.isdigit() or abs(sign.seconds(self._desk.clock.now()) - int(timestamp)) > wire.CLOCK_SECONDS_MAX:
+            raise ApiRefusal(401, "SIGN_ERROR", "Http头Authorization中的timestamp与发起请求的时间不得超过5分钟")
+        message = sign.request_message(
+            method=incoming.method, target=incoming.target, timestamp=timestamp, nonce=parts["nonce_str"], body=incoming.body
+        )
+        if not _verifies(config.merchant_key, message, parts["signature"]):
+            raise ApiRefusal(401, "SIGN_ERROR", "错误的签名，验签失败")
+
+    # Orders
+
+    def _order(self, incoming: Incoming, _found: re.Match[str]) -> Spoken:
+        wanted = _decoded(incoming.body, OrderIn)
+        self._check_provider(wanted.sp_mchid)
+        content = msgspec.json.encode(msgspec.json.decode(incoming.body), order="deterministic")
+        ordered = self._desk.order(wanted, content)
+        for fault in ordered.faults:
+            if fault.seconds:
+                return _json({"prepay_id": ordered.prepay_id}), fault.seconds
+            raise ApiRefusal(500, "SYSTEM_ERROR", "系统异常，请用相同参数重新调用")
+        return _json({"prepay_id": ordered.prepay_id}), 0
+
+    def _query(self, incoming: Incoming, found: re.Match[str]) -> Spoken:
+        return _json(self._desk.told(self._desk.find(found["order_no"], self._asked_merchant(incoming)))), 0
+
+    def _query_trade(self, incoming: Incoming, found: re.Match[str]) -> Spoken:
+        return _json(self._desk.told(self._desk.find_trade(found["trade_no"], self._asked_merchant(incoming)))), 0
+
+    def _asked_merchant(self, incoming: Incoming) -> str:
+        if not {"sp_mchid", "sub_mchid"} <= incoming.query.keys():
+            raise ApiRefusal(400, "PARAM_ERROR", "缺少sp_mchid或sub_mchid")
+        self._check_provider(incoming.query["sp_mchid"])
+        return incoming.query["sub_mchid"]
+
+    def _close(self, incoming: Incoming, found: re.Match[str]) -> Spoken:
+        wanted = _decoded(incoming.body, wire.CloseOrder)
+        self._check_provider(wanted.sp_mchid)
+        self._desk.close_order(found["order_no"], wanted.sub_mchid)
+        return Answer(status=204, headers={}, body=b""), 0
+
+    def _check_provider(self, provider_no: str) -> None:
+        if provider_no != self._desk.config.provider_no:
+            raise ApiRefusal(403, "NO_AUTH", "商户号与签名商户号不一致")
+
+    # Keys and bills
+
+    def _certificates(self, _incoming: Incoming, _found: re.Match[str]) -> Spoken:
+        return _json(self._desk.certificates()), 0
+
+    def _bill(self, incoming: Incoming, _found: re.Match[str]) -> Spoken:
+        query = incoming.query
+        form = _FORMS.get(query.get("bill_type", "ALL"))
+        tar_type = query.get("tar_type")
+        if form is None or tar_type not in (None, "GZIP"):
+            raise ApiRefusal(400, "PARAM_ERROR", "bill_type或tar_type不正确")
+        try:
+            bill_on = date.fromisoformat(query.get("bill_date", ""))
+        except ValueError:
+            raise ApiRefusal(400, "PARAM_ERROR", "bill_date格式不正确") from None
+        token, digest = self._desk.bill(bill_on, form, query.get("sub_mchid"), compressed=tar_type == "GZIP")
+        url = f"{self._desk.config.base_url}{DOWNLOAD_PATH}?token={token}" + ("&tartype=gzip" if tar_type else "")
+        return _json(wire.BillLocation(hash_type="SHA1", hash_value=digest, download_url=url)), 0
+
+    def _download(self, incoming: Incoming, _found: re.Match[str]) -> Spoken:
+        content = self._desk.bill_file(incoming.query.get("token", ""))
+        if incoming.query.get("tartype") == "gzip":
+            return Answer(status=200, headers={"content-type": "application/x-gzip"}, body=gzip.compress(content, mtime=0)), 0
+        return Answer(status=200, headers={"content-type": "text/plain"}, body=content), 0
+
+
+def _decoded(body: bytes, kind: type[Any]) -> Any:
+    """Return a request's body. Raises ApiRefusal PARAM_ERROR, also for null and for characters of more than three bytes."""
+    try:
+        decoded = msgspec.json.decode(body, type=kind)
+        given = msgspec.json.decode(body)
+    except msgspec.ValidationError as wrong:
+        raise ApiRefusal(400, "PARAM_ERROR", f"参数错误: {wrong}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise ApiRefusal(400, "PARAM_ERROR", "请求体不是合法的JSON") from None
+    if _has_null(given):
+        raise ApiRefusal(400, "PARAM_ERROR", "参数不允许为null")
+    if any(letter > "\uffff" for letter in body.decode()):
+        raise ApiRefusal(400, "PARAM_ERROR", "参数含有不支持的字符")
+    return decoded
+
+
+def _has_null(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(_has_null(part) for part in value.values())
+    return value is None or (isinstance(value, list) and any(_has_null(part) for part in value))
+
+
+def _json(value: object) -> Answer:
+    return Answer(status=200, headers={"content-type": "application/json"}, body=wire.encode(value))
+
+
+def _verifies(key: RSAPublicKey, message: bytes, signature: str) -> bool:
+    return VerificationKey(serial="", public_key=key).verifies(message, signature)

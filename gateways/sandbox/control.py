@@ -1,0 +1,128 @@
+"""Routes that steer the stand-in: its clock, its faults, delivery, paying as a payer. Not part of the channel's wire.
+
+Knows the control forms; must not know signatures. Mounted by the sandbox's application; called by demo, tests and simulation.
+"""
+
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from gateways.contract import Answer
+from gateways.sandbox.desk import ApiRefusal, Desk
+from gateways.sandbox.http import Incoming, Reply, Route, route
+from gateways.sandbox.notify import Courier
+from gateways.sandbox.shapes import (
+    ClockOut,
+    DeliverIn,
+    FaultPlan,
+    MerchantOut,
+    MerchantsIn,
+    MerchantsOut,
+    PayIn,
+    RefusedOut,
+    RotatedOut,
+    SetClockIn,
+)
+from ledger.clock import SetClock
+
+T = TypeVar("T")
+
+
+class Control:
+    """The control routes over a desk and its courier."""
+
+    def __init__(self, desk: Desk, courier: Courier) -> None:
+        self._desk = desk
+        self._courier = courier
+
+    def routes(self) -> list[Route]:
+        """Return the routes of ``/_control``."""
+        return [
+            route("GET", "/_control/clock", self._clock),
+            route("POST", "/_control/clock", _read(SetClockIn, self._set_clock)),
+            route("GET", "/_control/faults", self._faults),
+            route("POST", "/_control/faults", _read(FaultPlan, self._set_faults)),
+            route("POST", "/_control/pay", _read(PayIn, self._pay)),
+            route("POST", "/_control/rotate", self._rotate),
+            route("GET", "/_control/merchants", self._merchants),
+            route("POST", "/_control/merchants", _read(MerchantsIn, self._name_merchants)),
+            route("POST", "/_control/deliver", self._deliver),
+        ]
+
+    def _clock(self, _incoming: Incoming, _found: re.Match[str]) -> Reply:
+        return _said(ClockOut(now=self._desk.clock.now()))
+
+    def _set_clock(self, wanted: SetClockIn) -> Reply:
+        clock = self._desk.clock
+        if not isinstance(clock, SetClock):
+            return _refused("the clock runs by itself")
+        try:
+            clock.set(wanted.at)
+        except ValueError as wrong:
+            return _refused(str(wrong))
+        self._courier.wake()
+        return _said(ClockOut(now=clock.now()))
+
+    def _faults(self, _incoming: Incoming, _found: re.Match[str]) -> Reply:
+        return _said(self._desk.plan())
+
+    def _set_faults(self, plan: FaultPlan) -> Reply:
+        self._desk.set_plan(plan)
+        return _said(self._desk.plan())
+
+    def _pay(self, wanted: PayIn) -> Reply:
+        order = None
+        if wanted.order_no is not None:
+            order = self._desk.state.order(wanted.order_no)
+        elif wanted.prepay_id is not None:
+            order = self._desk.state.order_by_prepay(wanted.prepay_id)
+        if order is None:
+            return _refused("there is no such order", status=404)
+        try:
+            paid = self._desk.pay(order, wanted.openid)
+        except ApiRefusal as refusal:
+            return _refused(f"{refusal.code}: {refusal}")
+        self._courier.wake()
+        return _said(paid)
+
+    def _rotate(self, _incoming: Incoming, _found: re.Match[str]) -> Reply:
+        return _said(RotatedOut(serial=self._desk.rotate()))
+
+    def _merchants(self, _incoming: Incoming, _found: re.Match[str]) -> Reply:
+        rows = [MerchantOut(**msgspec.structs.asdict(row)) for row in self._desk.state.takings()]
+        return _said(MerchantsOut(merchants=rows))
+
+    def _name_merchants(self, wanted: MerchantsIn) -> Reply:
+        for merchant in wanted.merchants:
+            self._desk.state.name_merchant(merchant.merchant_no, merchant.name)
+        return Reply(answer=Answer(status=204, headers={}, body=b""))
+
+    async def _deliver(self, incoming: Incoming, _found: re.Match[str]) -> Reply:
+        try:
+            wanted = msgspec.json.decode(incoming.body, type=DeliverIn) if incoming.body else DeliverIn()
+        except msgspec.DecodeError as wrong:
+            return _refused(str(wrong), status=400)
+        if not self._desk.config.manual:
+            return _refused("notices are sent by themselves here")
+        return _said(await self._courier.deliver(wanted.limit))
+
+
+def _read(kind: type[T], handler: Callable[[T], Reply]) -> Callable[[Incoming, re.Match[str]], Reply]:
+    def read(incoming: Incoming, _found: re.Match[str]) -> Reply:
+        try:
+            return handler(msgspec.json.decode(incoming.body, type=kind))
+        except msgspec.DecodeError as wrong:
+            return _refused(str(wrong), status=400)
+
+    return read
+
+
+def _said(value: object) -> Reply:
+    return Reply(answer=Answer(status=200, headers={"content-type": "application/json"}, body=msgspec.json.encode(value)))
+
+
+def _refused(reason: str, *, status: int = 409) -> Reply:
+    body = msgspec.json.encode(RefusedOut(reason=reason))
+    return Reply(answer=Answer(status=status, headers={"content-type": "application/json"}, body=body))

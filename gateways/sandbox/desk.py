@@ -1,0 +1,405 @@
+"""The channel's counter: orders, payments, closes, notices and bills by the channel's rules.
+
+Knows the rules and the state; must not know HTTP or signatures of requests. Called by the sandbox's routes.
+Source: docs/CHANNELS.md, WeChat Pay.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from msgspec import Struct
+
+from gateways.keys import canonical_serial
+from gateways.sandbox import bill as bill_form
+from gateways.sandbox.faults import delay_seconds, met
+from gateways.sandbox.shapes import (
+    ON_NOTICE,
+    AmountOut,
+    CertificateOut,
+    CertificatesOut,
+    EncryptedCertificateOut,
+    Fault,
+    FaultKind,
+    FaultPlan,
+    OrderIn,
+    PaidOut,
+    TransactionOut,
+)
+from gateways.sandbox.signing import (
+    IssuedCertificate,
+    PaidOrder,
+    Signer,
+    box,
+    digits,
+    hex_text,
+    issue_certificate,
+    rfc3339,
+    transaction,
+)
+from gateways.sandbox.state import Notice, Order, State
+from gateways.wechat import wire
+from ledger.clock import CHINA, EPOCH, Clock, SystemClock, microseconds
+
+ORDER_DAYS: Final = 7
+CODE_SECONDS: Final = 300
+DOWNLOAD_SECONDS: Final = 300
+_MICRO: Final = 1_000_000
+_STATE_TEXTS: Final = {"NOTPAY": "订单未支付", "CLOSED": "订单已关闭", "SUCCESS": "支付成功"}
+
+
+class SandboxConfig(Struct, frozen=True, kw_only=True):
+    """Everything the stand-in is given. With ``manual`` nothing is sent by itself: notices go out on ``/_control/deliver``."""
+
+    state_path: Path
+    base_url: str
+    """Its own address, as others reach it."""
+    provider_no: str
+    app_id: str
+    app_secret: str
+    api_key: bytes
+    merchant_key: RSAPublicKey
+    """Verifies the provider's requests."""
+    merchant_serial: str
+    certificate: IssuedCertificate
+    """The first platform certificate; later ones come by rotation and are remembered."""
+    public_key: Signer
+    signing_mode: Literal["certificate", "public_key", "mixed"] = "mixed"
+    """What notices are signed with; answers follow the request, except that ``certificate`` always answers with that."""
+    time_factor: float = 1.0
+    """How many times faster than real the notices' schedule runs."""
+    fee_bps: int = 60
+    clock: Clock = msgspec.field(default_factory=SystemClock)
+    manual: bool = False
+    seed: str | None = None
+    """Makes trade numbers, notices and faults repeatable; None: by chance, once for the life of the state."""
+    bill_bom: bool = True
+    bill_crlf: bool = True
+    bill_ready_hour: int = 10
+
+
+class ApiRefusal(Exception):
+    """An error answer of the channel."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+class Ordered(Struct, frozen=True):
+    """A prepay id, and the faults that meet the answer."""
+
+    prepay_id: str
+    faults: tuple[Fault, ...]
+
+
+class Desk:
+    """The counter. One thread at a time."""
+
+    def __init__(self, config: SandboxConfig) -> None:
+        self.config = config
+        self.clock = config.clock
+        self.state = State(config.state_path)
+        self.seed = config.seed or self._remembered_seed()
+        if not self.state.certificates():
+            self.state.add_certificate(config.certificate.certificate, config.certificate.key)
+        self._certificates = [IssuedCertificate(*pair) for pair in self.state.certificates()]
+        self._signers = [issued.signer() for issued in self._certificates]
+
+    def close(self) -> None:
+        self.state.close()
+
+    def _remembered_seed(self) -> str:
+        if (kept := self.state.remark("seed")) is None:
+            kept = secrets.token_hex(16).encode()
+            self.state.set_remark("seed", kept)
+        return kept.decode()
+
+    def now(self) -> int:
+        """Return the present instant in microseconds."""
+        return microseconds(self.clock.now())
+
+    # Keys
+
+    def answer_signer(self, asked: str | None) -> Signer:
+        """Return what an answer is signed with: the kind that the request's Wechatpay-Serial names; no header means certificate."""
+        wants_public = asked is not None and canonical_serial(asked) == canonical_serial(self.config.public_key.serial)
+        return self.config.public_key if wants_public and self.config.signing_mode != "certificate" else self._signers[-1]
+
+    def notice_signer(self, notice_id: str, attempt: int) -> Signer:
+        """Return what a notice is signed with; in mixed mode either, by seed."""
+        mode = self.config.signing_mode
+        if mode == "mixed":
+            mode = "certificate" if int(digits(1, self.seed, "signer", notice_id, attempt)) % 2 else "public_key"
+        return self.config.public_key if mode == "public_key" else self._signers[-1]
+
+    def rotate(self) -> str:
+        """Issue a new platform certificate and sign with it from now on. Returns its serial."""
+        issued = issue_certificate(at=self.clock.now())
+        self.state.add_certificate(issued.certificate, issued.key)
+        self._certificates.append(issued)
+        self._signers.append(issued.signer())
+        return self._signers[-1].serial
+
+    def certificates(self) -> CertificatesOut:
+        """Return all platform certificates, encrypted for the provider."""
+        rows = []
+        for issued, signer in zip(self._certificates, self._signers, strict=True):
+            nonce = hex_text(12, self.seed, "certificate", signer.serial)
+            sealed = box(issued.certificate, api_key=self.config.api_key, nonce=nonce, associated="certificate")
+            rows.append(
+                CertificateOut(
+                    serial_no=signer.serial,
+                    effective_time=rfc3339(issued.valid_from()),
+                    expire_time=rfc3339(issued.valid_until()),
+                    encrypt_certificate=EncryptedCertificateOut(
+                        algorithm=wire.BOX, nonce=nonce, associated_data="certificate", ciphertext=sealed
+                    ),
+                )
+            )
+        return CertificatesOut(data=rows)
+
+    # Faults
+
+    def plan(self) -> FaultPlan:
+        kept = self.state.remark("faults")
+        return FaultPlan(faults=()) if kept is None else msgspec.json.decode(kept, type=FaultPlan)
+
+    def set_plan(self, plan: FaultPlan) -> None:
+        """Take a fault plan; a rotation in it is carried out at once and does not stay."""
+        for fault in plan.faults:
+            if fault.kind is FaultKind.ROTATE_KEY:
+                self.rotate()
+        left = tuple(fault for fault in plan.faults if fault.kind is not FaultKind.ROTATE_KEY)
+        self.state.set_remark("faults", msgspec.json.encode(FaultPlan(faults=left)))
+
+    def faults(self, kinds: Iterable[FaultKind], subject: str, bill_on: date | None = None) -> tuple[Fault, ...]:
+        """Return the faults that meet ``subject`` now; counts go down."""
+        plan = self.plan()
+        hit, left = met(plan, kinds, subject=subject, seed=self.seed, bill_on=bill_on)
+        if left != plan:
+            self.state.set_remark("faults", msgspec.json.encode(left))
+        return hit
+
+    # Orders
+
+    def order(self, wanted: OrderIn, content: bytes) -> Ordered:
+        """Make an order, or give a fresh prepay id for the identical one while it is unpaid and unexpired.
+
+        Raises ApiRefusal: ORDERPAID, ORDER_CLOSED, INVALID_REQUEST (other content under the same number), PARAM_ERROR.
+        """
+        with self.state.together():
+            known = self.state.order(wanted.out_trade_no)
+            if known is None:
+                self._add(wanted, content)
+            else:
+                self._check_repeat(known, content)
+            count = self.state.prepays(wanted.out_trade_no)
+            at = self.clock.now().astimezone(CHINA)
+            prepay_id = f"wx{at:%Y%m%d%H%M%S}{hex_text(20, self.seed, 'prepay', wanted.out_trade_no, count)}"
+            self.state.add_prepay(prepay_id, wanted.out_trade_no)
+            hit = self.faults({FaultKind.UNKNOWN}, wanted.out_trade_no)
+        return Ordered(prepay_id=prepay_id, faults=hit)
+
+    def _add(self, wanted: OrderIn, content: bytes) -> None:
+        if wanted.sp_appid != self.config.app_id:
+            raise ApiRefusal(400, "APPID_MCHID_NOT_MATCH", "sp_appid与sp_mchid不匹配")
+        if wanted.sub_mchid == wanted.sp_mchid:
+            raise ApiRefusal(400, "PARAM_ERROR", "sub_mchid不能与sp_mchid相同")
+        openid = wanted.payer.sub_openid if wanted.payer.sub_openid and wanted.sub_appid else wanted.payer.sp_openid
+        if not openid:
+            raise ApiRefusal(400, "PARAM_ERROR", "payer缺少openid")
+        now = self.now()
+        expires_at = now + ORDER_DAYS * 86_400 * _MICRO
+        if wanted.time_expire is not None:
+            latest = now + wire.TIME_EXPIRE_DAYS_MAX * 86_400 * _MICRO
+            if (expires_at := microseconds(wanted.time_expire)) > latest:
+                raise ApiRefusal(400, "PARAM_ERROR", "time_expire超出范围")
+        self.state.add_order(
+            Order(
+                order_no=wanted.out_trade_no,
+                merchant_no=wanted.sub_mchid,
+                app_id=wanted.sp_appid,
+                sub_app_id=wanted.sub_appid,
+                description=wanted.description,
+                attach=wanted.attach,
+                amount_fen=wanted.amount.total,
+                openid=openid,
+                notify_url=wanted.notify_url,
+                content=content,
+                expires_at=max(expires_at, now + 60 * _MICRO),
+                created_at=now,
+            )
+        )
+
+    def _check_repeat(self, known: Order, content: bytes) -> None:
+        if known.state == "SUCCESS":
+            raise ApiRefusal(400, "ORDERPAID", "该订单已支付")
+        if known.state == "CLOSED" or known.expires_at <= self.now():
+            raise ApiRefusal(400, "ORDER_CLOSED", "该订单已关闭")
+        if known.content != content:
+            raise ApiRefusal(400, "INVALID_REQUEST", "请求重入时，参数与首次请求时不一致")
+
+    def close_order(self, order_no: str, merchant_no: str) -> None:
+        """Close an order. Repeatable. Raises ApiRefusal: ORDER_NOT_EXIST, ORDER_PAID."""
+        known = self.find(order_no, merchant_no)
+        if known.state == "SUCCESS":
+            raise ApiRefusal(400, "ORDER_PAID", "该订单已支付")
+        self.state.close_order(order_no)
+
+    def find(self, order_no: str, merchant_no: str) -> Order:
+        """Return an order of a merchant. Raises ApiRefusal ORDER_NOT_EXIST."""
+        return self._of(self.state.order(order_no), merchant_no)
+
+    def find_trade(self, trade_no: str, merchant_no: str) -> Order:
+        """Return a paid order by the channel's number. Raises ApiRefusal ORDER_NOT_EXIST."""
+        return self._of(self.state.order_by_trade(trade_no), merchant_no)
+
+    def _of(self, known: Order | None, merchant_no: str) -> Order:
+        if known is None or known.merchant_no != merchant_no:
+            raise ApiRefusal(404, "ORDER_NOT_EXIST", "订单不存在")
+        return known
+
+    def told(self, order: Order) -> TransactionOut:
+        """Return what a query answers."""
+        if order.state == "SUCCESS":
+            return transaction(self.paid(order))
+        payer = wire.Payer(sub_openid=order.openid) if order.sub_app_id else wire.Payer(sp_openid=order.openid)
+        return TransactionOut(
+            sp_appid=order.app_id,
+            sp_mchid=self.config.provider_no,
+            sub_appid=order.sub_app_id,
+            sub_mchid=order.merchant_no,
+            out_trade_no=order.order_no,
+            trade_state=order.state,
+            trade_state_desc=_STATE_TEXTS[order.state],
+            payer=payer,
+            amount=AmountOut(total=order.amount_fen, payer_total=order.amount_fen),
+        )
+
+    def paid(self, order: Order) -> PaidOrder:
+        """Return a paid order as notices tell of it."""
+        assert order.trade_no is not None, "the order is paid"
+        assert order.paid_at is not None, "the order is paid"
+        return PaidOrder(
+            order_no=order.order_no,
+            trade_no=order.trade_no,
+            provider_no=self.config.provider_no,
+            merchant_no=order.merchant_no,
+            amount_fen=order.amount_fen,
+            paid_at=instant(order.paid_at),
+            app_id=order.app_id,
+            openid=order.openid,
+            sub_app_id=order.sub_app_id,
+            attach=order.attach,
+        )
+
+    # Paying
+
+    def pay(self, order: Order, openid: str | None = None) -> PaidOut:
+        """Take the payer's money for an order and put its notices on the way.
+
+        Raises ApiRefusal: ORDERPAID, ORDER_CLOSED (closed, or too late), OPENID_MISMATCH.
+        """
+        now = self.now()
+        if order.state == "SUCCESS":
+            raise ApiRefusal(409, "ORDERPAID", "该订单已支付")
+        if order.state == "CLOSED" or order.expires_at <= now:
+            raise ApiRefusal(409, "ORDER_CLOSED", "该订单已关闭或已过期")
+        if openid is not None and openid != order.openid:
+            raise ApiRefusal(409, "OPENID_MISMATCH", "该订单只能由下单的用户支付")
+        at = self.clock.now().astimezone(CHINA)
+        chance = digits(16, self.seed, "trade", order.order_no)
+        trade_no = f"4200{chance[:6]}{at:%Y%m%d}{chance[6:]}"
+        fee_fen = bill_form.fee_fen(order.amount_fen, self.config.fee_bps)
+        with self.state.together():
+            self.state.set_paid(order.order_no, trade_no=trade_no, paid_at=now, fee_fen=fee_fen)
+            self._put_notices(order.order_no, now)
+        return PaidOut(order_no=order.order_no, trade_no=trade_no, amount_fen=order.amount_fen, paid_at=instant(now))
+
+    def _put_notices(self, order_no: str, now: int) -> None:
+        hit = self.faults(ON_NOTICE, order_no)
+        kinds = {fault.kind for fault in hit}
+        if FaultKind.NEVER in kinds:
+            return
+        later = delay_seconds(hit, subject=order_no, seed=self.seed) / self.config.time_factor
+        notice_id, kept = f"EV-{hex_text(32, self.seed, 'notice', order_no)}", msgspec.json.encode(hit)
+        for copy in range(2 if FaultKind.TWICE in kinds else 1):
+            self.state.add_notice(
+                Notice(
+                    notice_id=f"{notice_id}#{copy + 1}" if copy else notice_id,
+                    order_no=order_no,
+                    due_at=now + int((later + copy) * _MICRO),
+                    attempts=0,
+                    state="waiting",
+                    faults=kept,
+                )
+            )
+
+    # Bills
+
+    def bill(self, bill_on: date, form: bill_form.Form, merchant_no: str | None, *, compressed: bool) -> tuple[str, str]:
+        """Write the day's bill and return token and SHA-1 of the file.
+
+        Raises ApiRefusal: PARAM_ERROR (today or later, or older than three months), STATEMENT_CREATING, NO_STATEMENT_EXIST.
+        """
+        now = self.clock.now().astimezone(CHINA)
+        if bill_on >= now.date() or bill_on < now.date() - timedelta(days=92):
+            raise ApiRefusal(400, "PARAM_ERROR", "账单日期超出范围")
+        if now.date() == bill_on + timedelta(days=1) and now.hour < self.config.bill_ready_hour:
+            raise ApiRefusal(400, "STATEMENT_CREATING", "账单生成中，请稍后再试")
+        begin = microseconds(datetime(bill_on.year, bill_on.month, bill_on.day, tzinfo=CHINA).astimezone(UTC))
+        orders = list(self.state.paid_between(begin, begin + 86_400 * _MICRO, merchant_no))
+        if not orders:
+            raise ApiRefusal(400, "NO_STATEMENT_EXIST", "账单不存在")
+        content = self._bill_file(orders, bill_on, form)
+        token = hex_text(32, self.seed, "bill", bill_on, form, merchant_no, compressed, self.now(), secrets.token_hex(8))
+        self.state.add_bill_file(token, content, self.now() + DOWNLOAD_SECONDS * _MICRO)
+        return token, hashlib.sha1(content, usedforsecurity=False).hexdigest()
+
+    def _bill_file(self, orders: list[Order], bill_on: date, form: bill_form.Form) -> bytes:
+        hit = self.faults({FaultKind.BILL_REISSUED, FaultKind.BILL_CUT}, f"bill {bill_on}", bill_on)
+        kinds = {fault.kind for fault in hit}
+        if FaultKind.BILL_REISSUED in kinds:
+            orders = orders[:-1]
+        content = bill_form.write(
+            orders,
+            provider_no=self.config.provider_no,
+            fee_bps=self.config.fee_bps,
+            form=form,
+            bom=self.config.bill_bom,
+            crlf=self.config.bill_crlf,
+        )
+        return content[: len(content) * 3 // 5] if FaultKind.BILL_CUT in kinds else content
+
+    def bill_file(self, token: str) -> bytes:
+        """Return a bill file. Raises ApiRefusal INVALID_REQUEST for a link that is unknown or older than five minutes."""
+        kept = self.state.bill_file(token)
+        if kept is None or kept[1] <= self.now():
+            raise ApiRefusal(400, "INVALID_REQUEST", "下载链接已失效，请重新申请账单")
+        return kept[0]
+
+    # Who pays
+
+    def new_code(self, openid: str) -> str:
+        """Return a code that is exchanged for ``openid`` once, within five minutes."""
+        code = secrets.token_hex(16)
+        self.state.add_code(code, openid, self.now() + CODE_SECONDS * _MICRO)
+        return code
+
+    def exchange(self, code: str) -> str | int:
+        """Return the openid behind a code, or the error number: 40029 unknown or too old, 40163 used."""
+        kept = self.state.use_code(code)
+        if kept is None or kept[1] <= self.now():
+            return 40029
+        return 40163 if kept[2] else kept[0]
+
+
+def instant(at: int) -> datetime:
+    """Return microseconds since 1970 as an instant (UTC)."""
+    return EPOCH + timedelta(microseconds=at)

@@ -1,0 +1,56 @@
+"""Which faults meet an order: pure decisions by pattern, count and seed.
+
+Knows the fault plan; must not know state or HTTP. Called by the sandbox's desk.
+"""
+
+from collections.abc import Iterable
+from datetime import date
+from fnmatch import fnmatchcase
+from typing import Final
+
+import msgspec
+
+from gateways.sandbox.shapes import Fault, FaultKind, FaultPlan
+from gateways.sandbox.signing import digits
+
+_SHARES: Final = 10**12
+OUT_OF_ORDER_SECONDS: Final = 600.0
+
+
+def met(
+    plan: FaultPlan, kinds: Iterable[FaultKind], *, subject: str, seed: str, bill_on: date | None = None
+) -> tuple[tuple[Fault, ...], FaultPlan]:
+    """Return the faults of ``kinds`` that meet ``subject`` (an order number or a bill), and the plan with its counts taken down."""
+    wanted, hit, rest = frozenset(kinds), [], []
+    for number, fault in enumerate(plan.faults):
+        if fault.kind in wanted and _meets(fault, number, subject, seed, bill_on):
+            hit.append(fault)
+            fault = fault if fault.next is None else msgspec.structs.replace(fault, next=fault.next - 1)
+        rest.append(fault)
+    return tuple(hit), FaultPlan(faults=tuple(rest))
+
+
+def _meets(fault: Fault, number: int, subject: str, seed: str, bill_on: date | None) -> bool:
+    if fault.next == 0 or not fnmatchcase(subject, fault.order_like):
+        return False
+    if fault.bill_on is not None and fault.bill_on != bill_on:
+        return False
+    if fault.probability is None:
+        return True
+    return int(digits(12, seed, "fault", number, fault.kind, subject)) < fault.probability * _SHARES
+
+
+def delay_seconds(faults: Iterable[Fault], *, subject: str, seed: str) -> float:
+    """Return how much later a notice comes."""
+    late = 0.0
+    for fault in faults:
+        if fault.kind is FaultKind.LATE:
+            late += fault.seconds
+        elif fault.kind is FaultKind.OUT_OF_ORDER:
+            late += int(digits(12, seed, "out of order", subject)) / _SHARES * (fault.seconds or OUT_OF_ORDER_SECONDS)
+    return late
+
+
+def on_attempt(faults: Iterable[Fault], attempt: int) -> frozenset[FaultKind]:
+    """Return the kinds that touch attempt number ``attempt`` (from 1)."""
+    return frozenset(fault.kind for fault in faults if fault.attempts == 0 or attempt <= fault.attempts)

@@ -1,0 +1,74 @@
+"""Serve the stand-in: one process, one thread, on its own port.
+
+Knows the server; must not know the channel. Called by the command line, and by tests in a thread of their own.
+"""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from gateways.sandbox.application import Sandbox, create_sandbox
+from gateways.sandbox.desk import SandboxConfig
+
+_START_SECONDS_MAX: Final = 20.0
+_TRY_SECONDS: Final = 0.02
+
+
+def serve(config: SandboxConfig, *, host: str, port: int) -> None:
+    """Serve until SIGINT or SIGTERM; what has begun is finished and the state is closed."""
+    asyncio.run(_until_told(config, host, port))
+
+
+async def _until_told(config: SandboxConfig, host: str, port: int) -> None:
+    server, told, loop = _server(create_sandbox(config), host, port), asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told.set)
+    serving = asyncio.create_task(server.serve())
+    stopping = asyncio.create_task(told.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    server.stop()
+    await serving
+
+
+@contextmanager
+def running(config: SandboxConfig, *, host: str, port: int) -> Iterator[Sandbox]:
+    """Serve in a thread while the block runs; the port answers when the block begins."""
+    loop, sandbox = asyncio.new_event_loop(), create_sandbox(config)
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        server: list[Any] = []
+
+        async def served() -> None:
+            server.append(_server(sandbox, host, port))
+            await server[0].serve()
+
+        thread = threading.Thread(target=runner.run, args=(served(),), daemon=True)
+        thread.start()
+        try:
+            asyncio.run(_answers(host, port))
+            yield sandbox
+        finally:
+            loop.call_soon_threadsafe(server[0].stop)
+            thread.join(_START_SECONDS_MAX)
+
+
+def _server(sandbox: Sandbox, host: str, port: int) -> Any:
+    return Server(sandbox, address=host, port=port, interface=Interfaces.ASGI, log_enabled=False)
+
+
+async def _answers(host: str, port: int) -> None:
+    """Wait until the port takes connections. Raises TimeoutError."""
+    async with asyncio.timeout(_START_SECONDS_MAX):
+        while True:
+            with suppress(OSError):
+                _, writer = await asyncio.open_connection(host, port)
+                writer.close()
+                await writer.wait_closed()
+                return
+            await asyncio.sleep(_TRY_SECONDS)

@@ -1,0 +1,246 @@
+"""What the stand-in remembers, in one SQLite file: orders, notices, merchants, keys, codes, bill files, the fault plan.
+
+Knows SQL; must not know HTTP, signatures or rules. Used by the sandbox's desk alone, from one thread at a time.
+Instants are whole microseconds since 1970 (UTC).
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec import Struct, convert
+
+_TABLES: Final = """
+create table if not exists remark (name text primary key, value blob not null) without rowid;
+create table if not exists merchant (merchant_no text primary key, name text not null) without rowid;
+create table if not exists pay_order (
+    order_no text primary key, merchant_no text not null, app_id text not null, sub_app_id text, description text not null,
+    attach text, amount_fen integer not null check (amount_fen > 0), openid text not null, notify_url text not null,
+    content blob not null, expires_at integer not null, created_at integer not null, state text not null default 'NOTPAY',
+    trade_no text unique, paid_at integer, fee_fen integer) without rowid;
+create index if not exists pay_order_paid on pay_order (paid_at) where paid_at is not null;
+create table if not exists prepay (prepay_id text primary key, order_no text not null) without rowid;
+create table if not exists notice (
+    notice_id text primary key, order_no text not null, due_at integer not null, attempts integer not null default 0,
+    state text not null default 'waiting', faults blob not null) without rowid;
+create index if not exists notice_due on notice (due_at, order_no, notice_id) where state = 'waiting';
+create table if not exists certificate (number integer primary key, certificate blob not null, key blob not null);
+create table if not exists code (
+    code text primary key, openid text not null, expires_at integer not null, used integer not null) without rowid;
+create table if not exists bill_file (token text primary key, content blob not null, expires_at integer not null) without rowid;
+"""
+
+
+class Order(Struct, frozen=True):
+    """An order at the channel. ``state`` is NOTPAY, SUCCESS or CLOSED; the last three are set once it is paid."""
+
+    order_no: str
+    merchant_no: str
+    app_id: str
+    sub_app_id: str | None
+    description: str
+    attach: str | None
+    amount_fen: int
+    openid: str
+    notify_url: str
+    content: bytes
+    """The order call's body in canonical form: a repeat must equal it."""
+    expires_at: int
+    created_at: int
+    state: str = "NOTPAY"
+    trade_no: str | None = None
+    paid_at: int | None = None
+    fee_fen: int | None = None
+
+
+class Notice(Struct, frozen=True):
+    """A payment notice: ``waiting`` for its next attempt, ``accepted`` or ``given_up``. ``faults`` is a FaultPlan as JSON."""
+
+    notice_id: str
+    order_no: str
+    due_at: int
+    attempts: int
+    state: str
+    faults: bytes
+
+
+class Takings(Struct, frozen=True):
+    """What a merchant has taken so far."""
+
+    merchant_no: str
+    name: str
+    payments: int
+    taken_fen: int
+    fee_fen: int
+
+
+class State:
+    """The file. Each method is one statement; ``together`` joins several into one transaction."""
+
+    def __init__(self, path: Path | str) -> None:
+        if isinstance(path, Path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.row_factory = sqlite3.Row
+        self._db.execute("pragma journal_mode = wal")
+        self._db.execute("pragma synchronous = normal")
+        self._db.executescript(_TABLES)
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Commit what happens inside as one, or nothing of it."""
+        self._db.execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("rollback")
+            raise
+        self._db.execute("commit")
+
+    # Remarks: seed and fault plan
+
+    def remark(self, name: str) -> bytes | None:
+        row = self._one("select value from remark where name = ?", name)
+        return None if row is None else bytes(row["value"])
+
+    def set_remark(self, name: str, value: bytes) -> None:
+        self._db.execute("insert into remark values (?, ?) on conflict (name) do update set value = excluded.value", (name, value))
+
+    # Orders
+
+    def order(self, order_no: str) -> Order | None:
+        return _order(self._one("select * from pay_order where order_no = ?", order_no))
+
+    def order_by_trade(self, trade_no: str) -> Order | None:
+        return _order(self._one("select * from pay_order where trade_no = ?", trade_no))
+
+    def order_by_prepay(self, prepay_id: str) -> Order | None:
+        return _order(self._one("select o.* from pay_order o join prepay using (order_no) where prepay_id = ?", prepay_id))
+
+    def add_order(self, order: Order) -> None:
+        self._db.execute(
+            """insert into pay_order (order_no, merchant_no, app_id, sub_app_id, description, attach, amount_fen, openid,
+                                      notify_url, content, expires_at, created_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            (order.order_no, order.merchant_no, order.app_id, order.sub_app_id, order.description, order.attach, order.amount_fen,
+             order.openid, order.notify_url, order.content, order.expires_at, order.created_at),
+        )  # fmt: skip
+
+    def add_prepay(self, prepay_id: str, order_no: str) -> None:
+        self._db.execute("insert into prepay values (?, ?)", (prepay_id, order_no))
+
+    def prepays(self, order_no: str) -> int:
+        """How many times the order was called for."""
+        return self._count("select count(*) from prepay where order_no = ?", order_no)
+
+    def close_order(self, order_no: str) -> None:
+        self._db.execute("update pay_order set state = 'CLOSED' where order_no = ? and state = 'NOTPAY'", (order_no,))
+
+    def set_paid(self, order_no: str, *, trade_no: str, paid_at: int, fee_fen: int) -> None:
+        self._db.execute(
+            """update pay_order set state = 'SUCCESS', trade_no = ?, paid_at = ?, fee_fen = ?
+               where order_no = ? and state = 'NOTPAY'""",
+            (trade_no, paid_at, fee_fen, order_no),
+        )
+
+    def paid_between(self, begin: int, end: int, merchant_no: str | None) -> Iterator[Order]:
+        """Yield the orders paid in ``[begin, end)``, by time and number."""
+        rows = self._db.execute(
+            """select * from pay_order where paid_at >= ? and paid_at < ? and (? is null or merchant_no = ?)
+               order by paid_at, order_no""",
+            (begin, end, merchant_no, merchant_no),
+        )
+        for row in rows:
+            yield convert(dict(row), Order)
+
+    # Notices
+
+    def add_notice(self, notice: Notice) -> None:
+        self._db.execute(
+            "insert into notice values (?, ?, ?, ?, ?, ?)",
+            (notice.notice_id, notice.order_no, notice.due_at, notice.attempts, notice.state, notice.faults),
+        )
+
+    def due_notices(self, at: int, limit: int) -> list[Notice]:
+        """Return notices due at ``at``, in the order (due, order number, notice)."""
+        rows = self._db.execute(
+            "select * from notice where state = 'waiting' and due_at <= ? order by due_at, order_no, notice_id limit ?", (at, limit)
+        )
+        return [convert(dict(row), Notice) for row in rows]
+
+    def next_due(self) -> int | None:
+        """Return when the next notice is due."""
+        row = self._one("select min(due_at) as due_at from notice where state = 'waiting'")
+        return None if row is None else row["due_at"]
+
+    def waiting_notices(self) -> int:
+        return self._count("select count(*) from notice where state = 'waiting'")
+
+    def set_notice(self, notice_id: str, *, attempts: int, state: str, due_at: int) -> None:
+        self._db.execute(
+            "update notice set attempts = ?, state = ?, due_at = ? where notice_id = ?", (attempts, state, due_at, notice_id)
+        )
+
+    # Merchants
+
+    def name_merchant(self, merchant_no: str, name: str) -> None:
+        self._db.execute(
+            "insert into merchant values (?, ?) on conflict (merchant_no) do update set name = excluded.name", (merchant_no, name)
+        )
+
+    def merchant_name(self, merchant_no: str) -> str | None:
+        row = self._one("select name from merchant where merchant_no = ?", merchant_no)
+        return None if row is None else str(row["name"])
+
+    def takings(self) -> list[Takings]:
+        """Return what each merchant has taken, by merchant number."""
+        rows = self._db.execute(
+            """select o.merchant_no, coalesce(m.name, '') as name, count(*) as payments, sum(o.amount_fen) as taken_fen,
+                      sum(o.fee_fen) as fee_fen
+               from pay_order o left join merchant m using (merchant_no) where o.state = 'SUCCESS' group by 1, 2 order by 1"""
+        )
+        return [convert(dict(row), Takings) for row in rows]
+
+    # Keys, codes, bill files
+
+    def certificates(self) -> list[tuple[bytes, bytes]]:
+        """Return platform certificates and their keys, oldest first."""
+        rows = self._db.execute("select certificate, key from certificate order by number")
+        return [(row["certificate"], row["key"]) for row in rows]
+
+    def add_certificate(self, certificate: bytes, key: bytes) -> None:
+        self._db.execute("insert into certificate (certificate, key) values (?, ?)", (certificate, key))
+
+    def add_code(self, code: str, openid: str, expires_at: int) -> None:
+        self._db.execute("insert into code values (?, ?, ?, 0)", (code, openid, expires_at))
+
+    def use_code(self, code: str) -> tuple[str, int, bool] | None:
+        """Mark a code as used; return its openid, its end and whether it had been used before."""
+        row = self._one("select openid, expires_at, used from code where code = ?", code)
+        if row is None:
+            return None
+        self._db.execute("update code set used = 1 where code = ?", (code,))
+        return row["openid"], row["expires_at"], bool(row["used"])
+
+    def add_bill_file(self, token: str, content: bytes, expires_at: int) -> None:
+        self._db.execute("delete from bill_file where expires_at < ?", (expires_at - 3_600_000_000,))
+        self._db.execute("insert or replace into bill_file values (?, ?, ?)", (token, content, expires_at))
+
+    def bill_file(self, token: str) -> tuple[bytes, int] | None:
+        row = self._one("select content, expires_at from bill_file where token = ?", token)
+        return None if row is None else (row["content"], row["expires_at"])
+
+    def _one(self, sql: str, *values: object) -> sqlite3.Row | None:
+        row: Any = self._db.execute(sql, values).fetchone()
+        return row if isinstance(row, sqlite3.Row) else None
+
+    def _count(self, sql: str, *values: object) -> int:
+        return int(self._db.execute(sql, values).fetchone()[0])
+
+
+def _order(row: sqlite3.Row | None) -> Order | None:
+    return None if row is None else convert(dict(row), Order)
