@@ -23,6 +23,7 @@ from ledger.clock import Clock, SetClock, SystemClock
 from ledger.db import engine
 from ledger.ids import Ids, RandomIds, SeededIds
 from ledger.seal import Sealer, Witness
+from payments.orders import RandomTokens, SeededTokens, Tokens
 from payments.paycode import PayCodeKeys
 
 LANE: Final = 0
@@ -41,6 +42,8 @@ class Wiring(Struct, frozen=True):
     """Connections in the application role."""
     clock: Clock
     ids: Ids
+    link_tokens: Tokens
+    """Gives link tokens of orders."""
     keys: Keys
     """Raw keys; ``tokens`` is what access tokens are signed with."""
     pay_codes: PayCodeKeys
@@ -97,6 +100,7 @@ def build(settings: Settings) -> Wiring:
         db=engine(database_url(settings), pool_size=settings.database_pool_size),
         clock=SetClock(settings.simulated_start_at) if settings.simulated else SystemClock(),
         ids=SeededIds(settings.simulated_seed) if settings.simulated else RandomIds(),
+        link_tokens=SeededTokens(settings.simulated_seed) if settings.simulated else RandomTokens(),
         keys=keys,
         pay_codes=_pay_codes(keys),
         channels=Registry([Connected(_wechat(settings), key_ring(settings, keys.wechat))]),
