@@ -29,7 +29,7 @@ class Ids(Protocol):
 
 
 class RandomIds:
-    """Ids for real use: 66 random bits beside the millisecond. They are unique, not secret: whoever knows one has no right by it."""
+    """Ids for real use: 66 random bits beside the millisecond. Unique, not secret: knowing one gives no right."""
 
     def __init__(self) -> None:
         self._random = random.Random(os.urandom(32))

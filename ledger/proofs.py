@@ -6,6 +6,7 @@ Knows the stored tree; the arithmetic is in ``tree``. Called by the receipts, th
 from collections.abc import Iterator
 from itertools import groupby
 from operator import attrgetter
+from typing import Final
 from uuid import UUID
 
 from msgspec import Struct
@@ -13,8 +14,9 @@ from sqlalchemy import Connection, text
 
 from ledger import tree
 from ledger.errors import NotFound
-from ledger.journal import Entry, Line, leaf_hash
+from ledger.journal import Entry, leaf_hash
 from ledger.seal_store import TreeReader
+from ledger.store import as_entry
 
 
 class InclusionProof(Struct, frozen=True):
@@ -60,25 +62,18 @@ def consistency(tx: Connection, *, lane: int, old: int, size: int) -> tuple[byte
 
 def sealed_entries(tx: Connection, *, lane: int, start: int = 0, size: int | None = None) -> Iterator[tuple[int, Entry]]:
     """Yield (leaf index, entry) from ``start`` in sealed order, as posted, with constant memory. Needs its own connection."""
-    rows = tx.execution_options(stream_results=True, yield_per=5_000).execute(
-        text("""
-        select leaf_index, entry_id, book_id, debit_account, credit_account, amount_fen, happened_at, booked_on, evidence_id
-        from ledger.v_posting where lane = :lane and leaf_index >= :start and (leaf_index < :size or cast(:size as bigint) is null)
-        order by leaf_index, line
-        """),
-        {"lane": lane, "start": start, "size": size},
-    )
-    for index, group in groupby(rows, key=attrgetter("leaf_index")):
-        lines = list(group)
-        first = lines[0]
-        yield (
-            index,
-            Entry(
-                kind=first.entry_id.int & 0xFF, source_id=UUID(int=first.entry_id.int & ~0xFF), book_id=first.book_id,
-                happened_at=first.happened_at, booked_on=first.booked_on, evidence_id=first.evidence_id,
-                lines=tuple(Line(row.debit_account, row.credit_account, row.amount_fen) for row in lines),
-            ),
-        )  # fmt: skip
+    streamed = tx.execution_options(stream_results=True, yield_per=5_000)
+    given = {"lane": lane, "start": start, "size": size}
+    with streamed.execute(text(_SEALED), given) as rows:
+        for index, group in groupby(rows, key=attrgetter("leaf_index")):
+            yield index, as_entry(list(group))
+
+
+_SEALED: Final = """
+    select leaf_index, entry_id, book_id, debit_account, credit_account, amount_fen, happened_at, booked_on, evidence_id
+    from ledger.v_posting where lane = :lane and leaf_index >= :start and (leaf_index < :size or cast(:size as bigint) is null)
+    order by leaf_index, line
+"""
 
 
 def recomputed(tx: Connection, *, lane: int) -> tree.Edge:

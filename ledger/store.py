@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
+from typing import Any
 from uuid import UUID
 
 import psycopg
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from ledger.errors import Refused
 from ledger.journal import Entry, Line
@@ -54,19 +55,18 @@ def entries(tx: Connection, *, lane: int, entry_ids: Sequence[UUID]) -> list[Ent
         """),
         {"lane": lane, "ids": list(entry_ids)},
     )
-    found = []
-    for entry_id, group in groupby(rows, key=attrgetter("entry_id")):
-        lines = list(group)
-        first = lines[0]
-        found.append(
-            Entry(
-                kind=entry_id.int & 0xFF,
-                source_id=UUID(int=entry_id.int & ~0xFF),
-                book_id=first.book_id,
-                happened_at=first.happened_at,
-                booked_on=first.booked_on,
-                evidence_id=first.evidence_id,
-                lines=tuple(Line(row.debit_account, row.credit_account, row.amount_fen) for row in lines),
-            )
-        )
-    return found
+    return [as_entry(list(group)) for _, group in groupby(rows, key=attrgetter("entry_id"))]
+
+
+def as_entry(rows: Sequence[Row[Any]]) -> Entry:
+    """Return the entry that these posting rows, in line order, are."""
+    first = rows[0]
+    return Entry(
+        kind=first.entry_id.int & 0xFF,
+        source_id=UUID(int=first.entry_id.int & ~0xFF),
+        book_id=first.book_id,
+        happened_at=first.happened_at,
+        booked_on=first.booked_on,
+        evidence_id=first.evidence_id,
+        lines=tuple(Line(row.debit_account, row.credit_account, row.amount_fen) for row in rows),
+    )
