@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 something is wrong in the books, 2 wrong use, 3 the produc
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,10 +18,13 @@ from app import run as running
 from app.checks import violations
 from app.database import DatabaseError
 from app.embedded import EmbeddedServerError
+from app.greeting import greeting
 from app.serve import serve
+from app.stand_in import sandbox_config
 from app.wiring import Wiring, build
 from app.worker import seal_all, work
 from config.settings import Settings, SettingsError, load
+from gateways.sandbox import server as stand_in
 from ledger import seal_store
 from ledger.errors import Refused
 from ledger.seal import accept
@@ -36,6 +40,7 @@ _EPILOG: Final = "Settings: config/default.toml explains each; TONGTING_CONFIG n
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; expected troubles are one sentence on stderr, never a traceback."""
     given = _parser().parse_args(arguments)
+    os.umask(0o077)  # data, logs and keys are the owner's alone
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses, and one of them holds a secret
     for quiet in ("apscheduler", "alembic"):
@@ -57,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(commands, "run", _run, "run everything here: database, web, worker and the channel stand-in, with a demo city")
     _add(commands, "web", _web, "serve pages, API and callbacks (the database must be running)")
     _add(commands, "worker", _worker, "run the sealer and the timed jobs (the database must be running)")
+    _add(commands, "sandbox", _sandbox, "serve the stand-in for WeChat Pay")
     _add(commands, "migrate", _migrate, "bring keys and database to what this release needs")
     _add(commands, "verify", _verify, "check every invariant and recompute the tree from the entries")
     _add(commands, "seal", _seal, "seal what has been committed, once")
@@ -82,10 +88,13 @@ def _run(settings: Settings, _given: argparse.Namespace) -> int:
     print("Starting 启动中 ..." if known else f"First start: setting up {settings.home} 首次启动 ...", flush=True)
     with running.served_database(settings) as server:
         running.prepare_home(settings)
-        with running.running(settings) as children:
-            print(f"Serving {settings.public_url} (data in {settings.home}). Ctrl-C stops.", flush=True)
-            running.watch(children, server, stop)
-            print("Stopping 正在停止 ...", flush=True)
+        with _wired(settings) as wiring:
+            running.fill_demo(wiring)
+            with running.running(settings) as children:
+                running.name_merchants(wiring)
+                print(greeting(wiring) if settings.sandbox else f"Serving {settings.public_url}. Ctrl-C stops.", flush=True)
+                running.watch(children, server, stop)
+                print("Stopping 正在停止 ...", flush=True)
     return DONE
 
 
@@ -98,6 +107,13 @@ def _worker(settings: Settings, _given: argparse.Namespace) -> int:
     stop = running.stop_on_signals()
     with _wired(settings) as wiring:
         work(wiring, stop=stop)
+    return DONE
+
+
+def _sandbox(settings: Settings, _given: argparse.Namespace) -> int:
+    if not settings.sandbox:
+        raise running.RunError("the stand-in is switched off (setting 'sandbox')")
+    stand_in.serve(sandbox_config(settings), host=settings.sandbox_host, port=settings.sandbox_port)
     return DONE
 
 

@@ -112,7 +112,9 @@ class HomeLock:
 
     def take(self) -> None:
         """Take the directory, which is made when it is missing. Raises HomeInUse when another process holds it."""
-        self.home.mkdir(mode=0o711, parents=True, exist_ok=True)  # others may pass through, to their own files only
+        if not self.home.exists():
+            self.home.mkdir(parents=True)
+            self.home.chmod(0o711)  # the account that runs PostgreSQL for root passes through, to its own files only
         file = (self.home / "lock").open("a+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

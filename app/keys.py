@@ -142,7 +142,7 @@ def _wechat(keys: Path) -> WeChatKeys:
         raise SettingsError(f"{keys / 'apiv3.key'} must hold exactly 32 characters")
     merchant = _certificate(keys / "merchant-certificate.pem")
     return WeChatKeys(
-        merchant_key=_rsa(keys / "merchant.pem"),
+        merchant_key=rsa_private(keys / "merchant.pem"),
         merchant_serial=serial(merchant),
         apiv3_key=apiv3,
         app_secret=_bytes(keys / "app-secret.key").decode().strip(),
@@ -166,12 +166,12 @@ def _make_channel(source: _Source, wechat: Path, sandbox: Path, made: list[str])
     _make(private, lambda: source.rsa("sandbox public key"), made)
     platform = _certificate(sandbox / "certificate.pem")
     _make(wechat / "verify" / f"{serial(platform)}.pem", (sandbox / "certificate.pem").read_bytes, made)
-    _make(wechat / "verify" / private.name, lambda: _public_pem(_rsa(private)), made)
+    _make(wechat / "verify" / private.name, lambda: _public_pem(rsa_private(private)), made)
 
 
 def _make_certified(source: _Source, key_path: Path, certificate_path: Path, name: str, made: list[str]) -> None:
     _make(key_path, lambda: source.rsa(name), made)
-    _make(certificate_path, lambda: _self_signed(_rsa(key_path), name, source), made)
+    _make(certificate_path, lambda: _self_signed(rsa_private(key_path), name, source), made)
 
 
 def _make(path: Path, content: Callable[[], bytes], made: list[str]) -> None:
@@ -239,7 +239,8 @@ def _p256(path: Path) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def _rsa(path: Path) -> rsa.RSAPrivateKey:
+def rsa_private(path: Path) -> rsa.RSAPrivateKey:
+    """Return the RSA private key of a file. Raises SettingsError."""
     key = _private(path)
     if not isinstance(key, rsa.RSAPrivateKey):
         raise SettingsError(f"{path} does not hold an unencrypted RSA private key in PEM form")

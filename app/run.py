@@ -23,15 +23,20 @@ from threading import Event
 from types import FrameType
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
+from app import demo
 from app.database import prepare
 from app.embedded import TUNED, EmbeddedPostgres, HomeInUse, HomeLock, roll, signal_when_parent_dies
 from app.keys import make_missing
-from app.wiring import LANE, build, database_url, origin
+from app.wiring import LANE, Wiring, build, database_url, origin
 from config.settings import Settings, as_environment
+from gateways import routing
+from gateways.sandbox.shapes import MerchantIn, MerchantsIn
 from ledger.books import open_lane
 from ledger.clock import SystemClock, business_date
+from payments import lots
 
 LOG: Final = logging.getLogger("tongting.run")
 READY_SECONDS_MAX: Final = 60.0
@@ -185,6 +190,26 @@ def prepare_home(settings: Settings) -> list[str]:
     return made
 
 
+def fill_demo(wiring: Wiring) -> None:
+    """Make the demo city at the first start with the stand-in; a city that has operators is left alone."""
+    if wiring.settings.sandbox and not wiring.settings.simulated:
+        provider_no, at = wiring.settings.wechat_provider_no, wiring.clock.now()
+        with wiring.db.begin() as tx:
+            demo.fill(tx, lane=wiring.lane, provider_no=provider_no, at=at, ids=wiring.ids)
+
+
+def name_merchants(wiring: Wiring) -> None:
+    """Tell the stand-in the payees' names, which its cashier page shows."""
+    if not wiring.settings.sandbox:
+        return
+    with wiring.db.connect() as tx:
+        accounts = [one for operator in lots.operators(tx) for one in routing.listed(tx, operator_id=operator.operator_id)]
+    named = MerchantsIn(tuple(MerchantIn(one.merchant_no, one.payee_name) for one in accounts if one.channel == "wechat"))
+    address = f"{wiring.settings.sandbox_url}/_control/merchants"
+    asked = urllib.request.Request(address, data=msgspec.json.encode(named), headers={"content-type": "application/json"})
+    _direct().open(asked, timeout=10).close()
+
+
 @contextmanager
 def running(settings: Settings) -> Iterator[list[Child]]:
     """Run every part while the block runs; when it ends, however, all are stopped, the last started first."""
@@ -235,12 +260,16 @@ def taken(host: str, port: int) -> bool:
 
 def answers(address: str) -> bool:
     """Tell whether an address of ours answers with success."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(address, timeout=2) as answer:
+        with _direct().open(address, timeout=2) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
+
+
+def _direct() -> urllib.request.OpenerDirector:
+    """Return an opener that follows no proxy of the machine: the addresses are our own."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def stop_on_signals() -> Event:

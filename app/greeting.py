@@ -1,0 +1,59 @@
+"""What ``tongting run`` says when it serves: where to look, what to scan, what to try.
+
+Knows addresses and the demo city; must not know processes. Called by the command line.
+"""
+
+from typing import Final
+
+from app import demo
+from app.wiring import Wiring
+from ledger.clock import CHINA, business_date
+from ledger.money import yuan
+from payments import charges, paycode, qr
+from payments.lots import Lot
+
+_WIDTH: Final = 96
+_LOCAL: Final = ("127.0.0.1", "localhost", "::1")
+
+
+def greeting(wiring: Wiring) -> str:
+    """Return the whole text for an installation with the demo city; a fresh charge for the demo's car is posted if none is open."""
+    with wiring.db.begin() as tx:
+        lot = demo.ensure_due(tx, lane=wiring.lane, at=wiring.clock.now(), ids=wiring.ids)
+        due = charges.due(tx, lane=wiring.lane, lot_id=lot.lot_id, plate=demo.PLATE)
+    link = paycode.link(wiring.settings.public_url, lot.lot_id, keys=wiring.pay_codes)
+    amount = yuan(sum(charge.amount_fen for charge in due))
+    return "\n".join(
+        ["", "=" * _WIDTH, *_page(wiring, lot, link, amount), "", *_operator(wiring, lot), "", *_more(wiring), "=" * _WIDTH]
+    )
+
+
+def _page(wiring: Wiring, lot: Lot, link: str, amount: str) -> list[str]:
+    settings = wiring.settings
+    reach = ""
+    if settings.web_host in _LOCAL:
+        reach = "  (a phone reaches it after: TONGTING_WEB_HOST=0.0.0.0 TONGTING_PUBLIC_URL=http://<this machine>:8620)"
+    return [
+        f"扫码缴费 · pay code of {lot.name} ({lot.code})" + reach,
+        qr.terminal(link),
+        link,
+        f"车牌 plate {demo.PLATE} owes ¥{amount} there. Nothing here moves real money.",
+        f"全市停车场 notice board   {settings.public_url}/",
+        f"打印码牌 printable code   {settings.public_url}/codes/{lot.code}",
+    ]
+
+
+def _operator(wiring: Wiring, lot: Lot) -> list[str]:
+    today = business_date(wiring.clock.now())
+    address = f"{wiring.settings.public_url}/v1/operators/{lot.operator_code}/statements/{today}"
+    return [f"对账单 statement of {lot.operator_name}, {today:%Y-%m-%d} (pay something first):", f"  {address}"]
+
+
+def _more(wiring: Wiring) -> list[str]:
+    settings = wiring.settings
+    return [
+        f"接口文档 API docs        {settings.public_url}/schema",
+        f"支付渠道模拟器 stand-in  {settings.sandbox_url}/",
+        f"数据 data in             {settings.home}   (time here: {wiring.clock.now().astimezone(CHINA):%Y-%m-%d %H:%M})",
+        "Ctrl-C stops everything; started again it goes on with the same data.",
+    ]
