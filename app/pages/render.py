@@ -1,0 +1,110 @@
+"""Turn a template and words into an answer, with the headers every page has.
+
+Knows templates, assets and HTTP headers; must not know payments. Called by the page views.
+
+Nothing of a page comes from another host, no script stands inside a page, no page is stored by a cache or shown in a frame.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import Response
+from litestar.enums import MediaType
+
+from app.pages.words import Words, words
+from config.settings import Settings
+
+_HERE: Final = Path(__file__).parent
+_KINDS: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_YEAR_SECONDS: Final = 31_536_000
+
+
+class Asset:
+    """A file served beside the pages. Its address carries its digest, so that a browser may keep it for ever."""
+
+    def __init__(self, path: Path) -> None:
+        self.body = path.read_bytes()
+        self.kind = _KINDS[path.suffix]
+        self.address = f"/assets/{path.name}?{hashlib.sha256(self.body).hexdigest()[:12]}"
+
+    def answer(self) -> Response[bytes]:
+        headers = {"cache-control": f"public, max-age={_YEAR_SECONDS}, immutable", "x-content-type-options": "nosniff"}
+        return Response(self.body, media_type=self.kind, headers=headers)
+
+
+@cache
+def assets() -> Mapping[str, Asset]:
+    """Return every asset by its name."""
+    return {path.name: Asset(path) for path in sorted((_HERE / "assets").iterdir()) if path.suffix in _KINDS}
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["asset"] = lambda name: assets()[name].address
+    return environment
+
+
+class Page:
+    """What one request's pages share: the language, the settings that show, and where the page itself stands."""
+
+    def __init__(self, settings: Settings, *, path: str, lang: str | None) -> None:
+        self.settings = settings
+        self.w: Words = words(lang)
+        self.is_english = lang == "en"
+        self._path = path
+
+    @property
+    def query(self) -> str:
+        """What our own links carry on, so that the language stays."""
+        return "?lang=en" if self.is_english else ""
+
+    def answer(self, template: str, *, status: int = 200, switch: str | None = None, **values: object) -> Response[bytes]:
+        """Return a page. ``switch`` is the path of the same page for the other language; None stands for the path asked for."""
+        other = (switch or self._path) + ("" if self.is_english else "?lang=en")
+        context = {
+            "w": self.w,
+            "query": self.query,
+            "help_line": self.settings.help_line,
+            "switch": other,
+            "lot": None,
+            "plate": None,
+        }
+        body = _templates().get_template(template).render(context | values).encode()
+        return Response(body, status_code=status, media_type=MediaType.HTML, headers=headers(self.settings))
+
+
+@cache
+def _policy(forms: str) -> str:
+    return (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; "
+        f"form-action 'self' {forms}"
+    ).rstrip()
+
+
+def headers(settings: Settings) -> dict[str, str]:
+    """Return the headers of every page."""
+    return {
+        "cache-control": "no-store",
+        "content-security-policy": _policy(_forms(settings.wechat_authorize_url, settings.wechat_cashier_url)),
+        "referrer-policy": "no-referrer",
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+    }
+
+
+def _forms(*addresses: str | None) -> str:
+    """Return the origins to which a form of ours may lead, also by redirects: browsers check these too."""
+    origins = {f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, filter(None, addresses))}
+    return " ".join(sorted(origins))

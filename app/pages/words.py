@@ -1,0 +1,290 @@
+"""Every word the citizen reads, in Chinese and in English.
+
+Knows sentences only; must not know what leads to them. Called by the page views and templates.
+"""
+
+from typing import Final, Literal
+
+from msgspec import Struct
+
+Language = Literal["zh", "en"]
+
+
+class Words(Struct, frozen=True, kw_only=True):
+    """One language. A sentence missing in one of them fails when the module is loaded, not before a driver."""
+
+    html_lang: str
+    colon: str
+    other_language: Language
+    other_language_name: str
+    brand: str
+    city: str
+    motto: str
+    help: str
+    payee: str
+    lot: str
+    compare: str
+    plate: str
+    plate_enter: str
+    plate_province: str
+    plate_rest: str
+    plate_hint: str
+    plate_other: str
+    plate_clear: str
+    plate_delete: str
+    plate_energy: str
+    plate_place: str
+    look_up: str
+    entered: str
+    left: str
+    still_here: str
+    stay: str
+    tariff: str
+    due: str
+    pay: str
+    pay_hint: str
+    change_plate: str
+    several_due: str
+    nothing_title: str
+    nothing_text: str
+    nothing_next: str
+    opening_title: str
+    opening_text: str
+    opening_button: str
+    opening_cancelled: str
+    opening_cashier: str
+    continue_paying: str
+    back_to_lot: str
+    paid_title: str
+    paid_text: str
+    paid_at: str
+    receipt: str
+    channel: str
+    channel_wechat: str
+    waiting_title: str
+    waiting_text: str
+    unpaid_title: str
+    unpaid_text: str
+    closed_title: str
+    closed_text: str
+    twice_title: str
+    twice_text: str
+    check_title: str
+    check_text: str
+    refresh: str
+    amount: str
+    board_title: str
+    board_text: str
+    board_lots: str
+    board_open: str
+    board_code: str
+    board_facts: str
+    board_documents: str
+    sheet_scan: str
+    sheet_wallet: str
+    sheet_compare: str
+    sheet_steps: tuple[str, str, str]
+    sheet_print: str
+    sorry_code: str
+    sorry_code_next: str
+    sorry_plate: str
+    sorry_gone: str
+    sorry_busy: str
+    sorry_often: str
+    sorry_wallet: str
+    sorry_wallet_title: str
+    sorry_missing: str
+    sorry_broken: str
+    sorry_title: str
+    scan_again: str
+    day: str
+    hour: str
+    minute: str
+
+
+ZH: Final = Words(
+    html_lang="zh-CN",
+    colon="：",
+    other_language="en",
+    other_language_name="English",
+    brand="通停通付",
+    city="无锡停车",
+    motto="一码通停，费用直达停车场账户",
+    help="遇到问题请拨打",
+    payee="收款单位",
+    lot="停车场",
+    compare="支付前请核对停车场和收款单位。",
+    plate="车牌号",
+    plate_enter="请输入车牌号",
+    plate_province="省份简称",
+    plate_rest="号码",
+    plate_hint="例：B12345，新能源车为 7 位",
+    plate_other="其他",
+    plate_clear="清空",
+    plate_delete="退格",
+    plate_energy="新能源",
+    plate_place="第 {n} 位",
+    look_up="查询停车费",
+    entered="入场时间",
+    left="离场时间",
+    still_here="尚未离场",
+    stay="停车时长",
+    tariff="计费说明",
+    due="应付金额",
+    pay="微信支付",
+    pay_hint="款项由微信直接付给收款单位，本平台不经手。",
+    change_plate="更换车牌",
+    several_due="该车在本停车场有 {n} 笔待缴费用，请逐笔缴纳。",
+    nothing_title="没有待缴费用",
+    nothing_text="该车在本停车场没有待缴的停车费。",
+    nothing_next="如刚刚入场或刚刚结算，请稍候片刻再查；也请核对车牌号是否正确。",
+    opening_title="正在打开微信支付",
+    opening_text="请在弹出的窗口中确认支付。没有反应时，请点下面的按钮。",
+    opening_button="立即支付",
+    opening_cancelled="您取消了支付，可以重新点按支付。",
+    opening_cashier="打开演示收银台",
+    continue_paying="继续支付",
+    back_to_lot="返回停车场页面",
+    paid_title="支付成功",
+    paid_text="费用已付给收款单位，请尽快离场。",
+    paid_at="支付时间",
+    receipt="凭证号",
+    channel="支付方式",
+    channel_wechat="微信支付",
+    waiting_title="正在确认支付结果",
+    waiting_text="正在向微信支付核实，通常只需几秒。本页会自动刷新，请勿重复支付。",
+    unpaid_title="等待支付",
+    unpaid_text="尚未收到付款。若已付款，请稍候，本页会自动刷新。",
+    closed_title="订单已关闭",
+    closed_text="本次订单未付款，已经关闭，没有扣款。需要缴费请重新查询。",
+    twice_title="重复支付，正在安排退款",
+    twice_text="这笔停车费此前已经付清。您本次支付的金额将按原支付方式退回，无需申请。",
+    check_title="付款正在人工核对",
+    check_text="已收到您的付款，但与订单不一致，工作人员正在核对，请保留凭证号。",
+    refresh="刷新结果",
+    amount="金额",
+    board_title="扫一个码，全城停车都能付",
+    board_text="停车费由支付渠道直接付到停车场经营单位自己的账户，平台不经手资金。",
+    board_lots="停车场",
+    board_open="打开缴费页",
+    board_code="支付码",
+    board_facts="{n} 个泊位",
+    board_documents="接口文档",
+    sheet_scan="扫码缴停车费",
+    sheet_wallet="请用微信“扫一扫”",
+    sheet_compare="支付前请核对页面显示的停车场名称",
+    sheet_steps=("扫描二维码", "输入车牌号", "核对后支付"),
+    sheet_print="打印",
+    sorry_code="这个二维码不是有效的无锡停车支付码。",
+    sorry_code_next="请不要付款。请向停车场工作人员索取正确的支付码，或重新扫描。",
+    sorry_plate="车牌号似乎不完整，请核对后重新输入。",
+    sorry_gone="这笔费用已经结清或发生变化，请重新查询。",
+    sorry_busy="支付渠道暂时没有回应，没有扣款，请稍后再试。",
+    sorry_often="查询过于频繁，请一分钟后再试。",
+    sorry_wallet="请用微信“扫一扫”扫描停车场的支付码。",
+    sorry_wallet_title="请在微信中打开",
+    sorry_missing="没有找到这个页面。",
+    sorry_broken="系统暂时出了点问题，没有扣款，请稍后再试。",
+    sorry_title="无法继续",
+    scan_again="重新查询",
+    day="{n} 天",
+    hour="{n} 小时",
+    minute="{n} 分钟",
+)
+
+EN: Final = Words(
+    html_lang="en",
+    colon=": ",
+    other_language="zh",
+    other_language_name="中文",
+    brand="Tongting Pay",
+    city="Wuxi Parking",
+    motto="One code for every car park; the fee goes straight to its operator",
+    help="Questions? Call",
+    payee="Payee",
+    lot="Car park",
+    compare="Compare car park and payee before you pay.",
+    plate="Number plate",
+    plate_enter="Enter your number plate",
+    plate_province="Province",
+    plate_rest="Number",
+    plate_hint="e.g. B12345; new energy plates have 7 characters here",
+    plate_other="Other",
+    plate_clear="Clear",
+    plate_delete="Delete",
+    plate_energy="New energy",
+    plate_place="Character {n}",
+    look_up="Show the fee",
+    entered="Entered",
+    left="Left",
+    still_here="not yet left",
+    stay="Stay",
+    tariff="Tariff",
+    due="Amount due",
+    pay="Pay with WeChat",
+    pay_hint="WeChat pays the operator directly; this platform never holds your money.",
+    change_plate="Other plate",
+    several_due="There are {n} fees due for this car here. Please pay them one by one.",
+    nothing_title="Nothing to pay",
+    nothing_text="There is no parking fee due for this car at this car park.",
+    nothing_next="If you have only just arrived or settled, try again in a moment, and check the number plate.",
+    opening_title="Opening WeChat Pay",
+    opening_text="Please confirm in the window that opens. If nothing happens, tap the button below.",
+    opening_button="Pay now",
+    opening_cancelled="You cancelled the payment. You can tap to pay again.",
+    opening_cashier="Open the demo cashier",
+    continue_paying="Go on paying",
+    back_to_lot="Back to the car park",
+    paid_title="Paid",
+    paid_text="The fee has been paid to the operator. Please leave soon.",
+    paid_at="Paid at",
+    receipt="Receipt number",
+    channel="Paid with",
+    channel_wechat="WeChat Pay",
+    waiting_title="Confirming your payment",
+    waiting_text="We are asking WeChat Pay; it takes a few seconds. This page reloads by itself. Please do not pay again.",
+    unpaid_title="Waiting for payment",
+    unpaid_text="No payment has arrived yet. If you have paid, wait a moment: this page reloads by itself.",
+    closed_title="Order closed",
+    closed_text="This order was not paid and is closed. Nothing was charged. Please look up the fee again.",
+    twice_title="Paid twice: a refund is being arranged",
+    twice_text="This fee had been paid before. What you paid now goes back the way it came; you need not apply.",
+    check_title="Your payment is being checked",
+    check_text="Your payment arrived but does not fit the order. Our staff are checking it; please keep the receipt number.",
+    refresh="Reload",
+    amount="Amount",
+    board_title="One code pays for parking all over the city",
+    board_text="Fees go from the payment channel straight into each operator's own account. The platform never holds them.",
+    board_lots="Car parks",
+    board_open="Open the payment page",
+    board_code="Pay code",
+    board_facts="{n} berths",
+    board_documents="API documents",
+    sheet_scan="Scan to pay for parking",
+    sheet_wallet="Use “Scan” in WeChat",
+    sheet_compare="Before you pay, compare the car park's name on the page",
+    sheet_steps=("Scan the code", "Enter the plate", "Compare and pay"),
+    sheet_print="Print",
+    sorry_code="This is not a valid Wuxi Parking pay code.",
+    sorry_code_next="Please do not pay. Ask the staff for the right code, or scan again.",
+    sorry_plate="The number plate looks incomplete. Please check and enter it again.",
+    sorry_gone="This fee has been settled or has changed. Please look it up again.",
+    sorry_busy="The payment channel does not answer at the moment. Nothing was charged; please try again later.",
+    sorry_often="Too many look-ups. Please try again in a minute.",
+    sorry_wallet="Please scan the car park's pay code with WeChat.",
+    sorry_wallet_title="Please open in WeChat",
+    sorry_missing="There is no such page.",
+    sorry_broken="Something went wrong on our side. Nothing was charged; please try again later.",
+    sorry_title="We cannot go on",
+    scan_again="Look up again",
+    day="{n} d",
+    hour="{n} h",
+    minute="{n} min",
+)
+
+ALL: Final[dict[Language, Words]] = {"zh": ZH, "en": EN}
+
+
+def words(asked: str | None) -> Words:
+    """Return the language asked for by ``?lang=``; Chinese unless it is ``en``."""
+    return EN if asked == "en" else ZH
