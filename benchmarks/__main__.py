@@ -93,7 +93,7 @@ PARTS: Final[dict[str, Callable[[Ground, Plan, Notebook], None]]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the book and the callbacks against TPC-B of the same server.")
-    parser.add_argument("--only", choices=list(PARTS), help="run one part")
+    parser.add_argument("only", choices=list(PARTS), nargs="?", help="run one part")
     parser.add_argument("--quick", action="store_true", help="one short round, to see that it runs")
     chosen = parser.parse_args()
     notes, plan = Notebook(), Plan(quick=chosen.quick)

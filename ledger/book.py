@@ -37,9 +37,10 @@ class Posted(Struct, frozen=True):
 def post(tx: Connection, *, lane: int, entries: Sequence[Entry], at: datetime) -> Posted:
     """Write entries into the book as one batch, all or none; they count once ``tx`` commits.
 
-    Order is kept: an entry's place in ``entries`` is its place in the batch. May be called twice with the same entries: an
-    entry whose key (source id, kind) is in the book with the same content is ``already`` and written no second time. Takes no
-    lock but the uniqueness of the keys, so two writers of the same key wait for each other and nobody else.
+    Order is kept: an entry's place in ``entries`` is its place in the batch; one that comes twice in ``entries`` counts once. May
+    be called twice with the same entries: an entry whose key (source id, kind) is in the book with the same content is
+    ``already`` and written no second time. Takes no lock but the uniqueness of the keys, so two writers of the same key wait for
+    each other and nobody else.
 
     Args:
         lane: Lane of all the entries' books; a batch never crosses lanes.
@@ -51,8 +52,7 @@ def post(tx: Connection, *, lane: int, entries: Sequence[Entry], at: datetime) -
         Refused: ``book_unknown``, a book does not exist in this lane.
     """
     wanted = _without_repeats(entries)
-    already: set[UUID] = {entry.entry_id for entry in entries} if len(wanted) < len(entries) else set()
-    already.difference_update(entry.entry_id for entry in wanted)
+    already: set[UUID] = set()
     while wanted:
         if _try_write(tx, lane=lane, entries=wanted, at=at):
             break

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 CHINA: Final = ZoneInfo("Asia/Shanghai")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 class Clock(Protocol):
@@ -60,4 +61,4 @@ def microseconds(at: datetime) -> int:
 
 def milliseconds(at: datetime) -> int:
     """Return whole milliseconds since 1970 (UTC), rounded down."""
-    return (at - EPOCH) // timedelta(milliseconds=1)
+    return (at - EPOCH) // _MILLISECOND
