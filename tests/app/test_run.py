@@ -1,0 +1,174 @@
+"""``tongting run``: one command serves everything, ends cleanly, goes on with its data and never harms a running one."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.embedded import EmbeddedPostgres
+
+SECONDS_MAX = 90.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert isinstance(port, int)
+    return port
+
+
+class City:
+    """An installation under test: its home, its ports, its supervisor."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.web_port, self.sandbox_port = home, free_port(), free_port()
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("TONGTING_")} | {
+            "TONGTING_HOME": str(home),
+            "TONGTING_WEB_PORT": str(self.web_port),
+            "TONGTING_SANDBOX_PORT": str(self.sandbox_port),
+        }
+        self.out = home.with_suffix(".out")
+
+    @property
+    def said(self) -> str:
+        return self.out.read_text(encoding="utf-8")
+
+    def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        arguments = [sys.executable, "-m", "app.cli", *words]
+        return subprocess.run(arguments, env=self.environment, capture_output=True, text=True, check=False, timeout=SECONDS_MAX)
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        with self.out.open("wb") as out:
+            supervisor = subprocess.Popen(
+                [sys.executable, "-m", "app.cli", "run"], env=self.environment, stdout=out, stderr=out, start_new_session=True
+            )
+        wait_for(lambda: "Ctrl-C stops" in self.said or supervisor.poll() is not None)
+        assert supervisor.poll() is None, self.said
+        return supervisor
+
+    def get(self, path: str) -> httpx.Response:
+        with httpx.Client(trust_env=False) as client:
+            return client.get(f"http://127.0.0.1:{self.web_port}{path}")
+
+    def healthy(self) -> bool:
+        try:
+            return self.get("/health").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def processes(self) -> list[int]:
+        """Return every process that carries this home in its command line or environment."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                try:
+                    words = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+                except OSError:
+                    continue
+                if str(self.home).encode() in words:
+                    found.append(int(entry.name))
+        return found
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS_MAX
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.1)
+
+
+def end(supervisor: "subprocess.Popen[bytes]", number: signal.Signals = signal.SIGINT) -> int:
+    supervisor.send_signal(number)
+    return supervisor.wait(timeout=SECONDS_MAX)
+
+
+@pytest.fixture
+def city() -> Iterator[City]:
+    home = Path(tempfile.mkdtemp(prefix="tongting-test-"))
+    home.chmod(0o711)
+    made = City(home)
+    yield made
+    wait_for(lambda: not made.processes())
+    made.out.unlink(missing_ok=True)
+    shutil.rmtree(home)
+
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
+
+
+@linux_only
+def test_it_serves_a_city_ends_without_a_trace_and_goes_on_with_its_data(city: City) -> None:
+    supervisor = city.start()
+    first = city.said
+    assert city.healthy()
+    assert "/p/A" in first
+    assert "苏B12345" in first
+    assert city.get("/schema").status_code == 200
+    assert end(supervisor) == 0
+    assert city.processes() == []
+    assert not city.healthy()
+
+    supervisor = city.start()
+    link = next(line for line in first.splitlines() if "/p/A" in line)
+    assert link in city.said  # the same keys, the same lot
+    assert end(supervisor, signal.SIGTERM) == 0
+
+
+@linux_only
+def test_a_second_run_on_the_same_data_says_so_and_harms_nothing(city: City) -> None:
+    supervisor = city.start()
+    second = city.command("run")
+    assert second.returncode == 3
+    assert f"already being served by process {supervisor.pid}" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert city.healthy()
+    assert city.command("verify").stdout.endswith("every invariant holds.\n")
+    assert end(supervisor) == 0
+
+
+@linux_only
+def test_parts_that_die_are_started_again(city: City) -> None:
+    supervisor = city.start()
+    server = EmbeddedPostgres(city.home)
+    postmaster = int((server.data / "postmaster.pid").read_text().split()[0])
+    os.kill(postmaster, signal.SIGKILL)
+    wait_for(
+        lambda: (server.data / "postmaster.pid").exists() and str(postmaster) not in (server.data / "postmaster.pid").read_text()
+    )
+    wait_for(city.healthy)
+    for pid in [pid for pid in city.processes() if b"\0web\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: "tongting web ended unexpectedly" in city.said)
+    wait_for(city.healthy)
+    assert end(supervisor) == 0
+
+
+@linux_only
+def test_a_killed_supervisor_takes_everything_with_it(city: City) -> None:
+    supervisor = city.start()
+    supervisor.kill()
+    supervisor.wait()
+    wait_for(lambda: not city.processes())
+    assert not city.healthy()
+
+
+@linux_only
+def test_a_taken_port_is_named_and_nothing_is_left_running(city: City) -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", city.web_port))
+        other.listen()
+        refused = city.command("run")
+    assert refused.returncode == 3
+    assert f"port {city.web_port} is taken by another program" in refused.stderr
+    assert city.processes() == []
