@@ -13,11 +13,11 @@ from gateways.sandbox.shapes import Fault, FaultKind, FaultPlan
 from gateways.wechat.channel import Provider, WeChat
 from payments import results
 from payments.results import Notice
-from reconciliation import bills, matching
+from reconciliation import bills, breaks, matching
 from reconciliation.bills import Kept
 from tests.gateways.conftest import APP_ID, Play, Played, fresh_pair, pair, play, wechat
 from tests.payments.conftest import AT, PROVIDER, Due
-from tests.reconciliation.conftest import DAY, IDS, City
+from tests.reconciliation.conftest import DAY, IDS, City, billed
 
 __all__ = ["fresh_pair", "pair", "play", "wechat"]
 
@@ -122,3 +122,32 @@ def test_without_an_answer_the_day_stays_open(played: Played, city: City) -> Non
         kept = bills.keep(tx, lane=0, fetched=fetched, at=MORNING, ids=IDS)
         assert tx.execute(text("select verdict from gateways.raw_message")).scalar_one() == "unanswered"
     assert (kept.outcome, kept.bill_id) == ("absent", None)
+
+
+def test_missed_money_is_asked_for_booked_by_the_applier_and_matches_then(played: Played, city: City) -> None:
+    pay(played, city)
+    for _ in range(2):
+        pay(played, city, booked=False)
+    city.seal()
+    played.clock.set(MORNING)
+    kept = fetch(played, city)
+    first = city.match(kept)
+    with city.db.begin() as tx:
+        wanted = breaks.missed(tx, run_id=first.run_id)
+    notices = breaks.ask(played.line, wanted, occasion=str(first.run_id))
+    with city.db.begin() as tx:
+        results.apply(tx, lane=0, notices=notices, at=played.clock.now(), ids=IDS)
+    city.seal()
+    second = city.match(kept)
+    assert (first.matched, first.differences, second.matched, second.differences) == (1, 2, 3, 0)
+
+
+def test_a_bill_line_alone_books_nothing_when_the_channel_does_not_confirm_it(played: Played, city: City) -> None:
+    due = city.order()
+    run = city.match(city.keep([billed(due)]))
+    with city.db.begin() as tx:
+        wanted = breaks.missed(tx, run_id=run.run_id)
+    notices = breaks.ask(played.line, wanted, occasion=str(run.run_id))
+    with city.db.begin() as tx:
+        results.apply(tx, lane=0, notices=notices, at=MORNING, ids=IDS)
+        assert tx.execute(text("select count(*) from payments.payment_fact")).scalar_one() == 0

@@ -1,0 +1,48 @@
+"""Treat what a comparison found, where the rule decides alone: money the channel took and the book lacks (D01, D05).
+
+Knows differences, calls to a channel and the applier's notices; must not book anything itself. Called by the daily jobs:
+``missed`` inside a transaction, ``ask`` outside, then ``payments.results.apply`` with what came. A bill line alone moves no money:
+the channel's signed answer to our query does, through the same applier as every notice.
+"""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from msgspec import Struct
+from sqlalchemy import Connection, text
+
+from gateways import calls
+from gateways.calls import Line
+from gateways.contract import OrderRef
+from payments.results import Notice
+
+
+class Missed(Struct, frozen=True):
+    """A payment that a bill shows and the book lacks, in our lane, for the merchant and the amount it was ordered for."""
+
+    payment_id: UUID
+    order_no: str
+    merchant_no: str
+
+
+def missed(tx: Connection, *, run_id: UUID) -> list[Missed]:
+    """Return the payments of a comparison that the channel is to be asked for, in the order of its differences."""
+    query = text("""
+        select payment_id, order_no, merchant_no from reconciliation.break_case
+        where run_id = :run and code in ('D01', 'D05') order by number
+        """)
+    return [Missed(*row) for row in tx.execute(query, {"run": run_id})]
+
+
+def ask(line: Line, wanted: Iterable[Missed], *, occasion: str) -> list[Notice]:
+    """Ask the channel for each payment and return its answers for the applier. Network; never inside a transaction.
+
+    ``occasion`` names the comparison, so that the answers are messages of their own. Never raises for what the outside does.
+    """
+    return [_asked(line, one, occasion) for one in wanted]
+
+
+def _asked(line: Line, one: Missed, occasion: str) -> Notice:
+    reference = OrderRef(order_no=one.order_no, merchant_no=one.merchant_no)
+    call = calls.query(line, reference, subject=one.payment_id, occasion=f"bill {occasion}")
+    return Notice(call.message, call.outcome.result, "query")
