@@ -112,6 +112,15 @@ def leaf_hash(entry: Entry, *, lane: int) -> bytes:
     return encode(entry, lane=lane, batch_id=0, position=0)[0]
 
 
+def record(entry: Entry, *, lane: int) -> bytes:
+    """Return the canonical record of an entry: what a verifier hashes, behind 0x00, to get the leaf. Its form is at ``encode``."""
+    head = _HEAD.pack(
+        _RECORD_TYPE, _RECORD_VERSION, lane, entry.entry_id.bytes, entry.evidence_id.bytes, entry.book_id,
+        (entry.happened_at - _EPOCH) // _MICROSECOND, entry.booked_on.toordinal(), len(entry.lines),
+    )  # fmt: skip
+    return head[1:] + b"".join(_LINE.pack(line.debit, line.credit, line.amount_fen) for line in entry.lines)
+
+
 def content(entry: Entry) -> tuple[object, ...]:
     """Return what makes two entries of one key the same: all but the evidence and the business date of booking.
 

@@ -12,17 +12,18 @@ from uuid import UUID
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
-from ledger import tree
+from ledger import store, tree
 from ledger.errors import NotFound
-from ledger.journal import Entry, leaf_hash
+from ledger.journal import Entry, leaf_hash, record
 from ledger.seal_store import TreeReader
-from ledger.store import as_entry
 
 
 class InclusionProof(Struct, frozen=True):
     """Proof that an entry is leaf ``index`` of the tree of ``size`` leaves. Hashes are 32 bytes."""
 
-    entry_id: UUID
+    entry: Entry
+    record: bytes
+    """Canonical bytes of the entry; 0x00 and they, hashed, are the leaf."""
     leaf: bytes
     index: int
     size: int
@@ -51,8 +52,11 @@ def inclusion(tx: Connection, *, lane: int, entry_id: UUID, size: int | None = N
         raise NotFound(f"entry {entry_id} is not under a checkpoint of lane {lane} yet", code="not_sealed")
     reader = TreeReader(tx, lane=lane)
     path = tree.inclusion_path(place.leaf_index, seal.tree_size, reader.node)
-    leaf = reader.node(0, place.leaf_index)
-    return InclusionProof(entry_id, leaf, place.leaf_index, seal.tree_size, tuple(path), seal.checkpoint)
+    entry = store.entries(tx, lane=lane, entry_ids=[entry_id])[0]
+    return InclusionProof(
+        entry=entry, record=record(entry, lane=lane), leaf=reader.node(0, place.leaf_index), index=place.leaf_index,
+        size=seal.tree_size, path=tuple(path), checkpoint=seal.checkpoint,
+    )  # fmt: skip
 
 
 def consistency(tx: Connection, *, lane: int, old: int, size: int) -> tuple[bytes, ...]:
@@ -66,7 +70,7 @@ def sealed_entries(tx: Connection, *, lane: int, start: int = 0, size: int | Non
     given = {"lane": lane, "start": start, "size": size}
     with streamed.execute(text(_SEALED), given) as rows:
         for index, group in groupby(rows, key=attrgetter("leaf_index")):
-            yield index, as_entry(list(group))
+            yield index, store.as_entry(list(group))
 
 
 _SEALED: Final = """

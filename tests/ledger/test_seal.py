@@ -1,5 +1,6 @@
 """Sealing: order, proof and balance as one act, through restarts, kills, rivals and restored backups."""
 
+import hashlib
 import os
 import random
 import signal
@@ -145,6 +146,7 @@ def test_inclusion_and_consistency_proofs_hold_for_a_verifier_that_has_only_the_
         for n in random.Random(1).sample(range(1300), 25):
             proof = proofs.inclusion(tx, lane=0, entry_id=payment(n).entry_id)
             assert tree.inclusion_holds(proof.leaf, index=proof.index, size=proof.size, path=proof.path, root=signed[1300])
+            assert proof.leaf == hashlib.sha256(b"\0" + proof.record).digest()
         earlier = proofs.inclusion(tx, lane=0, entry_id=payment(2).entry_id, size=700)
         assert tree.inclusion_holds(earlier.leaf, index=earlier.index, size=700, path=earlier.path, root=signed[700])
 
