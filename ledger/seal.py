@@ -9,6 +9,7 @@ commits later can have a smaller place, so no batch is passed over. One sealer w
 import os
 from datetime import datetime
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Final
 
 from msgspec import Struct
@@ -49,12 +50,11 @@ class Witness:
     def write(self, note: str) -> None:
         """Keep a note, durably: a crash leaves either the old or the new one."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        staging = self._path.with_suffix(".new")
-        with staging.open("w", encoding="utf-8") as file:
+        with NamedTemporaryFile("w", encoding="utf-8", dir=self._path.parent, delete=False) as file:
             file.write(note)
             file.flush()
             os.fsync(file.fileno())
-        staging.replace(self._path)
+        Path(file.name).replace(self._path)
 
 
 class Sealer:

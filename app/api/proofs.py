@@ -21,8 +21,8 @@ from ledger.journal import EntryKind
 class Inclusion(Struct, frozen=True):
     """Proof that a receipt's entry is in the book. Hashes and records are hexadecimal.
 
-    To check it: SHA-256 of 0x00 and ``record`` is ``leaf``; RFC 6962 leads from ``leaf`` with ``path`` to the root in ``checkpoint``;
-    the signature of ``checkpoint`` holds by ``verifier_key``.
+    To check it: SHA-256 of 0x00 and ``record`` is ``leaf``; RFC 6962 leads from ``leaf`` with ``path`` to the root in
+    ``checkpoint``; the signature of ``checkpoint`` holds by ``verifier_key``.
     """
 
     receipt: str
@@ -37,7 +37,7 @@ class Inclusion(Struct, frozen=True):
 
 
 class Consistency(Struct, frozen=True):
-    """Proof that the book over ``tree_size`` entries begins with the book over ``old_size`` entries (RFC 6962 §2.1.2), hexadecimal."""
+    """Proof that the book over ``tree_size`` entries begins with that over ``old_size`` (RFC 6962 §2.1.2), hexadecimal."""
 
     old_size: int
     tree_size: int
