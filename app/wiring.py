@@ -3,10 +3,11 @@
 Knows every room and the configuration; must not start servers, migrate or make keys. Called by the command line and the tests.
 """
 
-from typing import Annotated, Final
+from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
-from litestar.params import Dependency
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 from msgspec import Struct
 from sqlalchemy import Engine
 
@@ -73,7 +74,7 @@ class Wiring(Struct, frozen=True):
         self.db.dispose()
 
 
-Wired = Annotated[Wiring, Dependency(skip_validation=True)]
+Wired = NamedDependency[SkipValidation[Wiring]]
 """How a handler asks for the wiring: a parameter ``wiring: Wired``."""
 
 
