@@ -4,6 +4,7 @@ Knows certificates and RSA; must not know messages, network or files' places. Bu
 adapters read it. A ring is replaced as a whole, so a rotation needs no restart and no reader ever sees half of it.
 """
 
+import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,7 @@ from msgspec import Struct
 
 PUBLIC_KEY_PREFIX: Final = "PUB_KEY_ID_"
 RSA_BITS_MIN: Final = 2048
+_HEX: Final = re.compile(r"[0-9A-Fa-f]+")
 _PADDING: Final = PKCS1v15()
 _SHA256: Final = hashes.SHA256()
 
@@ -112,7 +114,7 @@ class KeyRing:
 
 def canonical_serial(serial: str) -> str:
     """Return a serial in the form it is compared in: hex in upper case without leading zeros, ``PUB_KEY_ID_…`` unchanged."""
-    return serial if serial.startswith(PUBLIC_KEY_PREFIX) else serial.strip().upper().lstrip("0")
+    return serial.upper().lstrip("0") if _HEX.fullmatch(serial) else serial
 
 
 def from_certificate(pem: bytes) -> VerificationKey:
