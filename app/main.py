@@ -7,10 +7,12 @@ from importlib.metadata import version
 from typing import Final
 
 from litestar import Litestar, get
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from sqlalchemy import text
 
+from app import pages
 from app.api_docs import PlainDocs
 from app.callbacks import Gate, Limits, mounted
 from app.wiring import Wired, Wiring
@@ -33,8 +35,9 @@ def create_app(wiring: Wiring) -> Litestar:
     """Build the application. The wiring stays the caller's to close, after the application has shut down."""
     gate = _gate(wiring)
     return Litestar(
-        route_handlers=[health, mounted(gate)],
+        route_handlers=[health, mounted(gate), *pages.routes],
         dependencies={"wiring": Provide(lambda: wiring, sync_to_thread=False)},
+        state=State({"wiring": wiring}),
         on_startup=[gate.start],
         on_shutdown=[gate.stop],
         openapi_config=OpenAPIConfig(

@@ -1,0 +1,22 @@
+"""The citizen's pages: scan, plate, amount due, pay, result; pay code sheets; the notice board.
+
+Knows payments and how pages look; must not know the book or any channel's wire. ``routes`` is mounted by ``app.main``.
+"""
+
+from typing import Final
+
+from litestar import Router
+
+from app.pages import codes, scan, sorry
+
+BODY_BYTES_MAX: Final = 8_192
+"""Largest form of a page: a plate, or the numbers of a charge."""
+
+routes: Final = [
+    Router(
+        path="/",
+        route_handlers=[codes.board, codes.code, codes.asset, scan.scan, scan.due],
+        exception_handlers=dict(sorry.HANDLERS),
+        request_max_body_size=BODY_BYTES_MAX,
+    )
+]

@@ -6,6 +6,7 @@ Knows lots and how codes are drawn; must not know payments. Mounted by ``app.pag
 from typing import Any, Final
 
 from litestar import Request, Response, get
+from litestar.params import FromPath
 from msgspec import Struct
 
 from app.pages.render import Page, assets
@@ -46,7 +47,7 @@ def board(request: AnyRequest, wiring: Wired) -> Response[bytes]:
 
 
 @get("/codes/{name:str}", sync_to_thread=True, include_in_schema=False)
-def code(request: AnyRequest, wiring: Wired, name: str) -> Response[bytes]:
+def code(request: AnyRequest, wiring: Wired, name: FromPath[str]) -> Response[bytes]:
     """Return a lot's code: ``<lot code>.svg`` or ``.png`` as a picture, ``<lot code>`` as a sheet to print."""
     stem, _, kind = name.rpartition(".")
     lot_code = stem if kind in ("svg", "png") else name
@@ -65,7 +66,7 @@ def _picture(body: bytes, kind: str) -> Response[bytes]:
 
 
 @get("/assets/{name:str}", sync_to_thread=False, include_in_schema=False)
-def asset(name: str) -> Response[bytes]:
+def asset(name: FromPath[str]) -> Response[bytes]:
     """Return a file that the pages use."""
     found = assets().get(name)
     if found is None:

@@ -1,0 +1,133 @@
+"""Scan, plate, amount due: the pages before money moves.
+
+Knows lots, pay codes and quotes; must not know channels. Mounted by ``app.pages``. A plate travels in request bodies only.
+"""
+
+from typing import Final
+
+from litestar import Response, get, post
+from litestar.params import FromPath, URLEncodedBody
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from app.pages import facts
+from app.pages.codes import AnyRequest, page_of
+from app.pages.limits import Misses
+from app.pages.render import Page
+from app.wiring import Wired, Wiring
+from ledger.money import yuan
+from payments import lots, paycode, plates, quotes
+from payments.errors import PlateRefused
+from payments.lots import Lot
+from payments.quotes import Quote
+
+PROVINCES: Final = "苏京津冀晋蒙辽吉黑沪浙皖闽赣鲁豫鄂湘粤桂琼渝川贵云藏陕甘青宁新"
+HOME_PROVINCE: Final = PROVINCES[0]
+MISSES: Final = Misses()
+"""Of this process; a restart forgives."""
+
+
+class PlateForm(Struct, frozen=True):
+    """The plate as it was typed: a province from the list and the rest, or all of it in the second field."""
+
+    province: str = ""
+    rest: str = ""
+
+
+class Due(Struct, frozen=True):
+    """A charge as the page shows it."""
+
+    charge_id: str
+    token: str
+    amount: str
+    entered: str
+    left: str | None
+    stay: str
+    tariff_text: str
+
+
+def lot_of(tx: Connection, wiring: Wiring, token: str) -> Lot:
+    """Return the lot a scanned code stands for.
+
+    Raises:
+        PayCodeRefused: not a code of ours.
+        NotFound: the lot is gone.
+    """
+    return lots.lot_by_id(tx, lot_id=paycode.read(token, public_keys=wiring.pay_codes.public_keys))
+
+
+@get("/p/{token:str}", sync_to_thread=True, include_in_schema=False)
+def scan(request: AnyRequest, wiring: Wired, token: FromPath[str]) -> Response[bytes]:
+    """Show lot and payee, and ask for the plate."""
+    with wiring.db.connect() as tx:
+        lot = lot_of(tx, wiring, token)
+    return ask_plate(page_of(request, wiring), lot, token, PlateForm(province=HOME_PROVINCE))
+
+
+@post("/p/{token:str}/due", sync_to_thread=True, include_in_schema=False, status_code=200)
+def due(
+    request: AnyRequest,
+    wiring: Wired,
+    token: FromPath[str],
+    data: URLEncodedBody[PlateForm],
+) -> Response[bytes]:
+    """Show what the plate owes at this lot, and nothing else about it."""
+    page, address = page_of(request, wiring), request.client.host if request.client else ""
+    with wiring.db.connect() as tx:
+        lot = lot_of(tx, wiring, token)
+        if MISSES.is_over(address):
+            return ask_plate(page, lot, token, data, sorry=page.w.sorry_often, status=429)
+        try:
+            plate = plates.checked(_typed(data))
+        except PlateRefused:
+            return ask_plate(page, lot, token, data, sorry=page.w.sorry_plate, status=422)
+        found = quotes.ask(
+            tx, lane=wiring.lane, lot_id=lot.lot_id, plate=plate, at=wiring.clock.now(), tokens=wiring.link_tokens
+        )  # fmt: skip
+    if not found:
+        MISSES.count(address)
+        return _nothing(page, lot, token, plate)
+    return _due(page, lot, token, plate, found)
+
+
+def _typed(data: PlateForm) -> str:
+    rest = plates.normalised(data.rest)
+    return rest if rest[:1] in PROVINCES or not data.province else data.province + rest
+
+
+def ask_plate(
+    page: Page, lot: Lot, token: str, typed: PlateForm, *, sorry: str | None = None, status: int = 200
+) -> Response[bytes]:
+    """Return the page that asks for the plate, with what was typed before."""
+    return page.answer(
+        "scan.html", status=status, switch=f"/p/{token}", lot=lot, token=token, provinces=PROVINCES, province=typed.province[:1],
+        rest=typed.rest[:10], sorry=sorry,
+    )  # fmt: skip
+
+
+def _nothing(page: Page, lot: Lot, token: str, plate: str) -> Response[bytes]:
+    w = page.w
+    return page.answer(
+        "message.html", switch=f"/p/{token}", lot=lot, title=w.nothing_title, text=w.nothing_text, more=w.nothing_next, mark="done",
+        plate=facts.plate(plate), green=facts.is_green(plate), way=f"/p/{token}{page.query}", way_text=w.change_plate,
+    )  # fmt: skip
+
+
+def _due(page: Page, lot: Lot, token: str, plate: str, found: list[Quote]) -> Response[bytes]:
+    return page.answer(
+        "due.html", switch=f"/p/{token}", lot=lot, token=token, plate=facts.plate(plate),
+        green=facts.is_green(plate, found[0].charge.plate_color), charges=[_shown(page, quote) for quote in found],
+    )  # fmt: skip
+
+
+def _shown(page: Page, quote: Quote) -> Due:
+    charge = quote.charge
+    return Due(
+        charge_id=str(charge.charge_id),
+        token=quote.token,
+        amount=yuan(quote.amount_fen),
+        entered=facts.instant(charge.entered_at, page.w),
+        left=facts.instant(charge.left_at, page.w) if charge.left_at else None,
+        stay=facts.stay(charge.minutes, page.w),
+        tariff_text=charge.tariff_text,
+    )

@@ -1,0 +1,79 @@
+"""Every failure as one plain sentence and a way on; the log gets the code.
+
+Knows the error tree and the pages; must not know how anything failed. Set as the exception handlers of the pages.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from app.pages.codes import page_of
+from app.pages.render import Page
+from app.wiring import Wiring
+from ledger.errors import Conflict, NotFound, Refused, TongtingError, Unavailable
+from payments.errors import ChargeUnknown, OrderUnknown
+from payments.paycode import PayCodeRefused
+
+_log: Final = logging.getLogger("tongting.pages")
+
+
+def refused(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer an error with a page."""
+    wiring: Wiring = request.app.state.wiring
+    page = page_of(request, wiring)
+    if isinstance(error, TongtingError):
+        _log.info("%s %s: %s: %s", request.method, _route(request), error.code, error)
+    elif not isinstance(error, HTTPException):
+        _log.exception("%s %s failed", request.method, _route(request), exc_info=error)
+    return _answer(page, error, way_back(request))
+
+
+def way_back(request: Request[Any, Any, Any]) -> str | None:
+    """Return the scan page of the code in the address, where there is one."""
+    token = request.path_params.get("token")
+    return f"/p/{token}" if isinstance(token, str) and request.url.path.startswith("/p/") else None
+
+
+def _route(request: Request[Any, Any, Any]) -> str:
+    """Return the first part of the address: what follows may be a secret link."""
+    return "/" + request.url.path.split("/")[1]
+
+
+def _answer(page: Page, error: Exception, back: str | None) -> Response[bytes]:
+    w = page.w
+    status, title, text, more = _words(page, error)
+    if isinstance(error, PayCodeRefused) or (isinstance(error, NotFound) and not isinstance(error, ChargeUnknown)):
+        back = None
+    way = f"{back}{page.query}" if back else None
+    return page.answer(
+        "message.html", status=status, title=title, text=text, more=more, mark="warn" if status == 503 else "bad", way=way,
+        way_text=w.scan_again,
+    )  # fmt: skip
+
+
+def _words(page: Page, error: Exception) -> tuple[int, str, str, str | None]:
+    """Return status, title, sentence and what to do."""
+    w = page.w
+    match error:
+        case PayCodeRefused():
+            return 404, w.sorry_title, w.sorry_code, w.sorry_code_next
+        case OrderUnknown():
+            return 404, w.sorry_title, w.sorry_missing, None
+        case ChargeUnknown() | Conflict():
+            return 409, w.sorry_title, w.sorry_gone, None
+        case NotFound():
+            return 404, w.sorry_title, w.sorry_missing, None
+        case Refused():
+            return 409, w.sorry_title, w.sorry_gone, None
+        case Unavailable():
+            return 503, w.sorry_title, w.sorry_busy, None
+        case HTTPException() if error.status_code < 500:
+            return error.status_code, w.sorry_title, w.sorry_missing, None
+        case _:
+            return 500, w.sorry_title, w.sorry_broken, None
+
+
+HANDLERS: Final[Mapping[type[Exception] | int, Any]] = {Exception: refused, HTTPException: refused}
