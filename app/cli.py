@@ -12,11 +12,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 from app import run as running
 from app.checks import violations
 from app.database import DatabaseError
+from app.day.command import day
 from app.embedded import EmbeddedServerError
 from app.greeting import greeting
 from app.serve import serve
@@ -25,7 +27,7 @@ from app.wiring import Wiring, build
 from app.worker import seal_all, work
 from config.settings import Settings, SettingsError, load
 from gateways.sandbox import server as stand_in
-from ledger import seal_store
+from ledger import extracts
 from ledger.errors import Refused
 from ledger.seal import accept
 
@@ -66,6 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     _add(commands, "migrate", _migrate, "bring keys and database to what this release needs")
     _add(commands, "verify", _verify, "check every invariant and recompute the tree from the entries")
     _add(commands, "seal", _seal, "seal what has been committed, once")
+    simulated = _add(commands, "day", _day, "live through a simulated city day and prove its books at the end")
+    simulated.add_argument("--seed", type=int, default=1, help="the same seed gives the same books (default: 1)")
+    simulated.add_argument("--payments", type=_positive, default=2000, help="how many times money is taken (default: 2000)")
+    simulated.add_argument("--out", type=Path, default=Path("build/day"), help="directory for its files (default: build/day)")
     checkpoint = _add(commands, "checkpoint", _checkpoint, "print the last signed checkpoint and the key that verifies it")
     checkpoint.add_argument("--accept", action="store_true", help="take the database's last checkpoint as the last one signed")
     return parser
@@ -127,11 +133,10 @@ def _migrate(settings: Settings, _given: argparse.Namespace) -> int:
 def _verify(settings: Settings, _given: argparse.Namespace) -> int:
     with running.available_database(settings), _wired(settings) as wiring, wiring.db.connect() as tx:
         found = violations(tx)
-        note = seal_store.last_checkpoint(tx, lane=wiring.lane)
+        last = extracts.seal(tx, lane=wiring.lane)
     for violation in found:
         print(f"{violation.invariant}  {violation.detail}")
-    entries = note.split("\n")[1] if note else "0"
-    print(f"{entries} sealed entries; {f'{len(found)} violations' if found else 'every invariant holds'}.")
+    print(f"{last.tree_size if last else 0} sealed entries; {f'{len(found)} violations' if found else 'every invariant holds'}.")
     return WRONG if found else DONE
 
 
@@ -149,19 +154,33 @@ def _seal(settings: Settings, _given: argparse.Namespace) -> int:
     return DONE
 
 
+def _day(settings: Settings, given: argparse.Namespace) -> int:
+    summary = day(settings, seed=given.seed, payments=given.payments, out=given.out)
+    for violation in summary.invariants_broken:
+        print(f"{violation.invariant}  {violation.detail}", file=sys.stderr)
+    return WRONG if summary.invariants_broken else DONE
+
+
+def _positive(word: str) -> int:
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
 def _checkpoint(settings: Settings, given: argparse.Namespace) -> int:
     with running.available_database(settings), _wired(settings) as wiring, wiring.db.connect() as tx:
         try:
             if given.accept:
                 accept(tx, lane=wiring.lane, witness=wiring.witness())
-            note = seal_store.last_checkpoint(tx, lane=wiring.lane)
+            last = extracts.seal(tx, lane=wiring.lane)
         except Refused as refused:
             print(f"tongting: {refused}", file=sys.stderr)
             return WRONG
-        if note is None:
+        if last is None:
             print("Nothing has been sealed yet.")
             return DONE
-        print(note, end="")
+        print(last.checkpoint, end="")
         print(f"verifier key: {wiring.signer().verifier_key()}")
     return DONE
 

@@ -143,6 +143,16 @@ def ensure_due(tx: Connection, *, lane: int, at: datetime, ids: Ids) -> Lot:
     return lot
 
 
+def merchant_no(operator: Operator) -> str:
+    """Return the demo merchant number of an operator at WeChat Pay."""
+    return f"16000{operator.operator_id:05d}"
+
+
+def operator_of(lot_code: str) -> str:
+    """Return the code of the operator of a demo lot."""
+    return _BY_CODE[lot_code].operator
+
+
 def charge(lot_code: str, *, serial: str, plate: str, minutes: int, left_at: datetime) -> NewCharge:
     """Return the charge of a stay of ``minutes`` (more than the free ones) that ends at ``left_at``, by the demo tariff."""
     tariff = _BY_CODE[lot_code].tariff
@@ -155,7 +165,7 @@ def charge(lot_code: str, *, serial: str, plate: str, minutes: int, left_at: dat
 
 def _account(operator: Operator, at: datetime) -> NewAccount:
     return NewAccount(
-        operator_id=operator.operator_id, channel="wechat", merchant_no=f"16000{operator.operator_id:05d}",
+        operator_id=operator.operator_id, channel="wechat", merchant_no=merchant_no(operator),
         payee_name=operator.legal_name, evidence=f"示范进件申请 {operator.operator_id:04d}", valid_from=at,
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from app import pages
 from app.api_docs import PlainDocs
 from app.callbacks import Gate, Limits, mounted
+from app.simulation import SimulationRoutes
 from app.wiring import Wired, Wiring
 
 BODY_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -34,8 +35,9 @@ def health(wiring: Wired) -> dict[str, str]:
 def create_app(wiring: Wiring) -> Litestar:
     """Build the application. The wiring stays the caller's to close, after the application has shut down."""
     gate = _gate(wiring)
+    simulation = [SimulationRoutes] if wiring.settings.simulated else []
     return Litestar(
-        route_handlers=[health, mounted(gate), *pages.routes],
+        route_handlers=[health, mounted(gate), *pages.routes, *simulation],
         dependencies={"wiring": Provide(lambda: wiring, sync_to_thread=False)},
         state=State({"wiring": wiring}),
         on_startup=[gate.start],

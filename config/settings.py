@@ -16,6 +16,8 @@ from msgspec import Struct
 PREFIX: Final = "TONGTING_"
 FILE_VARIABLE: Final = "TONGTING_CONFIG"
 DEFAULTS: Final = Path(__file__).with_name("default.toml")
+CHART: Final = Path(__file__).with_name("chart_of_accounts.toml")
+"""The chart of accounts, see ``ledger.accounts.read_chart``."""
 
 
 class SettingsError(Exception):
@@ -90,6 +92,15 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
 def as_environment(settings: Settings) -> dict[str, str]:
     """Return the environment under which another process reads exactly these settings."""
     return {PREFIX + name.upper(): _text(value) for name, value in msgspec.structs.asdict(settings).items()}
+
+
+def changed(settings: Settings, **changes: str) -> Settings:
+    """Return these settings with some changed, given as text like in the environment; "" sets back what follows from others.
+
+    Raises:
+        SettingsError: as ``load``.
+    """
+    return load(as_environment(settings) | {PREFIX + name.upper(): value for name, value in changes.items()})
 
 
 def default_home() -> Path:

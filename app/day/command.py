@@ -1,0 +1,176 @@
+"""``tongting day``: find or start a simulated city, live through a day, close it, say what came of it.
+
+Knows the order of things and what the terminal shows; must not know forms or SQL. Called by the command line.
+"""
+
+import asyncio
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from app import demo, run
+from app.day.closing import Closing, Summary
+from app.day.doors import Client, Doors
+from app.day.drive import Counts, Day
+from app.day.plan import FAULTS, LAST_MINUTE, Plan, draw
+from app.wiring import Wiring, build
+from config.settings import Settings, changed
+from gateways.sandbox.shapes import MerchantIn, MerchantsIn
+from ledger.clock import CHINA, SetClock, business_date
+from ledger.money import yuan
+from payments import paycode
+
+BILL_AFTER: Final = timedelta(hours=11)
+"""From 23:30 to the next morning, when the channel's bill is ready."""
+
+
+def day(settings: Settings, *, seed: int, payments: int, out: Path) -> Summary:
+    """Run a whole city day and write its files to ``out``, which is emptied first. Returns the summary.
+
+    A simulated city that runs already at the settings' addresses is used if it is fresh and has this seed; otherwise one is started
+    on free ports with a database of its own, and is gone afterwards.
+
+    Raises:
+        RunError: the running city cannot be used, or ``out`` holds something else.
+    """
+    began = time.monotonic()
+    _empty(out)
+    plan = draw(seed=seed, payments=payments, starts_at=settings.simulated_start_at)
+    with _city(settings, seed) as (wiring, clients):
+        summary = asyncio.run(_live(wiring, clients, plan, out))
+    print(table(summary, seconds=time.monotonic() - began, out=out))
+    return summary
+
+
+async def _live(wiring: Wiring, clients: Mapping[str, Client], plan: Plan, out: Path) -> Summary:
+    with wiring.db.begin() as tx:
+        operators, lots = demo.register(tx, provider_no=wiring.settings.wechat_provider_no, at=plan.starts_at)
+    pay_codes = {lot.code: paycode.token(lot.lot_id, keys=wiring.pay_codes) for lot in lots}
+    async with Doors(wiring.settings, clients=clients) as doors:
+        await doors.set_faults(FAULTS)
+        await doors.name_merchants(MerchantsIn(tuple(MerchantIn(demo.merchant_no(one), one.legal_name) for one in operators)))
+        day = Day(plan, doors, pay_codes=pay_codes)
+        await day.live(progress=Progress(plan))
+        morning = plan.at(LAST_MINUTE) + BILL_AFTER
+        assert isinstance(wiring.clock, SetClock)
+        wiring.clock.set(morning)
+        closing = Closing(wiring, doors, day=business_date(plan.starts_at), out=out)
+        return await closing.write(payments=plan.payments, seen=day.counts, at=morning)
+
+
+@contextmanager
+def _city(settings: Settings, seed: int) -> Iterator[tuple[Wiring, Mapping[str, Client]]]:
+    with ExitStack() as held:
+        if not _is_running(settings, seed):
+            settings = held.enter_context(_own_city(settings, seed))
+        wiring = build(settings)
+        held.callback(wiring.close)
+        yield wiring, {}
+
+
+def _is_running(settings: Settings, seed: int) -> bool:
+    """Tell whether a simulated city runs at the settings' addresses. Raises RunError when it runs and cannot be used."""
+    if not settings.simulated or not run.answers(f"{settings.public_url}/_simulation/state"):
+        return False
+    if settings.simulated_seed != seed:
+        raise run.RunError(f"the city at {settings.public_url} has seed {settings.simulated_seed}, not {seed}")
+    return True
+
+
+@contextmanager
+def _own_city(settings: Settings, seed: int) -> Iterator[Settings]:
+    """Run a fresh simulated city beside whatever else runs here, and remove it afterwards."""
+    home = Path(tempfile.mkdtemp(prefix="tongting-day-"))
+    home.chmod(0o711)
+    own = simulated(settings, home=home, seed=seed, ports=free_ports())
+    print(f"Starting a simulated city on ports {own.web_port} and {own.sandbox_port} ...", file=sys.stderr, flush=True)
+    try:
+        with run.served_database(own):
+            run.prepare_home(own)
+            with run.running(own):
+                yield own
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def simulated(settings: Settings, *, home: Path, seed: int, ports: tuple[int, int]) -> Settings:
+    """Return the settings of a simulated city of its own: everything as given, but its place, addresses, clock and seed."""
+    return changed(
+        settings, home=str(home), keys_dir="", database_url="", web_host="127.0.0.1", web_port=str(ports[0]), public_url="",
+        sandbox="true", sandbox_host="127.0.0.1", sandbox_port=str(ports[1]), sandbox_time_factor="1", wechat_notify_url="",
+        simulated="true", simulated_seed=str(seed),
+    )  # fmt: skip
+
+
+def free_ports() -> tuple[int, int]:
+    """Return two ports that nobody listens on at the moment."""
+    with socket.socket() as first, socket.socket() as second:
+        first.bind(("127.0.0.1", 0))
+        second.bind(("127.0.0.1", 0))
+        return first.getsockname()[1], second.getsockname()[1]
+
+
+def _empty(out: Path) -> None:
+    """Make an empty directory of ``out``; one that holds other things than a day's files is refused."""
+    ours = {"summary.json", "trial-balance.csv", "checkpoint.txt", "statements", "bills"}
+    if out.exists() and (not out.is_dir() or {entry.name for entry in out.iterdir()} - ours):
+        raise run.RunError(f"{out} holds something else; name a new directory")
+    for entry in out.iterdir() if out.exists() else ():
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    out.mkdir(parents=True, exist_ok=True)
+
+
+class Progress:
+    """Says how far the day is: one line that is written over in a terminal, a line per hour elsewhere."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._live = sys.stderr.isatty()
+        self._hour = -1
+
+    def __call__(self, minute: int, counts: Counts) -> None:
+        at = self._plan.at(minute).astimezone(CHINA)
+        share = 100 * counts.taken // max(self._plan.payments, 1)
+        line = f"{at:%H:%M}  {share:3d}%  {counts.charges} charges, {counts.taken} payments, {counts.notices} notices"
+        if self._live:
+            print(f"\r{line:<78}", end="\n" if minute == LAST_MINUTE else "", file=sys.stderr, flush=True)
+        elif at.hour != self._hour:
+            self._hour = at.hour
+            print(line, file=sys.stderr, flush=True)
+
+
+def table(summary: Summary, *, seconds: float, out: Path) -> str:
+    """Return the summary as one table for a terminal."""
+    seen, books, matching = summary.seen, summary.books, summary.matching
+    differences = ", ".join(f"{code} {times}" for code, times in matching.differences.items()) or "none"
+    broken = ", ".join(sorted({violation.invariant for violation in summary.invariants_broken})) or "every one holds"
+    rows = [
+        ("seed, day", f"{summary.seed}, {summary.day}"),
+        ("charges", f"{seen.charges}; {seen.charges_posted_again} of them posted twice"),
+        ("orders", f"{seen.orders}; {seen.given_up} given up at the cashier"),
+        ("money taken", f"{seen.taken} times"),
+        ("notices", f"{seen.notices}; {seen.notices_refused} refused"),
+        ("asked the channel", f"{seen.asked} times"),
+        ("payments", _listed(summary.states)),
+        ("booked as", _listed(summary.treatments)),
+        ("proven by", _listed(summary.evidence)),
+        ("open cases", _listed(summary.cases)),
+        ("entries sealed", f"{books.entries}, root {books.root}"),
+        ("trial balance", f"debit {yuan(books.debit_fen)}, credit {yuan(books.credit_fen)} yuan"),
+        ("channel's bill", f"{matching.bill_lines} lines, {matching.matched} matched ({yuan(matching.matched_fen)} yuan)"),
+        ("differences", differences),
+        ("invariants", broken),
+        ("took", f"{seconds:.0f} s; files in {out}"),
+    ]
+    return "\n".join(f"  {name:<18} {value}" for name, value in rows)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {times}" for name, times in counts.items()) or "none"
