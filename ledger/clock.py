@@ -39,7 +39,7 @@ class SetClock:
         """Move to ``at``. Raises ValueError when that would go back."""
         if checked(at) < self._at:
             raise ValueError(f"the clock stands at {self._at.isoformat()} and cannot go back to {at.isoformat()}")
-        self._at = at
+        self._at = checked(at)
 
 
 def checked(at: datetime) -> datetime:
