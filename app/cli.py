@@ -42,12 +42,12 @@ _EPILOG: Final = "Settings: config/default.toml explains each; TONGTING_CONFIG n
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; expected troubles are one sentence on stderr, never a traceback."""
     given = _parser().parse_args(arguments)
-    os.umask(0o077)  # data, logs and keys are the owner's alone
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses, and one of them holds a secret
     for quiet in ("apscheduler", "alembic"):
         logging.getLogger(quiet).setLevel(logging.WARNING)
     command: Callable[[Settings, argparse.Namespace], int] = given.command
+    umask = os.umask(0o077)  # data, logs and keys are the owner's alone
     try:
         return command(load(), given)
     except (SettingsError, EmbeddedServerError, DatabaseError, running.RunError) as trouble:
@@ -55,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CANNOT_RUN
     except KeyboardInterrupt:
         return 130
+    finally:
+        os.umask(umask)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,0 +1,82 @@
+"""The plan of a simulated day: a matter of the seed alone, and rich enough to meet every kind of trouble."""
+
+from datetime import datetime
+
+import pytest
+
+from app.day.command import Progress, free_ports
+from app.day.doors import forms
+from app.day.drive import Counts
+from app.day.plan import LAST_MINUTE, Plan, draw
+from app.demo import FREE_MINUTES, LOTS
+from ledger.clock import CHINA, business_date
+from payments import plates
+
+STARTS_AT = datetime(2026, 3, 2, 6, 0, tzinfo=CHINA)
+
+
+def plan_of(seed: int, payments: int = 500) -> Plan:
+    return draw(seed=seed, payments=payments, starts_at=STARTS_AT)
+
+
+def test_the_same_seed_gives_the_same_day_and_another_seed_another() -> None:
+    assert plan_of(1) == plan_of(1)
+    assert plan_of(1).stays != plan_of(2).stays
+
+
+@pytest.mark.parametrize("payments", [1, 2, 3, 40, 501])
+def test_money_is_taken_exactly_as_often_as_asked(payments: int) -> None:
+    assert {plan_of(seed, payments).payments for seed in range(20)} == {payments}
+
+
+def test_some_people_pay_twice_and_some_give_up() -> None:
+    taps = [[tap.pays_minute is not None for tap in stay.taps] for stay in plan_of(1).stays]
+    assert [True, True] in taps
+    assert [False] in taps
+
+
+def test_two_phones_never_order_the_same_charge_in_the_same_minute() -> None:
+    for stay in plan_of(1, 2000).stays:
+        assert len({tap.minute for tap in stay.taps}) == len({tap.payer for tap in stay.taps}) == len(stay.taps)
+
+
+def test_everybody_orders_after_the_charge_and_pays_after_the_order() -> None:
+    for stay in plan_of(1, 2000).stays:
+        for tap in stay.taps:
+            assert stay.charged_minute <= tap.minute <= (tap.minute if tap.pays_minute is None else tap.pays_minute)
+
+
+def test_every_stay_owes_something_and_has_a_plate_of_its_own_that_can_exist() -> None:
+    stays = plan_of(1, 2000).stays
+    assert min(stay.stayed_minutes for stay in stays) > FREE_MINUTES
+    assert [plates.checked(stay.plate) for stay in stays] == [stay.plate for stay in stays]
+    assert len({stay.plate for stay in stays}) == len(stays)
+    assert {stay.lot_code for stay in stays} == {lot.code for lot in LOTS}
+
+
+def test_the_whole_day_lies_on_one_business_date() -> None:
+    plan = plan_of(1)
+    minutes = plan.minutes()
+    assert minutes == sorted(set(minutes))
+    assert minutes[-1] == LAST_MINUTE
+    assert business_date(plan.at(0)) == business_date(plan.at(LAST_MINUTE))
+
+
+def test_the_forms_of_a_page_are_read_as_a_browser_reads_them() -> None:
+    page = (
+        '<form action="/a?x=1&amp;y=2"><input type="hidden" name="charge" value="7"><button>pay</button></form><form action="/b">'
+    )
+    found = forms(page)
+    assert [(form.action, form.fields) for form in found] == [("/a?x=1&y=2", {"charge": "7"}), ("/b", {})]
+
+
+def test_two_free_ports_are_two_ports() -> None:
+    assert len(set(free_ports())) == 2
+
+
+def test_progress_speaks_once_an_hour_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = plan_of(1, 40)
+    progress = Progress(plan)
+    for minute in range(0, 180, 10):
+        progress(minute, Counts(taken=minute // 10))
+    assert [line[:5] for line in capsys.readouterr().err.splitlines()] == ["06:00", "07:00", "08:00"]
