@@ -20,7 +20,7 @@
   }
   function put(letter) {
     value[place] = letter;
-    if (place < 7 && !(place === 6 && value.length <= 7)) place += 1;
+    if (place < 7) place += 1;
     draw();
   }
   function erase() {
@@ -72,7 +72,7 @@
   rest.required = false;
   cells.className = "cells";
   keys.className = "keys";
-  place = Math.min(value.length, 6);
+  place = Math.min(value.length, 7);
   form.addEventListener("submit", function () { setTimeout(function () { submit.disabled = true; }, 0); });
   window.addEventListener("pageshow", draw);
   draw();
