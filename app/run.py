@@ -177,7 +177,12 @@ def available_database(settings: Settings) -> Iterator[list[str]]:
 
 
 def prepare_home(settings: Settings) -> list[str]:
-    """Bring keys, schema and the lane to what this release needs. May be called at every start. Returns the keys made."""
+    """Bring keys, schema and the lane to what this release needs. May be called at every start. Returns the keys made.
+
+    Raises:
+        RunError: the home belongs to a simulation and these settings do not, or the other way round.
+    """
+    _keep_apart(settings)
     made = make_missing(settings)
     today = business_date(settings.simulated_start_at if settings.simulated else SystemClock().now())
     prepare(database_url(settings), today=today)
@@ -188,6 +193,18 @@ def prepare_home(settings: Settings) -> list[str]:
     finally:
         wiring.close()
     return made
+
+
+def _keep_apart(settings: Settings) -> None:
+    """Never let a simulation's keys and books meet real ones: a simulated home is marked with its seed for ever."""
+    mark = settings.home / "simulated"
+    if not mark.exists() and settings.simulated and not settings.keys_dir.exists():
+        mark.write_text(f"{settings.simulated_seed}\n")
+    found = mark.read_text().strip() if mark.exists() else None
+    wanted = str(settings.simulated_seed) if settings.simulated else None
+    if found != wanted:
+        was, now = (f"a simulation with seed {one}" if one else "no simulation" for one in (found, wanted))
+        raise RunError(f"{settings.home} belongs to {was}, but the settings say {now}; set TONGTING_HOME to another directory")
 
 
 def fill_demo(wiring: Wiring) -> None:
