@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+SILENCE_SECONDS_MAX = 30
 _LENGTH = struct.Struct("!I")
 
 
@@ -72,7 +73,10 @@ def run(port: int, connections: int, requests: list[bytes]) -> dict[str, float]:
         link.send(next(waiting))
     in_flight = len(links)
     while in_flight:
-        for number, _ in poll.poll(30):
+        ready = poll.poll(SILENCE_SECONDS_MAX)
+        if not ready:
+            raise SystemExit(f"no answer for {SILENCE_SECONDS_MAX} s on {in_flight} connections")
+        for number, _ in ready:
             link = links[number]
             status = link.answered()
             if status is None:

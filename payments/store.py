@@ -5,7 +5,7 @@ The applier's statements run on psycopg directly, prepared, with arrays: they ar
 
 import struct
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -432,4 +432,82 @@ def keep_hand_off(tx: Connection, *, lane: int, payment_id: UUID, hand_off: Hand
     tx.execute(
         text("update payments.payment set hand_off = :hand_off where lane = :lane and payment_id = :id"),
         {"lane": lane, "id": payment_id, "hand_off": msgspec.json.encode(hand_off)},
+    )
+
+
+def lot_name(tx: Connection, *, lane: int, charge_id: UUID) -> str:
+    """Return the name of the lot of a charge."""
+    query = text("""
+        select l.name from payments.charge c join payments.lot l on l.lot_id = c.lot_id
+        where c.lane = :lane and c.charge_id = :charge
+        """)
+    return str(tx.execute(query, {"lane": lane, "charge": charge_id}).scalar_one())
+
+
+# Claims.
+
+_CLAIMED: Final = """
+returning p.payment_id, p.order_id, p.charge_id, p.lane, p.operator_id, p.book_id, p.route_id, p.channel, p.provider_no,
+          p.merchant_no, p.amount_fen, p.state, p.hand_off, p.trade_no, p.taken_fen, p.succeeded_at, p.created_at, p.expires_at,
+          p.next_query_at, p.queries, p.payer_digest
+"""
+
+
+def claim_one(tx: Connection, *, lane: int, payment_id: UUID, at: datetime, until: datetime) -> Attempt | None:
+    """Claim an attempt for a query of its own until ``until``, or return None when somebody has it."""
+    query = text(
+        """
+        update payments.payment p set claimed_until = :until, queries = queries + 1
+        where lane = :lane and payment_id = :id and (claimed_until is null or claimed_until <= :at)
+        """
+        + _CLAIMED
+    )
+    row = tx.execute(query, {"lane": lane, "id": payment_id, "at": at, "until": until}).first()
+    return None if row is None else as_attempt(row)
+
+
+def claim_due(
+    tx: Connection, *, lane: int, at: datetime, until: datetime, after: Sequence[timedelta], close_after: timedelta, limit: int
+) -> list[Attempt]:  # fmt: skip
+    """Claim the attempts whose query is due and schedule their next one; returns them in the order of their ids.
+
+    ``after`` says how long after each query the next one follows; the last counts for all further ones. An attempt that is over
+    is asked about this once.
+    """
+    query = text(
+        """
+        with due as (
+            select lane, payment_id, queries from payments.payment
+            where lane = :lane and next_query_at <= :at and (claimed_until is null or claimed_until <= :at)
+            order by next_query_at, payment_id
+            limit :limit
+            for update skip locked
+        ), waits as (
+            select lane, payment_id, pauses[least(queries + 1, cardinality(pauses))] as pause,
+                   cast(:at as timestamptz) as at, cast(:close_after as interval) as close_after
+            from due, cast(:after as interval[]) as pauses
+        )
+        update payments.payment p
+        set claimed_until = :until, queries = p.queries + 1,
+            next_query_at = case
+                when p.state not in ('created', 'pending', 'unknown') then null
+                when p.expires_at + w.close_after > w.at then least(w.at + w.pause, p.expires_at + w.close_after)
+                else w.at + w.pause
+            end
+        from waits w
+        where p.lane = w.lane and p.payment_id = w.payment_id
+        """
+        + _CLAIMED
+    )
+    rows = tx.execute(
+        query, {"lane": lane, "at": at, "until": until, "after": list(after), "close_after": close_after, "limit": limit}
+    )
+    return sorted((as_attempt(row) for row in rows), key=lambda attempt: attempt.payment_id)
+
+
+def release(tx: Connection, *, lane: int, payment_ids: Sequence[UUID]) -> None:
+    """Give claimed attempts back."""
+    tx.execute(
+        text("update payments.payment set claimed_until = null where lane = :lane and payment_id = any(cast(:ids as uuid[]))"),
+        {"lane": lane, "ids": list(payment_ids)},
     )

@@ -1,0 +1,235 @@
+"""Checkout 下单: from a charge to the payer's wallet, and what became of it.
+
+Knows orders, attempts and calls to channels; must not know HTTP, pages or any channel's wire. Called by the pages.
+
+The order is committed, then the channel is called outside any transaction, then its answer is kept: should we stop in between,
+the query that was scheduled with the order finds out.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final, Literal
+from uuid import UUID
+
+from msgspec import Struct
+from sqlalchemy import Connection, Engine
+
+from gateways import calls, routing
+from gateways.calls import Line
+from gateways.contract import ChannelState, HandOff, OrderRef, PrepayOrder, PrepayOutcome, Result
+from ledger.clock import Clock
+from ledger.ids import Ids, payment_number
+from payments import charges, orders, results, store
+from payments.errors import ChannelBusy, ChannelRefused, NoRoute
+from payments.orders import Tokens
+from payments.records import Attempt, Charge, Order
+from payments.results import Notice
+
+ATTEMPTS_MAX: Final = 3
+"""Most attempts in one call: a number that is dead at the channel is followed by a new one."""
+ASK_AGAIN: Final = timedelta(seconds=3)
+"""The result page asks the channel about a payment no more often than this."""
+
+Stage = Literal["unpaid", "waiting", "paid", "refund_due", "over"]
+"""unpaid: nothing tried yet. waiting: the channel has not decided. paid: this order settled the charge. refund_due: money came
+that nothing is owed for (another order had settled the charge, or the amount differed); it goes back. over: not paid here."""
+
+
+class Till(Struct, frozen=True):
+    """What the checkout and the query jobs work with. ``query_after`` counts from one query to the next."""
+
+    db: Engine
+    lane: int
+    clock: Clock
+    ids: Ids
+    tokens: Tokens
+    line: Callable[[str], Line]
+    """Gives what calls to a channel need, by the channel's name."""
+    price_lock: timedelta = timedelta(minutes=15)
+    query_after: tuple[timedelta, ...] = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=5))
+
+
+class Started(Struct, frozen=True):
+    """The payer can pay now, with what ``hand_off`` says."""
+
+    order: Order
+    attempt: Attempt
+    hand_off: HandOff
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """What the result page shows. ``receipt`` is the number of the payment that took money at the channel."""
+
+    stage: Stage
+    order: Order
+    charge: Charge
+    receipt: str | None
+    channel: str | None
+    taken_fen: int | None
+    paid_at: datetime | None
+
+
+def start(till: Till, *, lot_id: int, charge_id: UUID, token: str, channel: str, payer_id: str) -> Started:
+    """Let a payer pay a charge: lock the price, make the attempt, order it at the channel, return the hand-off to the wallet.
+
+    ``token`` comes from the quote. The same token and payer get the same live attempt again, so a second tap is harmless;
+    another token is another order. May be repeated after any failure.
+
+    Raises:
+        AlreadyPaid, ChargeUnknown, OrderExpired, Conflict: see ``orders.open_order``.
+        NoRoute: the operator has no merchant account at this channel.
+        ChannelBusy: the channel did not answer, or not understandably; a query is scheduled and trying again is safe.
+        ChannelRefused: the channel refused the order.
+    """
+    for _ in range(ATTEMPTS_MAX):
+        order, attempt = _attempt(till, lot_id, charge_id, token, channel, payer_id)
+        if attempt.hand_off is not None:
+            return Started(order, attempt, attempt.hand_off)
+        outcome = _order_at_channel(till, attempt, payer_id)
+        if outcome.hand_off is not None:
+            with till.db.connect() as tx:
+                return Started(order, _attempt_now(tx, attempt), outcome.hand_off)
+        if outcome.state is not ChannelState.CLOSED:
+            break
+    if outcome.state is ChannelState.FAILED:
+        raise ChannelRefused(f"{channel} refused the order: {outcome.reason}")
+    raise ChannelBusy(f"{channel} did not take the order yet: {outcome.reason}")
+
+
+def status(till: Till, *, token: str) -> Status:
+    """Return what became of an order; ask the channel when its notice is still missing, at most every few seconds.
+
+    Raises:
+        OrderUnknown: no order has this token.
+    """
+    with till.db.begin() as tx:
+        order = orders.by_token(tx, lane=till.lane, token=token)
+        attempts = store.attempts(tx, lane=till.lane, order_id=order.order_id)
+        asked = _ask_about(tx, till, attempts)
+    if asked is not None:
+        notices = ask(till, asked)
+        with till.db.begin() as tx:
+            results.apply(tx, lane=till.lane, notices=notices, at=till.clock.now(), ids=till.ids)
+    with till.db.connect() as tx:
+        charge = charges.by_id(tx, lane=till.lane, charge_id=order.charge_id)
+        return _status(order, charge, store.attempts(tx, lane=till.lane, order_id=order.order_id), till.clock.now())
+
+
+def ask(till: Till, attempt: Attempt) -> list[Notice]:
+    """Ask the channel about an attempt and return its word, to be applied. An answer that proves nothing is ``unknown``.
+
+    Calls the channel; must not run inside a transaction.
+    """
+    line = till.line(attempt.channel)
+    call = calls.query(line, reference(attempt), subject=attempt.payment_id, occasion=f"{attempt.payment_id} {attempt.queries + 1}")
+    result = call.outcome.result or word(attempt, ChannelState.UNKNOWN)
+    return [Notice(call.message, result, "query")]
+
+
+def reference(attempt: Attempt) -> OrderRef:
+    """Return how the channel knows an attempt."""
+    return OrderRef(order_no=payment_number(attempt.lane, attempt.payment_id), merchant_no=attempt.merchant_no)
+
+
+def word(attempt: Attempt, state: ChannelState) -> Result:
+    """Return a channel's word about an attempt that says no more than its state."""
+    return Result(
+        channel=attempt.channel,
+        state=state,
+        order_no=payment_number(attempt.lane, attempt.payment_id),
+        provider_no=attempt.provider_no,
+        merchant_no=attempt.merchant_no,
+    )
+
+
+def _attempt(
+    till: Till, lot_id: int, charge_id: UUID, token: str, channel: str, payer_id: str
+) -> tuple[Order, Attempt]:  # fmt: skip
+    """Commit the order and the attempt before anything is said to the channel."""
+    at = till.clock.now()
+    with till.db.begin() as tx:
+        order = orders.open_order(
+            tx, lane=till.lane, lot_id=lot_id, charge_id=charge_id, token=token, at=at, ids=till.ids, price_lock=till.price_lock
+        )
+        charge = charges.by_id(tx, lane=till.lane, charge_id=charge_id)
+        route = routing.choose(tx, operator_id=charge.operator_id, channel=channel, at=at)
+        if route is None:
+            raise NoRoute(f"operator {charge.operator_id} takes no {channel} payments now")
+        provider_no = till.line(channel).connected.channel.provider_no
+        attempt = orders.attempt(
+            tx, order=order, route=route, provider_no=provider_no, payer_id=payer_id, at=at, ids=till.ids,
+            first_query=till.query_after[0],
+        )  # fmt: skip
+    return order, attempt
+
+
+def _order_at_channel(till: Till, attempt: Attempt, payer_id: str) -> PrepayOutcome:
+    """Make the order at the channel and keep its answer. The order depends on the attempt alone, so a repeat is identical."""
+    with till.db.connect() as tx:
+        prepay = _prepay_order(tx, attempt, payer_id)
+    call = calls.prepay(
+        till.line(attempt.channel), prepay, subject=attempt.payment_id, occasion=f"{attempt.payment_id}"
+    )  # fmt: skip
+    outcome = call.outcome
+    with till.db.begin() as tx:
+        notice = Notice(call.message, word(attempt, outcome.state), "query")
+        results.apply(tx, lane=till.lane, notices=[notice], at=till.clock.now(), ids=till.ids)
+        if outcome.hand_off is not None:
+            store.keep_hand_off(tx, lane=till.lane, payment_id=attempt.payment_id, hand_off=outcome.hand_off)
+    return outcome
+
+
+def _prepay_order(tx: Connection, attempt: Attempt, payer_id: str) -> PrepayOrder:
+    lot_name = store.lot_name(tx, lane=attempt.lane, charge_id=attempt.charge_id)
+    routes = routing.listed(tx, operator_id=attempt.operator_id)
+    sub_app_id = next(route.sub_app_id for route in routes if route.route_id == attempt.route_id)
+    return PrepayOrder(
+        order_no=payment_number(attempt.lane, attempt.payment_id),
+        merchant_no=attempt.merchant_no,
+        description=f"停车费 {lot_name}",
+        amount_fen=attempt.amount_fen,
+        payer_id=payer_id,
+        expires_at=attempt.expires_at,
+        sub_app_id=sub_app_id,
+    )
+
+
+def _attempt_now(tx: Connection, attempt: Attempt) -> Attempt:
+    found = store.attempt(tx, lane=attempt.lane, payment_id=attempt.payment_id)
+    assert found is not None
+    return found
+
+
+def _ask_about(tx: Connection, till: Till, attempts: list[Attempt]) -> Attempt | None:
+    """Choose the newest undecided attempt and claim it, unless it was asked about just now."""
+    at = till.clock.now()
+    for attempt in attempts:
+        if attempt.state in orders.LIVE and at - attempt.created_at >= ASK_AGAIN:
+            return store.claim_one(tx, lane=attempt.lane, payment_id=attempt.payment_id, at=at, until=at + ASK_AGAIN)
+    return None
+
+
+def _status(order: Order, charge: Charge, attempts: list[Attempt], at: datetime) -> Status:
+    """Choose what matters most to the payer: money first, then what may still come."""
+    paid = [attempt for attempt in attempts if attempt.state == "succeeded"]
+    settling = [attempt for attempt in paid if attempt.payment_id == charge.settled_by]
+    shown = next(iter(settling or paid), None)
+    live = [attempt for attempt in attempts if attempt.state in orders.LIVE]
+    stage: Stage
+    if settling:
+        stage = "refund_due" if len(paid) > 1 else "paid"
+    elif paid:
+        stage = "refund_due"
+    elif live:
+        stage = "waiting"
+    else:
+        stage = "over" if attempts or charge.state == "settled" or at >= order.expires_at else "unpaid"
+    return Status(
+        stage=stage,
+        order=order,
+        charge=charge,
+        receipt=None if shown is None else payment_number(shown.lane, shown.payment_id),
+        channel=None if shown is None else shown.channel,
+        taken_fen=None if shown is None else shown.taken_fen,
+        paid_at=None if shown is None else shown.succeeded_at,
+    )
