@@ -37,7 +37,6 @@ class Api:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._answers = 0
 
     def routes(self) -> list[Route]:
         """Return the routes of ``/v3``."""
@@ -57,9 +56,9 @@ class Api:
     def _signed(self, speaker: Speaker) -> Callable[[Incoming, re.Match[str]], Reply]:
         def answered(incoming: Incoming, found: re.Match[str]) -> Reply:
             answer, wait = self._spoken(speaker, incoming, found)
-            self._answers += 1
             signer = self._desk.answer_signer(incoming.headers.get(sign.SERIAL))
-            nonce = hex_text(32, self._desk.seed, "answer", self._answers, self._desk.now())
+            # by content, not by count: under a set clock the same question gets the same bytes, in whatever order questions come
+            nonce = hex_text(32, self._desk.seed, incoming.method, incoming.target, incoming.body, answer.body, self._desk.now())
             headers = answer_headers(signer, body=answer.body, at=self._desk.clock.now(), nonce=nonce)
             return Reply(answer=Answer(status=answer.status, headers=headers, body=answer.body), wait_seconds=wait)
 

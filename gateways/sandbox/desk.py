@@ -358,9 +358,10 @@ class Desk:
         if not orders:
             raise ApiRefusal(400, "NO_STATEMENT_EXIST", "账单不存在")
         content = self._bill_file(orders, bill_on, form)
-        token = hex_text(32, self.seed, "bill", bill_on, form, merchant_no, compressed, self.now(), secrets.token_hex(8))
+        digest = hashlib.sha1(content, usedforsecurity=False).hexdigest()
+        token = hex_text(32, self.seed, "bill", digest, compressed, self.now())
         self.state.add_bill_file(token, content, self.now() + DOWNLOAD_SECONDS * _MICRO)
-        return token, hashlib.sha1(content, usedforsecurity=False).hexdigest()
+        return token, digest
 
     def _bill_file(self, orders: list[Order], bill_on: date, form: bill_form.Form) -> bytes:
         hit = self.faults({FaultKind.BILL_REISSUED, FaultKind.BILL_CUT}, f"bill {bill_on}", bill_on)

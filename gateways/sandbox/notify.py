@@ -4,6 +4,7 @@ Knows HTTP out and the schedule; must not know how orders come about. Run by the
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable
 from typing import Final
 
@@ -21,6 +22,7 @@ SCHEDULE_SECONDS: Final = (15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 1
 
 ANSWER_SECONDS_MAX: Final = 5.0
 AT_ONCE_MAX: Final = 16
+LOG: Final = logging.getLogger("tongting.sandbox")
 _OTHER_MERCHANT: Final = "1699999999"
 _REST_SECONDS: Final = 0.5
 _MICRO: Final = 1_000_000
@@ -44,10 +46,13 @@ class Courier:
     async def run(self) -> None:
         """Send what is due, for ever; several at once, as the channel does."""
         while True:
-            due = self._desk.state.due_notices(self._desk.now(), AT_ONCE_MAX)
-            if due:
+            try:
+                due = self._desk.state.due_notices(self._desk.now(), AT_ONCE_MAX)
                 await asyncio.gather(*(self._attempt(notice) for notice in due))
-            else:
+            except Exception:
+                LOG.exception("sending notices failed; it goes on after a rest")
+                due = []
+            if not due:
                 await self._rest()
 
     async def _rest(self) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+import httpx
 import msgspec
 import pytest
 
@@ -24,6 +25,8 @@ NOW = datetime(2026, 3, 2, 2, 0, tzinfo=UTC)
 PROVIDER_NO = "1900000001"
 APP_ID = "wx8888888888888888"
 MERCHANT_NO = "1620000007"
+HTTP = httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+"""A client for the tests' own requests; it keeps no connection open."""
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 
 from gateways.contract import Answer, ChannelState
 from gateways.wechat import openid
-from tests.gateways.conftest import APP_ID, MERCHANT_NO, Play, Played
+from tests.gateways.conftest import APP_ID, HTTP, MERCHANT_NO, Play, Played
 from tests.gateways.test_sandbox import close, control, order, prepay, state
 
 BACK = "http://127.0.0.1:8620/r/token?lang=en&x=1"
@@ -23,7 +23,7 @@ def ordered(played: Played, **changes: Any) -> str:
 def test_the_page_names_payee_amount_and_goods(play: Play) -> None:
     played = play()
     control(played, "merchants", merchants=[{"merchant_no": MERCHANT_NO, "name": "无锡太湖停车服务有限公司"}])
-    page = httpx.get(ordered(played, description="停车费 <b>太湖</b> & 湖"))
+    page = HTTP.get(ordered(played, description="停车费 <b>太湖</b> & 湖"))
     assert page.status_code == 200
     assert "无锡太湖停车服务有限公司" in page.text
     assert "12.00" in page.text
@@ -35,11 +35,11 @@ def test_the_page_names_payee_amount_and_goods(play: Play) -> None:
 def test_paying_takes_the_money_and_leads_back(play: Play) -> None:
     played = play()
     url = ordered(played)
-    assert "return_url=http%3A%2F%2F127.0.0.1" in httpx.get(url, params={"return_url": BACK}).text
-    answer = httpx.post(f"{url}/pay", params={"return_url": BACK})
+    assert "return_url=http%3A%2F%2F127.0.0.1" in HTTP.get(url, params={"return_url": BACK}).text
+    answer = HTTP.post(f"{url}/pay", params={"return_url": BACK})
     assert (answer.status_code, answer.headers["location"]) == (303, BACK)
     assert state(played, order()) is ChannelState.SUCCEEDED
-    again = httpx.post(f"{url}/pay", params={"return_url": BACK})
+    again = HTTP.post(f"{url}/pay", params={"return_url": BACK})
     assert "已支付" in again.text
     assert "返回商家" in again.text
 
@@ -47,26 +47,26 @@ def test_paying_takes_the_money_and_leads_back(play: Play) -> None:
 def test_cancelling_takes_nothing_and_leads_back(play: Play) -> None:
     played = play()
     url = ordered(played)
-    answer = httpx.post(f"{url}/cancel", params={"return_url": BACK})
+    answer = HTTP.post(f"{url}/cancel", params={"return_url": BACK})
     assert (answer.status_code, answer.headers["location"]) == (303, BACK)
     assert state(played, order()) is ChannelState.PENDING
-    assert "没有扣款" in httpx.post(f"{url}/cancel").text
+    assert "没有扣款" in HTTP.post(f"{url}/cancel").text
 
 
 @pytest.mark.parametrize("target", ["javascript:alert(1)", "//evil.example", "http://", "http://a\r\nb", "data:text/html,x"])
 def test_a_return_address_that_is_none_is_not_followed(play: Play, target: str) -> None:
-    answer = httpx.post(f"{ordered(play())}/cancel", params={"return_url": target})
+    answer = HTTP.post(f"{ordered(play())}/cancel", params={"return_url": target})
     assert answer.status_code == 200
     assert target not in answer.text
 
 
 def test_an_unknown_or_closed_order_says_so(play: Play) -> None:
     played = play()
-    assert httpx.get(f"{played.url}/cashier/wx0").status_code == 404
-    assert httpx.post(f"{played.url}/cashier/wx0/pay", params={"return_url": BACK}).status_code == 404
+    assert HTTP.get(f"{played.url}/cashier/wx0").status_code == 404
+    assert HTTP.post(f"{played.url}/cashier/wx0/pay", params={"return_url": BACK}).status_code == 404
     url = ordered(played)
     close(played, order())
-    assert "订单已关闭" in httpx.get(url).text
+    assert "订单已关闭" in HTTP.get(url).text
 
 
 def test_a_browser_keeps_its_openid_and_a_code_is_used_once(play: Play) -> None:
@@ -94,7 +94,7 @@ def test_a_browser_keeps_its_openid_and_a_code_is_used_once(play: Play) -> None:
     "query", [{"appid": "wx1", "redirect_uri": "http://a/b"}, {"appid": APP_ID, "redirect_uri": "javascript:x"}, {}]
 )
 def test_a_redirect_to_nowhere_is_refused(play: Play, query: dict[str, str]) -> None:
-    assert httpx.get(f"{play().url}/connect/oauth2/authorize", params=query).status_code == 400
+    assert HTTP.get(f"{play().url}/connect/oauth2/authorize", params=query).status_code == 400
 
 
 def test_a_wrong_secret_or_grant_gets_no_openid(play: Play) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 
@@ -31,7 +30,7 @@ from gateways.keys import KeyRing, VerificationKey
 from gateways.sandbox.notify import SCHEDULE_SECONDS
 from gateways.sandbox.signing import Pair
 from ledger.ids import RandomIds
-from tests.gateways.conftest import APP_ID, MERCHANT_NO, NOW, PROVIDER_NO, Play, Played
+from tests.gateways.conftest import APP_ID, HTTP, MERCHANT_NO, NOW, PROVIDER_NO, Play, Played
 
 SUBJECT = RandomIds().new(NOW, "payment")
 
@@ -63,7 +62,7 @@ def close(played: Played, wanted: PrepayOrder) -> ChannelState:
 
 
 def control(played: Played, path: str, **body: Any) -> Any:
-    answer = httpx.post(f"{played.url}/_control/{path}", content=msgspec.json.encode(body))
+    answer = HTTP.post(f"{played.url}/_control/{path}", content=msgspec.json.encode(body))
     assert answer.status_code in (200, 204), answer.text
     return answer.json() if answer.content else None
 
@@ -157,7 +156,7 @@ def test_the_identical_order_again_gives_a_fresh_prepay_id_and_one_payment(play:
     assert first.fields["package"] != second.fields["package"]
     old = first.fields["package"].removeprefix("prepay_id=")
     assert control(played, "pay", prepay_id=old)["order_no"] == order().order_no
-    assert httpx.post(f"{played.url}/_control/pay", json={"order_no": order().order_no}).status_code == 409
+    assert HTTP.post(f"{played.url}/_control/pay", json={"order_no": order().order_no}).status_code == 409
 
 
 @pytest.mark.parametrize("change", [{"amount_fen": 1300}, {"merchant_no": "1620000008"}, {"payer_id": "oOther"}, {"attach": "x"}])
@@ -182,7 +181,7 @@ def test_a_closed_order_cannot_be_paid_or_ordered_again_and_closing_repeats(play
     assert close(played, order()) is ChannelState.CLOSED
     assert close(played, order()) is ChannelState.CLOSED
     assert state(played, order()) is ChannelState.CLOSED
-    assert httpx.post(f"{played.url}/_control/pay", json={"order_no": order().order_no}).json()["reason"].startswith("ORDER_CLOSED")
+    assert HTTP.post(f"{played.url}/_control/pay", json={"order_no": order().order_no}).json()["reason"].startswith("ORDER_CLOSED")
     assert prepay(played, order()).state is ChannelState.CLOSED
 
 
@@ -211,14 +210,14 @@ def test_nobody_can_pay_after_the_last_moment_but_the_order_is_not_closed_by_its
     played = play()
     prepay(played, order())
     played.clock.set(NOW + timedelta(minutes=15))
-    assert httpx.post(f"{played.url}/_control/pay", json={"order_no": order().order_no}).status_code == 409
+    assert HTTP.post(f"{played.url}/_control/pay", json={"order_no": order().order_no}).status_code == 409
     assert state(played, order()) is ChannelState.PENDING
 
 
 def test_only_the_payer_who_ordered_can_pay(play: Play) -> None:
     played = play()
     prepay(played, order())
-    answer = httpx.post(f"{played.url}/_control/pay", json={"order_no": order().order_no, "openid": "oOther"})
+    answer = HTTP.post(f"{played.url}/_control/pay", json={"order_no": order().order_no, "openid": "oOther"})
     assert answer.json()["reason"].startswith("OPENID_MISMATCH")
     assert control(played, "pay", order_no=order().order_no, openid="oPayer")["amount_fen"] == 1200
 
@@ -386,9 +385,9 @@ def test_notices_go_out_by_themselves_when_they_are_not_sent_by_hand(play: Play)
         waited = 0
         while not came and waited < 400:
             waited += 1
-            httpx.get(f"{played.url}/health")
+            HTTP.get(f"{played.url}/health")
         assert read(played, came[0]).result is not None
-        assert httpx.post(f"{played.url}/_control/deliver").status_code == 409
+        assert HTTP.post(f"{played.url}/_control/deliver").status_code == 409
 
 
 def test_a_waiting_notice_survives_a_restart(play: Play) -> None:
@@ -525,7 +524,7 @@ def test_a_share_of_the_orders_is_chosen_by_the_seed(play: Play) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"faults":[{"kind":"flood"}]}', b'{"faults":[{"kind":"late","sec":1}]}'])
 def test_a_fault_plan_that_cannot_be_read_is_refused(play: Play, body: bytes) -> None:
-    assert httpx.post(f"{play().url}/_control/faults", content=body).status_code == 400
+    assert HTTP.post(f"{play().url}/_control/faults", content=body).status_code == 400
 
 
 def test_rotate_key_as_a_fault_rotates_once_and_does_not_stay(play: Play) -> None:
@@ -620,7 +619,7 @@ def test_a_bill_link_dies_after_five_minutes(play: Play) -> None:
 def test_merchants_takings_are_kept(play: Play) -> None:
     played = a_day(play)
     control(played, "merchants", merchants=[{"merchant_no": MERCHANT_NO, "name": "无锡太湖停车"}])
-    assert httpx.get(f"{played.url}/_control/merchants").json()["merchants"] == [
+    assert HTTP.get(f"{played.url}/_control/merchants").json()["merchants"] == [
         {"merchant_no": MERCHANT_NO, "name": "无锡太湖停车", "payments": 3, "taken_fen": 600, "fee_fen": 4}
     ]
 
@@ -628,5 +627,5 @@ def test_merchants_takings_are_kept(play: Play) -> None:
 def test_the_clock_is_set_forward_only(play: Play) -> None:
     played = play()
     assert control(played, "clock", at="2026-03-02T11:00:00+08:00") == {"now": "2026-03-02T03:00:00Z"}
-    assert httpx.post(f"{played.url}/_control/clock", json={"at": "2026-03-02T10:00:00+08:00"}).status_code == 409
-    assert httpx.post(f"{played.url}/_control/clock", json={"at": "2026-03-02T10:00:00"}).status_code == 400
+    assert HTTP.post(f"{played.url}/_control/clock", json={"at": "2026-03-02T10:00:00+08:00"}).status_code == 409
+    assert HTTP.post(f"{played.url}/_control/clock", json={"at": "2026-03-02T10:00:00"}).status_code == 400

@@ -15,6 +15,14 @@ from tests.gateways.conftest import free_port
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Name: Value\r\n\r\nok"
 
 
+def whole(connection: socket.socket) -> bytes:
+    """The request with its body; a TLS greeting is returned as it comes."""
+    got = connection.recv(65_536)
+    while got.startswith(b"POST") and not got.endswith(b"body"):
+        got += connection.recv(65_536)
+    return got
+
+
 @contextlib.contextmanager
 def peer(*answers: bytes | Callable[[socket.socket], None]) -> Iterator[tuple[str, list[bytes]]]:
     """A listener that gives the next answer to each connection, and what it received."""
@@ -26,7 +34,7 @@ def peer(*answers: bytes | Callable[[socket.socket], None]) -> Iterator[tuple[st
                 with contextlib.suppress(OSError):
                     connection, _ = listener.accept()
                     with connection:
-                        received.append(connection.recv(65_536))
+                        received.append(whole(connection))
                         if isinstance(answer, bytes):
                             connection.sendall(answer)
                         else:
