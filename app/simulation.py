@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from sqlalchemy import text
 
 from app.wiring import Wired, Wiring
-from app.worker import seal_all
+from app.worker import ask_about_payments, seal_all
 from ledger.clock import SetClock
 
 SEAL_SECONDS_MAX: Final = 30.0
@@ -66,6 +66,11 @@ class SimulationRoutes(Controller):
         except ValueError as wrong:
             raise HTTPException(str(wrong), status_code=409) from None
         return _state(wiring)
+
+    @post("/jobs", sync_to_thread=True, status_code=200)
+    def run_jobs(self, wiring: Wired) -> JobsRun:
+        """Ask the channel about every payment that is due, one after another."""
+        return JobsRun(ask_about_payments(wiring, threads=1))
 
     @post("/seal", sync_to_thread=True, status_code=200)
     def seal(self, wiring: Wired) -> SealedUpTo:

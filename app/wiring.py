@@ -24,6 +24,7 @@ from ledger.clock import Clock, SetClock, SystemClock
 from ledger.db import engine
 from ledger.ids import Ids, RandomIds, SeededIds
 from ledger.seal import Sealer, Witness
+from payments.checkout import Till
 from payments.orders import RandomTokens, SeededTokens, Tokens
 from payments.paycode import PayCodeKeys
 
@@ -54,6 +55,19 @@ class Wiring(Struct, frozen=True):
     def line(self, channel: str) -> Line:
         """Return what calls to a channel need. Raises NotFound (``channel_not_found``)."""
         return Line(self.channels.find(channel), self.transport, self.clock, self.ids)
+
+    def till(self) -> Till:
+        """Return what the checkout and the query jobs work with."""
+        return Till(
+            db=self.db,
+            lane=self.lane,
+            clock=self.clock,
+            ids=self.ids,
+            tokens=self.link_tokens,
+            line=self.line,
+            price_lock=timedelta(minutes=self.settings.price_lock_minutes),
+            query_after=tuple(timedelta(seconds=seconds) for seconds in self.settings.query_after_seconds),
+        )
 
     def sealer(self) -> Sealer:
         """Return a sealer of the lane; its caller gives it a connection and the pace."""

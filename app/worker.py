@@ -20,11 +20,14 @@ from app.wiring import Wiring
 from gateways.calls import refresh_keys
 from ledger.clock import business_date
 from ledger.seal import Sealer, SealRefused
+from payments import jobs
 
 LOG: Final = logging.getLogger("tongting.worker")
 TURN_SECONDS: Final = 1.0
 REST_AFTER_REFUSAL_SECONDS: Final = 60.0
 REST_AFTER_BREAK_SECONDS: Final = 2.0
+ASKING_MAX: Final = 100
+ASKING_THREADS: Final = 8
 KEYS_HOURS: Final = 10
 CHECK_HOURS: Final = 6
 
@@ -47,6 +50,7 @@ def schedule(wiring: Wiring) -> BackgroundScheduler:
     """Return the timed jobs, not yet started. A job that is late runs once, and never beside itself."""
     defaults = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
     scheduler = BackgroundScheduler(timezone=UTC, job_defaults=defaults)
+    scheduler.add_job(_logged(ask_about_payments, wiring), "interval", seconds=wiring.settings.jobs_seconds)
     scheduler.add_job(_logged(prepare_months, wiring), "cron", hour=2)
     scheduler.add_job(_logged(learn_keys, wiring), "interval", hours=KEYS_HOURS)
     scheduler.add_job(_logged(check, wiring), "interval", hours=CHECK_HOURS)
@@ -96,6 +100,14 @@ def seal_all(wiring: Wiring) -> int | None:
     return entries
 
 
+def ask_about_payments(wiring: Wiring, *, threads: int = ASKING_THREADS) -> int:
+    """Ask the channels about every undecided payment that is due, and close those whose time is over. Returns how many."""
+    till, asked = wiring.till(), 0
+    while ran := jobs.run_due(till, limit=ASKING_MAX, threads=threads).asked:
+        asked += ran
+    return asked
+
+
 def prepare_months(wiring: Wiring) -> None:
     """Create the monthly partitions ahead."""
     with wiring.db.begin() as tx:
@@ -117,7 +129,7 @@ def check(wiring: Wiring) -> None:
             LOG.critical("invariant %s is broken: %s", violation.invariant, violation.detail)
 
 
-def _logged(job: Callable[[Wiring], None], wiring: Wiring) -> Callable[[], None]:
+def _logged(job: Callable[[Wiring], object], wiring: Wiring) -> Callable[[], None]:
     """Wrap a job so that its failure is one line in the log and the next run comes as planned."""
 
     def run() -> None:
