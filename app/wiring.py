@@ -3,6 +3,7 @@
 Knows every room and the configuration; must not start servers, migrate or make keys. Called by the command line and the tests.
 """
 
+from datetime import timedelta
 from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
