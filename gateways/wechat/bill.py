@@ -7,6 +7,7 @@ A file is read row by row and taken whole or not at all. Source: docs/CHANNELS.m
 import zlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -37,6 +38,7 @@ _TOTALS: Final = {
     "申请退款总金额": "申请退款金额",
 }
 """Summary column → the column it is the plain sum of."""
+_fen: Final = lru_cache(maxsize=16_384)(fen)  # the same few amounts fill a day's file
 _TOTALS_NEEDED: Final = frozenset({"总交易单数", "手续费总金额", "订单总金额"})
 
 
@@ -159,7 +161,7 @@ def _moved(kind: str, amounts: Mapping[str, int]) -> int:
 
 def _amount(text: str, row: int, name: str) -> int:
     try:
-        return fen(text)
+        return _fen(text)
     except ValueError as wrong:
         raise BillRefused(f"row {row}, {name}: {wrong}", code="bill_form") from None
 
