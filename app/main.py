@@ -12,7 +12,7 @@ from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from sqlalchemy import text
 
-from app import pages
+from app import api, pages
 from app.api_docs import PlainDocs
 from app.callbacks import Gate, Limits, mounted
 from app.simulation import SimulationRoutes
@@ -37,7 +37,7 @@ def create_app(wiring: Wiring) -> Litestar:
     gate = _gate(wiring)
     simulation = [SimulationRoutes] if wiring.settings.simulated else []
     return Litestar(
-        route_handlers=[health, mounted(gate), *pages.routes, *simulation],
+        route_handlers=[health, mounted(gate), *api.routes, *pages.routes, *simulation],
         dependencies={"wiring": Provide(lambda: wiring, sync_to_thread=False)},
         state=State({"wiring": wiring}),
         on_startup=[gate.start],

@@ -38,7 +38,7 @@ class Event(Struct, frozen=True):
 
     cursor: str
     event_id: UUID
-    event: msgspec.Raw
+    event: PaymentEvent
 
 
 class EventPage(Struct, frozen=True):
@@ -49,6 +49,7 @@ class EventPage(Struct, frozen=True):
 
 
 encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(PaymentEvent).decode
 
 
 def read(tx: Connection, *, lane: int, lot_id: int, after: str = START, limit: int = EVENTS_MAX) -> EventPage:
@@ -64,7 +65,7 @@ def read(tx: Connection, *, lane: int, lot_id: int, after: str = START, limit: i
     rows = store.events_after(
         tx, lane=lane, lot_id=lot_id, transaction=transaction, event_id=event_id, limit=max(1, min(limit, EVENTS_MAX))
     )
-    events = [Event(_cursor(row.transaction, row.event_id), row.event_id, msgspec.Raw(row.body)) for row in rows]
+    events = [Event(_cursor(row.transaction, row.event_id), row.event_id, _decode(row.body)) for row in rows]
     return EventPage(events, events[-1].cursor if events else after)
 
 

@@ -1,0 +1,26 @@
+"""The API for machines: tokens, charges in, events, statements, proofs. ``routes`` is mounted by ``app.main``.
+
+Knows which routes exist and who may call them; must not know what they do.
+"""
+
+from typing import Final
+
+from litestar import Router
+from litestar.di import Provide
+
+from app.api import charges, token
+from app.auth import authenticate
+from app.problems import HANDLERS
+
+CHARGES_BYTES_MAX: Final = 2 * 1024 * 1024
+"""Largest request: a thousand charges."""
+
+routes: Final = [
+    Router(
+        path="/",
+        route_handlers=[token.token, charges.post_charges, charges.get_charge, charges.get_events],
+        dependencies={"caller": Provide(authenticate, sync_to_thread=False)},
+        exception_handlers=HANDLERS,
+        request_max_body_size=CHARGES_BYTES_MAX,
+    )
+]

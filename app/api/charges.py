@@ -1,0 +1,145 @@
+"""Charges in, events out: what a lot's parking system posts and pulls.
+
+Knows the form of requests and answers; must not know how charges are kept. Mounted by ``app.api``.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, Parameter
+from msgspec import Struct
+
+from app import auth, problems
+from app.auth import Called
+from app.wiring import Wired
+from ledger.errors import NotAllowed, Refused
+from ledger.ids import payment_number
+from payments import charges, events, plates
+from payments.events import EVENTS_MAX, START, EventPage
+from payments.records import NewCharge, Posted
+
+_charge: Final = msgspec.json.Decoder(NewCharge).decode
+
+
+class Malformed(Refused):
+    """The request's body is not what this route takes."""
+
+    code = "malformed"
+
+
+class ChargeView(Struct, frozen=True, kw_only=True):
+    """A charge as its lot may ask for it again; the plate is masked. ``receipt`` is the number of the payment that settled it."""
+
+    lot_serial: str
+    state: Literal["open", "settled"]
+    plate: str
+    entered_at: datetime
+    left_at: datetime | None
+    minutes: int
+    amount_fen: int
+    settled_at: datetime | None
+    receipt: str | None
+
+
+@post(
+    "/v1/lots/{lot_code:str}/charges",
+    sync_to_thread=True,
+    status_code=207,
+    tags=["lots"],
+    summary="Post one charge or many",
+    responses={
+        200: ResponseSpec(Posted, description="One charge: it was posted before with the same content"),
+        201: ResponseSpec(Posted, description="One charge: it is due now"),
+        207: ResponseSpec(list[Posted], description="A list of charges: one result for each, in order; good ones stand"),
+    },
+)
+def post_charges(wiring: Wired, caller: Called, lot_code: FromPath[str], body: bytes) -> Response[bytes]:
+    """Take a charge object, or a list of them, of one lot.
+
+    Posting the same charge again is harmless. One charge refused is a problem with its ``field``: 409 ``content_differs`` when
+    the serial is taken by other content, else 422. In a list each has its own result and the good ones stand.
+    """
+    many, given = _read(body)
+    if not caller.may_write:
+        raise NotAllowed("this client may read, not post", code="read_only")
+    good = [charge for charge in given if isinstance(charge, NewCharge)]
+    with wiring.db.begin() as tx:
+        lot = auth.own_lot(tx, caller=caller, code=lot_code)
+        posted = iter(charges.post(tx, lane=wiring.lane, lot=lot, charges=good, at=wiring.clock.now(), ids=wiring.ids))
+    results = [charge if isinstance(charge, Posted) else next(posted) for charge in given]
+    return _json(207, results) if many else _one(results[0])
+
+
+@get("/v1/lots/{lot_code:str}/charges/{serial:str}", sync_to_thread=True, tags=["lots"], summary="Ask for a charge")
+def get_charge(wiring: Wired, caller: Called, lot_code: FromPath[str], serial: FromPath[str]) -> ChargeView:
+    """Return a charge of the lot and whether it is paid."""
+    with wiring.db.connect() as tx:
+        lot = auth.own_lot(tx, caller=caller, code=lot_code)
+        charge = charges.by_serial(tx, lane=wiring.lane, lot_id=lot.lot_id, lot_serial=serial)
+    return ChargeView(
+        lot_serial=charge.lot_serial, state=charge.state, plate=plates.masked(charge.plate), entered_at=charge.entered_at,
+        left_at=charge.left_at, minutes=charge.minutes, amount_fen=charge.amount_fen, settled_at=charge.settled_at,
+        receipt=None if charge.settled_by is None else payment_number(charge.lane, charge.settled_by),
+    )  # fmt: skip
+
+
+@get("/v1/lots/{lot_code:str}/events", sync_to_thread=True, tags=["lots"], summary="Pull events")
+def get_events(
+    wiring: Wired,
+    caller: Called,
+    lot_code: FromPath[str],
+    after: Annotated[str, Parameter(description="Cursor of the last event read; leave it out to begin")] = START,
+    limit: Annotated[int, Parameter(ge=1, le=EVENTS_MAX)] = 100,
+) -> EventPage:
+    """Return the lot's events after a cursor, oldest first. No event is ever skipped; asking again is harmless."""
+    with wiring.db.connect() as tx:
+        lot = auth.own_lot(tx, caller=caller, code=lot_code)
+        return events.read(tx, lane=wiring.lane, lot_id=lot.lot_id, after=after, limit=limit)
+
+
+def _read(body: bytes) -> tuple[bool, list[NewCharge | Posted]]:
+    """Return whether a list came, and each charge, or its refusal when it has not the form of one."""
+    many = body.lstrip()[:1] == b"["
+    try:
+        parts = msgspec.json.decode(body, type=list[msgspec.Raw]) if many else [msgspec.Raw(body)]
+    except msgspec.DecodeError as broken:
+        raise Malformed(f"the body is not JSON: {broken}") from None
+    if len(parts) > charges.CHARGES_MAX:
+        raise Malformed(f"at most {charges.CHARGES_MAX} charges fit into one call")
+    return many, [_charge_of(part) for part in parts]
+
+
+def _charge_of(part: msgspec.Raw) -> NewCharge | Posted:
+    try:
+        return _charge(part)
+    except msgspec.ValidationError as wrong:
+        path = str(wrong).partition("`$.")[2].rstrip("`")
+        return Posted(lot_serial=_serial(part), outcome="refused", reason="malformed", field=path or None, detail=str(wrong))
+    except msgspec.DecodeError as broken:
+        raise Malformed(f"the body is not JSON: {broken}") from None
+
+
+def _serial(part: msgspec.Raw) -> str:
+    try:
+        return msgspec.json.decode(part, type=_Named).lot_serial
+    except msgspec.DecodeError:
+        return ""
+
+
+class _Named(Struct):
+    lot_serial: str = ""
+
+
+def _one(result: Posted) -> Response[bytes]:
+    """Return the answer to a single charge."""
+    if result.outcome != "refused":
+        return _json(201 if result.outcome == "created" else 200, result)
+    status = {"content_differs": 409, "malformed": 400}.get(result.reason or "", 422)
+    return problems.answer(problems.problem(status, result.reason or "refused", result.detail, field=result.field))
+
+
+def _json(status: int, value: object) -> Response[bytes]:
+    return Response(msgspec.json.encode(value), status_code=status, media_type="application/json")

@@ -1,0 +1,230 @@
+"""Who may call the API: OAuth 2 client credentials in, short-lived ES256 tokens out, and what a caller may see.
+
+The only module that touches python-jose. Knows clients, keys and the clock; must not know what the API does. Called by ``app.api``.
+Source: RFC 6749 §4.4 (client credentials), RFC 9068 (claims), RFC 8725 (pinned algorithm, audience, issuer).
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from jose import jwt
+from jose.exceptions import JOSEError
+from litestar import Request
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+from msgspec import Struct
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
+
+from app.wiring import Wiring
+from ledger.errors import Conflict, NotAllowed, NotFound
+from payments.lots import Lot, lot_by_code
+
+ALGORITHM: Final = "ES256"
+AUDIENCE: Final = "tongting-api"
+SECRET_BYTES: Final = 32
+TOKEN_LETTERS_MAX: Final = 4_096
+_SCRYPT: Final = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}
+_NOBODY: Final = bytes(16)
+
+Scope = Literal["lot", "operator", "district", "city"]
+"""What a client may see: one lot, all lots of one operator, all lots of a district (read only), everything (read only)."""
+
+
+class Caller(Struct, frozen=True, kw_only=True):
+    """Who calls, as proven by a token."""
+
+    client_id: str
+    scope: Scope
+    lot_id: int | None = None
+    operator_id: int | None = None
+    district: str | None = None
+
+    def sees(self, lot: Lot) -> bool:
+        """Tell whether a lot lies in the caller's scope."""
+        match self.scope:
+            case "lot":
+                return lot.lot_id == self.lot_id
+            case "operator":
+                return lot.operator_id == self.operator_id
+            case "district":
+                return lot.district == self.district
+            case "city":
+                return True
+
+    @property
+    def may_write(self) -> bool:
+        """Supervisors read; only a lot's or an operator's own systems post."""
+        return self.scope in ("lot", "operator")
+
+
+Called = NamedDependency[SkipValidation[Caller]]
+"""How a handler asks who calls: a parameter ``caller: Called``."""
+
+
+class AccessToken(Struct, frozen=True):
+    """The answer of the token endpoint (RFC 6749 §5.1)."""
+
+    access_token: str
+    token_type: Literal["Bearer"]
+    expires_in: int
+    scope: str
+
+
+class _Claims(Struct, frozen=True):
+    """Claims of a token, as we write them. Times are seconds since 1970."""
+
+    iss: str
+    aud: str
+    sub: str
+    iat: int
+    exp: int
+    scope: Scope
+    lot_id: int | None = None
+    operator_id: int | None = None
+    district: str | None = None
+
+
+def register_client(tx: Connection, *, client: Caller, at: datetime, secret: str | None = None) -> str:
+    """Let a machine ask for tokens; returns its secret, which is stored only as a digest. ``secret`` sets it instead.
+
+    Raises:
+        Conflict: ``client_taken``, the client id is in use.
+    """
+    chosen = secret or secrets.token_urlsafe(SECRET_BYTES)
+    salt = secrets.token_bytes(16)
+    insert = text("""
+        insert into access.client (client_id, secret_digest, salt, scope, lot_id, operator_id, district, created_at)
+        values (:client_id, :digest, :salt, :scope, :lot_id, :operator_id, :district, :at)
+        """)
+    try:
+        with tx.begin_nested():
+            tx.execute(insert, msgspec.structs.asdict(client) | {"digest": _digest(chosen, salt), "salt": salt, "at": at})
+    except IntegrityError as taken:
+        raise Conflict(f"there is a client {client.client_id!r} already", code="client_taken") from taken
+    return chosen
+
+
+def end_client(tx: Connection, *, client_id: str, at: datetime) -> None:
+    """Switch a client off: it gets no more tokens; those it has end by themselves within minutes."""
+    tx.execute(
+        text("update access.client set ended_at = :at where client_id = :id and ended_at is null"), {"id": client_id, "at": at}
+    )  # fmt: skip
+
+
+def issue(wiring: Wiring, tx: Connection, *, client_id: str, secret: str) -> AccessToken:
+    """Give a client a token. A wrong secret, an unknown and an ended client look alike and take equally long.
+
+    Raises:
+        NotAllowed: ``invalid_client``.
+    """
+    row = tx.execute(
+        text("""
+        select client_id, scope, lot_id, operator_id, district, secret_digest, salt
+        from access.client where client_id = :id and (ended_at is null or ended_at > :now)
+        """),
+        {"id": client_id, "now": wiring.clock.now()},
+    ).first()
+    digest = _digest(secret, _NOBODY if row is None else row.salt)
+    if row is None or not hmac.compare_digest(digest, row.secret_digest):
+        raise NotAllowed("client id or secret is wrong", code="invalid_client")
+    caller = Caller(
+        client_id=row.client_id, scope=row.scope, lot_id=row.lot_id, operator_id=row.operator_id, district=row.district
+    )  # fmt: skip
+    lifetime = timedelta(minutes=wiring.settings.token_minutes)
+    token = signed(caller, keys=wiring.keys.tokens, issuer=wiring.settings.public_url, at=wiring.clock.now(), lifetime=lifetime)
+    return AccessToken(token, "Bearer", int(lifetime.total_seconds()), row.scope)
+
+
+def signed(
+    caller: Caller, *, keys: Mapping[str, EllipticCurvePrivateKey], issuer: str, at: datetime, lifetime: timedelta
+) -> str:  # fmt: skip
+    """Return a token that proves ``caller``, signed with the newest key."""
+    name = max(keys)
+    claims = _Claims(
+        iss=issuer, aud=AUDIENCE, sub=caller.client_id, iat=int(at.timestamp()), exp=int((at + lifetime).timestamp()),
+        scope=caller.scope, lot_id=caller.lot_id, operator_id=caller.operator_id, district=caller.district,
+    )  # fmt: skip
+    pem = keys[name].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    return str(jwt.encode(msgspec.structs.asdict(claims), pem, algorithm=ALGORITHM, headers={"kid": name}))
+
+
+def verified(token: str, *, keys: Mapping[str, EllipticCurvePrivateKey], issuer: str, at: datetime) -> Caller:
+    """Return who a token proves. The algorithm is ours to choose, never the token's; times are judged by ``at``.
+
+    Raises:
+        NotAllowed: ``token_invalid`` or ``token_expired``.
+    """
+    claims = _claims(token, keys, issuer)
+    now = int(at.timestamp())
+    if now >= claims.exp:
+        raise NotAllowed("the token has expired; ask for a new one", code="token_expired")
+    if claims.iat > now + 60:
+        raise NotAllowed("the token comes from the future", code="token_invalid")
+    return Caller(
+        client_id=claims.sub, scope=claims.scope, lot_id=claims.lot_id, operator_id=claims.operator_id, district=claims.district
+    )  # fmt: skip
+
+
+def _claims(token: str, keys: Mapping[str, EllipticCurvePrivateKey], issuer: str) -> _Claims:
+    if len(token) > TOKEN_LETTERS_MAX:
+        raise NotAllowed("this is not a token of ours", code="token_invalid")
+    try:
+        header = jwt.get_unverified_header(token)
+        key = keys[header["kid"]]
+        if header.get("alg") != ALGORITHM:
+            raise NotAllowed(f"tokens are signed with {ALGORITHM} only", code="token_invalid")
+        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        options = {"verify_exp": False, "verify_iat": False, "verify_nbf": False, "verify_at_hash": False}
+        claims = jwt.decode(token, public, algorithms=[ALGORITHM], audience=AUDIENCE, issuer=issuer, options=options)
+        return msgspec.convert(claims, _Claims)
+    except (JOSEError, KeyError, TypeError, ValueError, msgspec.ValidationError):
+        raise NotAllowed("this is not a token of ours", code="token_invalid") from None
+
+
+def authenticate(request: Request[Any, Any, Any]) -> Caller:
+    """Return who calls, by the bearer token of a request.
+
+    Raises:
+        NotAllowed: ``token_missing``, ``token_invalid``, ``token_expired``.
+    """
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not token:
+        raise NotAllowed("this needs a token: POST /oauth/token, then Authorization: Bearer ...", code="token_missing")
+    wiring: Wiring = request.app.state.wiring
+    return verified(token.strip(), keys=wiring.keys.tokens, issuer=wiring.settings.public_url, at=wiring.clock.now())
+
+
+def own_lot(tx: Connection, *, caller: Caller, code: str) -> Lot:
+    """Return a lot that the caller may see. Raises NotFound: not-yours looks exactly like not-there."""
+    try:
+        lot = lot_by_code(tx, code=code)
+    except NotFound:
+        lot = None
+    if lot is None or not caller.sees(lot):
+        raise NotFound(f"there is no lot {code}", code="lot_not_found")
+    return lot
+
+
+def own_operator_id(tx: Connection, *, caller: Caller, code: str) -> int:
+    """Return the number of an operator whose figures the caller may see. Raises NotFound as ``own_lot`` does."""
+    row = tx.execute(text("select operator_id, district from payments.v_operator where code = :code"), {"code": code}).first()
+    mine = row is not None and (
+        caller.scope == "city"
+        or (caller.scope == "operator" and row.operator_id == caller.operator_id)
+        or (caller.scope == "district" and row.district == caller.district)
+    )
+    if row is None or not mine:
+        raise NotFound(f"there is no operator {code}", code="operator_not_found")
+    return int(row.operator_id)
+
+
+def _digest(secret: str, salt: bytes) -> bytes:
+    return hashlib.scrypt(secret.encode(), salt=salt, **_SCRYPT)
