@@ -317,5 +317,5 @@ class Channel(Protocol):
     def parse_certificates(
         self, answer: Answer | Unanswered, *, keys: KeyRing, now: datetime
     ) -> tuple[VerificationKey, ...] | None:
-        """Return the keys that the channel signs with, or None when the answer proves nothing."""
+        """Return the certificates that the channel signs with (none for some providers), or None when the answer proves nothing."""
         ...

@@ -9,6 +9,7 @@ from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from threading import Event
 from types import MappingProxyType
 from typing import Final
 
@@ -64,6 +65,8 @@ class KeyRing:
         """``preferred_serial`` names the key we ask the channel to answer with (WeChat: the request's Wechatpay-Serial)."""
         self.merchant_serial = merchant_serial.upper()
         self.preferred_serial = None if preferred_serial is None else canonical_serial(preferred_serial)
+        self.missed = Event()
+        """Set when a message named a key that is not known, or not valid any more: time to ask the channel for its keys."""
         self._merchant_key = merchant_key
         self._api_key = api_key
         self._aead = AESGCM(api_key)
@@ -71,10 +74,13 @@ class KeyRing:
         self.replace(channel_keys)
 
     def find(self, serial: str, *, at: datetime) -> VerificationKey | None:
-        """Return the channel's key named ``serial`` if it is valid at ``at``."""
+        """Return the channel's key named ``serial`` if it is valid at ``at``; a miss is noted in ``missed``."""
         keys = self._keys
         key = keys.get(serial) or keys.get(canonical_serial(serial))
-        return key if key is not None and key.valid_at(at) else None
+        if key is None or not key.valid_at(at):
+            self.missed.set()
+            return None
+        return key
 
     def sign(self, message: bytes) -> str:
         """Return our RSA-SHA256 signature over ``message`` as base64. Takes about a millisecond."""

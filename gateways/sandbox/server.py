@@ -5,8 +5,11 @@ Knows the server; must not know the channel. Called by the command line, and by 
 
 import asyncio
 import signal
+import socket
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -39,36 +42,34 @@ async def _until_told(config: SandboxConfig, host: str, port: int) -> None:
 
 @contextmanager
 def running(config: SandboxConfig, *, host: str, port: int) -> Iterator[Sandbox]:
-    """Serve in a thread while the block runs; the port answers when the block begins."""
-    loop, sandbox = asyncio.new_event_loop(), create_sandbox(config)
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        server: list[Any] = []
+    """Serve in a thread while the block runs; the port answers when the block begins. The caller may have a loop of its own."""
+    sandbox, started = create_sandbox(config), Future[tuple[asyncio.AbstractEventLoop, Any]]()
 
-        async def served() -> None:
-            server.append(_server(sandbox, host, port))
-            await server[0].serve()
+    async def served() -> None:
+        server = _server(sandbox, host, port)
+        started.set_result((asyncio.get_running_loop(), server))
+        await server.serve()
 
-        thread = threading.Thread(target=runner.run, args=(served(),), daemon=True)
-        thread.start()
-        try:
-            asyncio.run(_answers(host, port))
-            yield sandbox
-        finally:
-            loop.call_soon_threadsafe(server[0].stop)
-            thread.join(_START_SECONDS_MAX)
+    thread = threading.Thread(target=asyncio.run, args=(served(),), daemon=True)
+    thread.start()
+    loop, server = started.result(_START_SECONDS_MAX)
+    try:
+        _wait_until_it_answers(host, port)
+        yield sandbox
+    finally:
+        loop.call_soon_threadsafe(server.stop)
+        thread.join(_START_SECONDS_MAX)
 
 
 def _server(sandbox: Sandbox, host: str, port: int) -> Any:
     return Server(sandbox, address=host, port=port, interface=Interfaces.ASGI, log_enabled=False)
 
 
-async def _answers(host: str, port: int) -> None:
+def _wait_until_it_answers(host: str, port: int) -> None:
     """Wait until the port takes connections. Raises TimeoutError."""
-    async with asyncio.timeout(_START_SECONDS_MAX):
-        while True:
-            with suppress(OSError):
-                _, writer = await asyncio.open_connection(host, port)
-                writer.close()
-                await writer.wait_closed()
-                return
-            await asyncio.sleep(_TRY_SECONDS)
+    deadline = time.monotonic() + _START_SECONDS_MAX
+    while time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection((host, port), timeout=1):
+            return
+        time.sleep(_TRY_SECONDS)
+    raise TimeoutError(f"the stand-in does not answer on port {port}")

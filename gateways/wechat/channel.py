@@ -278,11 +278,12 @@ class WeChat:
     ) -> tuple[VerificationKey, ...] | None:
         """Decrypt the certificates and take them only when the answer is signed by one of them or by a key known before.
 
+        A provider that has public keys alone is told that there are none: then nothing is returned, which is not None.
         What makes a first certificate trustworthy is the box: only the channel and we have the APIv3 key.
         Source: docs/CHANNELS.md, keys.
         """
         if isinstance(answer, Unanswered) or answer.status != 200:
-            return None
+            return () if self._open(answer, keys=keys, now=now).meaning is Meaning.NOT_FOUND else None
         try:
             listed = wire.decode_certificates(answer.body)
         except (msgspec.DecodeError, UnicodeDecodeError):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from gateways.calls import refresh_keys
 from gateways.contract import Answer, Request, Unanswered
 from gateways.rotation import KeyWatch
 from gateways.sandbox.signing import Pair
@@ -45,18 +46,15 @@ def until(holds: Callable[[], bool]) -> bool:
     return False
 
 
-def asked(watch: KeyWatch) -> bool:
-    watch.ask()
-    return True
-
-
 def test_a_rotated_key_is_known_soon_after_a_message_named_it(play: Play, fresh_pair: Pair) -> None:
     played = play()
-    watch = KeyWatch(played.line, pause_seconds=0)
+    counted = Counted(played.transport)
+    watch = KeyWatch(msgspec.structs.replace(played.line, transport=counted), pause_seconds=0)
     watch.start()
+    assert until(lambda: counted.sent == 1)
     serial = control(played, "rotate")["serial"]
     try:
-        assert until(lambda: asked(watch) and fresh_pair.ring.find(serial, at=NOW) is not None)
+        assert until(lambda: fresh_pair.ring.find(serial, at=NOW) is not None)
     finally:
         watch.stop()
     assert fresh_pair.ring.find(fresh_pair.certificate.serial, at=NOW) is not None
@@ -68,8 +66,8 @@ def test_many_unknown_keys_lead_to_one_fetch_in_a_pause(play: Play) -> None:
     watch = KeyWatch(msgspec.structs.replace(played.line, transport=counted), pause_seconds=60)
     watch.start()
     assert until(lambda: counted.sent == 1)
-    for _ in range(1000):
-        watch.ask()
+    for number in range(1000):
+        assert played.line.connected.keys.find(f"{number:X}", at=NOW) is None
     watch.stop()
     assert counted.sent == 1
 
@@ -84,3 +82,29 @@ def test_a_channel_that_cannot_be_reached_changes_nothing(play: Play, fresh_pair
     assert until(lambda: nobody.sent > 2)
     watch.stop()
     assert fresh_pair.ring.known() == before
+
+
+def test_keys_are_fetched_again_at_intervals(play: Play) -> None:
+    played = play()
+    counted = Counted(played.transport)
+    watch = KeyWatch(msgspec.structs.replace(played.line, transport=counted), pause_seconds=0, interval_seconds=0.01)
+    watch.start()
+    assert until(lambda: counted.sent >= 3)
+    watch.stop()
+
+
+def test_a_provider_with_public_keys_alone_has_no_certificates_and_that_is_no_fault(play: Play, fresh_pair: Pair) -> None:
+    played = play()
+    before = fresh_pair.ring.known()
+    line = msgspec.structs.replace(played.line, transport=NoCertificates())
+    assert refresh_keys(line) == 0
+    assert fresh_pair.ring.known() == before
+
+
+class NoCertificates:
+    """Answers as the channel does to a provider without platform certificates."""
+
+    def send(self, request: Request, *, bytes_max: int = 65_536) -> Answer | Unanswered:
+        assert request.url.endswith("/v3/certificates")
+        assert bytes_max > 0
+        return Answer(status=404, headers={}, body=b'{"code":"RESOURCE_NOT_EXISTS","message":"x"}')
