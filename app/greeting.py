@@ -3,15 +3,18 @@
 Knows addresses and the demo city; must not know processes. Called by the command line.
 """
 
+from datetime import timedelta
 from typing import Final
 
 from app import demo
+from app.auth import Caller, signed
 from app.wiring import Wiring
 from ledger.clock import CHINA, business_date
 from ledger.money import yuan
 from payments import charges, paycode, qr
 from payments.lots import Lot
 
+TOKEN_LIFETIME: Final = timedelta(hours=12)
 _WIDTH: Final = 96
 _LOCAL: Final = ("127.0.0.1", "localhost", "::1")
 
@@ -44,9 +47,14 @@ def _page(wiring: Wiring, lot: Lot, link: str, amount: str) -> list[str]:
 
 
 def _operator(wiring: Wiring, lot: Lot) -> list[str]:
-    today = business_date(wiring.clock.now())
-    address = f"{wiring.settings.public_url}/v1/operators/{lot.operator_code}/statements/{today}"
-    return [f"对账单 statement of {lot.operator_name}, {today:%Y-%m-%d} (pay something first):", f"  {address}"]
+    now = wiring.clock.now()
+    address = f"{wiring.settings.public_url}/v1/operators/{lot.operator_code}/statements/{business_date(now)}"
+    caller = Caller(client_id="demo", scope="operator", operator_id=lot.operator_id)
+    token = signed(caller, keys=wiring.keys.tokens, issuer=wiring.settings.public_url, at=now, lifetime=TOKEN_LIFETIME)
+    return [
+        f"对账单 today's statement of {lot.operator_name} (pay something first; this token lives for 12 hours):",
+        f"curl -s {address} -H 'Authorization: Bearer {token}'",
+    ]
 
 
 def _more(wiring: Wiring) -> list[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from app import demo, run
+from app.auth import Caller, register_client
 from app.day.closing import Closing, Summary
 from app.day.doors import Client, Doors
 from app.day.drive import Counts, Day
@@ -25,7 +26,7 @@ from config.settings import Settings, changed
 from gateways.sandbox.shapes import MerchantIn, MerchantsIn
 from ledger.clock import CHINA, SetClock, business_date
 from ledger.money import yuan
-from payments import paycode
+from payments import lots, paycode
 
 BILL_AFTER: Final = timedelta(hours=11)
 """From 23:30 to the next morning, when the channel's bill is ready."""
@@ -50,9 +51,9 @@ def day(settings: Settings, *, seed: int, payments: int, out: Path) -> Summary:
 
 
 async def _live(wiring: Wiring, clients: Mapping[str, Client], plan: Plan, out: Path) -> Summary:
-    with wiring.db.begin() as tx:
-        operators, lots = demo.register(tx, provider_no=wiring.settings.wechat_provider_no, at=plan.starts_at)
-    pay_codes = {lot.code: paycode.token(lot.lot_id, keys=wiring.pay_codes) for lot in lots}
+    with wiring.db.connect() as tx:
+        operators, places = lots.operators(tx), lots.lots(tx, limit=len(demo.LOTS))
+    pay_codes = {lot.code: paycode.token(lot.lot_id, keys=wiring.pay_codes) for lot in places}
     async with Doors(wiring.settings, clients=clients) as doors:
         await doors.set_faults(FAULTS)
         await doors.name_merchants(MerchantsIn(tuple(MerchantIn(demo.merchant_no(one), one.legal_name) for one in operators)))
@@ -72,14 +73,25 @@ def _city(settings: Settings, seed: int) -> Iterator[tuple[Wiring, Mapping[str, 
             settings = held.enter_context(_own_city(settings, seed))
         wiring = build(settings)
         held.callback(wiring.close)
-        yield wiring, {}
+        yield wiring, _clients(wiring)
+
+
+def _clients(wiring: Wiring) -> Mapping[str, Client]:
+    """Register the demo city and a client for each operator; return the clients by operator code."""
+    at, provider_no = wiring.settings.simulated_start_at, wiring.settings.wechat_provider_no
+    with wiring.db.begin() as tx:
+        operators, _ = demo.register(tx, provider_no=provider_no, at=at)
+        callers = {
+            one.code: Caller(client_id=f"day-{one.code}", scope="operator", operator_id=one.operator_id) for one in operators
+        }
+        return {code: Client(one.client_id, register_client(tx, client=one, at=at)) for code, one in callers.items()}
 
 
 def _is_running(settings: Settings, seed: int) -> bool:
     """Tell whether a simulated city runs at the settings' addresses. Raises RunError when it runs and cannot be used."""
     if not settings.simulated or not run.answers(f"{settings.public_url}/_simulation/state"):
         return False
-    if settings.simulated_seed != seed:
+    if settings.simulated_seed != seed:  # a day begins with a fresh city: its clock never goes back
         raise run.RunError(f"the city at {settings.public_url} has seed {settings.simulated_seed}, not {seed}")
     return True
 
@@ -105,7 +117,7 @@ def simulated(settings: Settings, *, home: Path, seed: int, ports: tuple[int, in
     return changed(
         settings, home=str(home), keys_dir="", database_url="", web_host="127.0.0.1", web_port=str(ports[0]), public_url="",
         sandbox="true", sandbox_host="127.0.0.1", sandbox_port=str(ports[1]), sandbox_time_factor="1", wechat_notify_url="",
-        simulated="true", simulated_seed=str(seed),
+        token_minutes=str(24 * 60), simulated="true", simulated_seed=str(seed),
     )  # fmt: skip
 
 
