@@ -4,12 +4,12 @@ Knows the form of requests and answers; must not know how charges are kept. Moun
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
-from litestar import Request, Response, get, post
+from litestar import Response, get, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, Parameter
+from litestar.params import FromPath, Parameter, RawBody
 from msgspec import Struct
 
 from app import auth, problems
@@ -56,7 +56,7 @@ class ChargeView(Struct, frozen=True, kw_only=True):
         207: ResponseSpec(list[Posted], description="A list of charges: one result for each, in order; good ones stand"),
     },
 )
-def post_charges(wiring: Wired, caller: Called, lot_code: FromPath[str], body: bytes) -> Response[bytes]:
+def post_charges(wiring: Wired, caller: Called, lot_code: FromPath[str], body: RawBody) -> Response[bytes]:
     """Take a charge object, or a list of them, of one lot.
 
     Posting the same charge again is harmless. One charge refused is a problem with its ``field``: 409 ``content_differs`` when
