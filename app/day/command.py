@@ -44,7 +44,7 @@ def day(settings: Settings, *, seed: int, payments: int, out: Path) -> Summary:
     began = time.monotonic()
     _empty(out)
     plan = draw(seed=seed, payments=payments, starts_at=settings.simulated_start_at)
-    with _city(settings, seed) as (wiring, clients):
+    with _city(settings, seed, out) as (wiring, clients):
         summary = asyncio.run(_live(wiring, clients, plan, out))
     print(table(summary, seconds=time.monotonic() - began, out=out))
     return summary
@@ -67,10 +67,10 @@ async def _live(wiring: Wiring, clients: Mapping[str, Client], plan: Plan, out: 
 
 
 @contextmanager
-def _city(settings: Settings, seed: int) -> Iterator[tuple[Wiring, Mapping[str, Client]]]:
+def _city(settings: Settings, seed: int, out: Path) -> Iterator[tuple[Wiring, Mapping[str, Client]]]:
     with ExitStack() as held:
         if not _is_running(settings, seed):
-            settings = held.enter_context(_own_city(settings, seed))
+            settings = held.enter_context(_own_city(settings, seed, out))
         wiring = build(settings)
         held.callback(wiring.close)
         yield wiring, _clients(wiring)
@@ -97,8 +97,8 @@ def _is_running(settings: Settings, seed: int) -> bool:
 
 
 @contextmanager
-def _own_city(settings: Settings, seed: int) -> Iterator[Settings]:
-    """Run a fresh simulated city beside whatever else runs here, and remove it afterwards."""
+def _own_city(settings: Settings, seed: int, out: Path) -> Iterator[Settings]:
+    """Run a fresh simulated city beside whatever else runs here, and remove it afterwards; its logs stay when the day fails."""
     home = Path(tempfile.mkdtemp(prefix="tongting-day-"))
     home.chmod(0o711)
     own = simulated(settings, home=home, seed=seed, ports=free_ports())
@@ -108,6 +108,10 @@ def _own_city(settings: Settings, seed: int) -> Iterator[Settings]:
             run.prepare_home(own)
             with run.running(own):
                 yield own
+    except BaseException:
+        if (home / "logs").exists():
+            shutil.copytree(home / "logs", out / "logs", dirs_exist_ok=True)
+        raise
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
@@ -131,7 +135,7 @@ def free_ports() -> tuple[int, int]:
 
 def _empty(out: Path) -> None:
     """Make an empty directory of ``out``; one that holds other things than a day's files is refused."""
-    ours = {"summary.json", "trial-balance.csv", "checkpoint.txt", "statements", "bills"}
+    ours = {"summary.json", "trial-balance.csv", "checkpoint.txt", "statements", "bills", "logs"}
     if out.exists() and (not out.is_dir() or {entry.name for entry in out.iterdir()} - ours):
         raise run.RunError(f"{out} holds something else; name a new directory")
     for entry in out.iterdir() if out.exists() else ():

@@ -13,6 +13,7 @@ import httpx
 import msgspec
 from msgspec import Struct
 
+from app.run import RunError
 from app.simulation import ClockAt, JobsRun, SealedUpTo, SimulationState
 from config.settings import Settings
 from gateways.sandbox.shapes import Delivered, FaultPlan, MerchantsIn, SetClockIn
@@ -24,7 +25,7 @@ CONNECTIONS: Final = 16
 T = TypeVar("T")
 
 
-class DoorClosed(Exception):
+class DoorClosed(RunError):
     """A door did not open as it must; the message says which one and what it answered."""
 
 

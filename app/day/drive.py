@@ -103,10 +103,13 @@ def _by_minute(
 
 
 async def _together(acts: Iterable[Awaitable[None]]) -> None:
-    """Carry out acts concurrently; when one fails the others are cancelled and it is raised."""
-    async with asyncio.TaskGroup() as group:
-        for act in list(acts):
-            group.create_task(_awaited(act))
+    """Carry out acts concurrently; when one fails the others are cancelled and its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for act in list(acts):
+                group.create_task(_awaited(act))
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from None
 
 
 async def _awaited(act: Awaitable[None]) -> None:
