@@ -8,7 +8,7 @@ from typing import Final
 from litestar import Router
 from litestar.di import Provide
 
-from app.api import charges, token
+from app.api import charges, statements, token
 from app.auth import authenticate
 from app.problems import HANDLERS
 
@@ -18,7 +18,7 @@ CHARGES_BYTES_MAX: Final = 2 * 1024 * 1024
 routes: Final = [
     Router(
         path="/",
-        route_handlers=[token.token, charges.post_charges, charges.get_charge, charges.get_events],
+        route_handlers=[token.token, charges.post_charges, charges.get_charge, charges.get_events, statements.get_statement],
         dependencies={"caller": Provide(authenticate, sync_to_thread=False)},
         exception_handlers=HANDLERS,
         request_max_body_size=CHARGES_BYTES_MAX,
