@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 from litestar import Controller, get, post
 from litestar.exceptions import HTTPException
+from litestar.params import JSONBody
 from msgspec import Meta, Struct
 from sqlalchemy import text
 
@@ -58,7 +59,7 @@ class SimulationRoutes(Controller):
         return _state(wiring)
 
     @post("/clock", sync_to_thread=True, status_code=200)
-    def set_clock(self, wiring: Wired, data: ClockAt) -> SimulationState:
+    def set_clock(self, wiring: Wired, data: JSONBody[ClockAt]) -> SimulationState:
         """Set the clock; it never goes back."""
         assert isinstance(wiring.clock, SetClock)
         try:
