@@ -1,0 +1,125 @@
+"""Standing checks of this room: what must hold between payments, charges, money facts, evidence and the book.
+
+Knows the tables of this room and the published views of the others; changes nothing. Called by ``app.checks``.
+Source: docs/ARCHITECTURE.md, invariants I2, I3, I5, I7, I8, I15.
+"""
+
+from typing import Final
+
+from sqlalchemy import Connection, text
+
+from ledger.invariants import Violation
+from ledger.journal import EntryKind
+
+FOUND_MAX: Final = 100
+"""Most violations named per check: more of one kind tell nothing new."""
+
+_ENTRY: Final = f"cast(left(f.payment_id::text, 34) || '{EntryKind.PAYMENT:02x}' as uuid)"
+"""The entry of a fact: the payment's id with the kind in the last byte."""
+
+_CHECKS: Final[tuple[tuple[str, str], ...]] = (
+    (
+        "I2",
+        """
+        select format('charge %s is settled %s times', p.charge_id, count(*))
+        from payments.payment_fact f join payments.payment p on p.lane = f.lane and p.payment_id = f.payment_id
+        where f.treatment = 'settled' group by p.charge_id having count(*) > 1
+        """,
+    ),
+    (
+        "I2",
+        """
+        select format('charge %s is %s by %s, but its settling fact is %s', c.charge_id, c.state, c.settled_by, f.payment_id)
+        from payments.charge c
+        full join (
+            select p.lane, p.charge_id, f.payment_id
+            from payments.payment_fact f join payments.payment p on p.lane = f.lane and p.payment_id = f.payment_id
+            where f.treatment = 'settled'
+        ) f on f.lane = c.lane and f.charge_id = c.charge_id
+        where c.settled_by is distinct from f.payment_id
+        """,
+    ),
+    (
+        "I3",
+        """
+        select format('payment %s has %s money facts', payment_id, count(*))
+        from payments.payment_fact group by lane, payment_id having count(*) > 1
+        """,
+    ),
+    (
+        "I5",
+        """
+        select format('payment %s is succeeded without a money fact that says the same', p.payment_id)
+        from payments.payment p
+        left join payments.payment_fact f on f.lane = p.lane and f.payment_id = p.payment_id
+        where p.state = 'succeeded'
+          and (f.payment_id is null or (f.trade_no, f.amount_fen, f.happened_at) <> (p.trade_no, p.taken_fen, p.succeeded_at))
+        """,
+    ),
+    (
+        "I7",
+        """
+        select format('the evidence %s of payment %s is not a verified message about it', f.evidence_id, f.payment_id)
+        from payments.payment_fact f
+        left join gateways.raw_message m on m.lane = f.lane and m.message_id = f.evidence_id
+        where m.message_id is null or m.verdict <> 'verified' or m.subject is distinct from f.payment_id
+        """,
+    ),
+    (
+        "I8",
+        """
+        select format('payment %s has a money fact and is %s', p.payment_id, p.state)
+        from payments.payment_fact f join payments.payment p on p.lane = f.lane and p.payment_id = f.payment_id
+        where p.state <> 'succeeded'
+        """,
+    ),
+    (
+        "I2",
+        """
+        select format('payment %s is in suspense without a case', f.payment_id)
+        from payments.payment_fact f
+        where f.treatment <> 'settled' and not exists (
+            select from payments.payment_case c
+            where c.lane = f.lane and c.payment_id = f.payment_id and c.kind in ('refund_second_payment', 'amount_differs'))
+        """,
+    ),
+    (
+        "facts",
+        f"""
+        select format('the money fact of payment %s has no entry that says the same', f.payment_id)
+        from payments.payment_fact f
+        join payments.payment p on p.lane = f.lane and p.payment_id = f.payment_id
+        left join ledger.v_posting e on e.lane = f.lane and e.entry_id = {_ENTRY}
+        where e.entry_id is null or (e.amount_fen, e.happened_at, e.evidence_id, e.book_id)
+              <> (f.amount_fen, f.happened_at, f.evidence_id, p.book_id)
+        """,
+    ),
+    (
+        "facts",
+        f"""
+        select format('entry %s is a payment without a money fact', e.entry_id)
+        from ledger.v_posting e
+        where e.kind = {EntryKind.PAYMENT:d} and not exists (
+            select from payments.payment_fact f where f.lane = e.lane and {_ENTRY} = e.entry_id)
+        """,
+    ),
+    (
+        "I15",
+        """
+        select format('payment %s of operator %s lies in book %s of a %s', p.payment_id, p.operator_id, p.book_id, b.owner_kind)
+        from payments.payment p
+        join payments.operator o on o.operator_id = p.operator_id
+        left join ledger.book b on b.book_id = p.book_id
+        where b.owner_kind is distinct from 'operator' or o.book_id <> p.book_id
+        """,
+    ),
+)
+
+
+def check(tx: Connection) -> list[Violation]:
+    """Run every check of this room, read only; nothing in the list means that they all hold."""
+    return [
+        Violation(invariant, str(detail))
+        for invariant, query in _CHECKS
+        for detail in tx.execute(text(f"{query} limit {FOUND_MAX}")).scalars()
+    ]
