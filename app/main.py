@@ -34,14 +34,14 @@ def health(wiring: Wired) -> dict[str, str]:
 
 def create_app(wiring: Wiring) -> Litestar:
     """Build the application. The wiring stays the caller's to close, after the application has shut down."""
-    gate = _gate(wiring)
+    gate, watches = _gate(wiring), wiring.key_watches()
     simulation = [SimulationRoutes] if wiring.settings.simulated else []
     return Litestar(
         route_handlers=[health, mounted(gate), *api.routes, *pages.routes, *simulation],
         dependencies={"wiring": Provide(lambda: wiring, sync_to_thread=False)},
         state=State({"wiring": wiring}),
-        on_startup=[gate.start],
-        on_shutdown=[gate.stop],
+        on_startup=[gate.start, *(watch.start for watch in watches)],
+        on_shutdown=[gate.stop, *(watch.stop for watch in watches)],
         openapi_config=OpenAPIConfig(
             title="Tongting 通停", version=version("tongting"), description=_ABOUT, path="/schema", render_plugins=[PlainDocs()]
         ),

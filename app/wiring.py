@@ -18,6 +18,7 @@ from config.settings import Settings
 from gateways.calls import Line
 from gateways.keys import KeyRing, VerificationKey, from_certificate
 from gateways.registry import Connected, Registry
+from gateways.rotation import KeyWatch
 from gateways.transport import HttpTransport, Transport
 from gateways.wechat.channel import Provider, WeChat
 from ledger.checkpoint import Signer
@@ -56,6 +57,10 @@ class Wiring(Struct, frozen=True):
     def line(self, channel: str) -> Line:
         """Return what calls to a channel need. Raises NotFound (``channel_not_found``)."""
         return Line(self.channels.find(channel), self.transport, self.clock, self.ids)
+
+    def key_watches(self) -> list[KeyWatch]:
+        """Return one watch over each channel's signing keys; none in a simulation, where nothing happens by itself."""
+        return [] if self.settings.simulated else [KeyWatch(self.line(name)) for name in self.channels.names()]
 
     def till(self) -> Till:
         """Return what the checkout and the query jobs work with."""

@@ -17,7 +17,6 @@ from sqlalchemy.exc import DBAPIError
 from app.checks import violations
 from app.database import ensure_months
 from app.wiring import Wiring
-from gateways.calls import refresh_keys
 from ledger.clock import business_date
 from ledger.seal import Sealer, SealRefused
 from payments import jobs
@@ -28,21 +27,24 @@ REST_AFTER_REFUSAL_SECONDS: Final = 60.0
 REST_AFTER_BREAK_SECONDS: Final = 2.0
 ASKING_MAX: Final = 100
 ASKING_THREADS: Final = 8
-KEYS_HOURS: Final = 10
 CHECK_HOURS: Final = 6
 
 
 def work(wiring: Wiring, *, stop: Event) -> None:
     """Seal and run the timed jobs until ``stop`` is set; then finish what has begun and return."""
-    scheduler = schedule(wiring)
+    scheduler, watches = schedule(wiring), wiring.key_watches()
     sealing = Thread(target=seal_until, args=(wiring, stop), name="sealer")
     scheduler.start()
     sealing.start()
+    for watch in watches:
+        watch.start()
     try:
         stop.wait()
     finally:
         stop.set()
         scheduler.shutdown(wait=True)
+        for watch in watches:
+            watch.stop()
         sealing.join()
 
 
@@ -52,7 +54,6 @@ def schedule(wiring: Wiring) -> BackgroundScheduler:
     scheduler = BackgroundScheduler(timezone=UTC, job_defaults=defaults)
     scheduler.add_job(_logged(ask_about_payments, wiring), "interval", seconds=wiring.settings.jobs_seconds)
     scheduler.add_job(_logged(prepare_months, wiring), "cron", hour=2)
-    scheduler.add_job(_logged(learn_keys, wiring), "interval", hours=KEYS_HOURS)
     scheduler.add_job(_logged(check, wiring), "interval", hours=CHECK_HOURS)
     return scheduler
 
@@ -113,13 +114,6 @@ def prepare_months(wiring: Wiring) -> None:
     with wiring.db.begin() as tx:
         if made := ensure_months(tx, today=business_date(wiring.clock.now())):
             LOG.info("%d monthly partitions made ahead", made)
-
-
-def learn_keys(wiring: Wiring) -> None:
-    """Fetch the channels' signing keys, so that a rotation finds the new key known."""
-    for name in wiring.channels.names():
-        if refresh_keys(wiring.line(name)) is None:
-            LOG.warning("channel %s did not list its keys in a way that proves anything", name)
 
 
 def check(wiring: Wiring) -> None:
