@@ -28,7 +28,10 @@ _KINDS: Final[dict[str, Literal["payment", "refund", "revoked"]]] = {
     "REFUND": "refund",
     "REVOKED": "revoked",
 }
-_NEEDED: Final = frozenset({"交易时间", "商户号", "特约商户号", "微信订单号", "商户订单号", "交易状态", "手续费", "订单金额"})
+_NEEDED: Final = frozenset(
+    {"交易时间", "商户号", "特约商户号", "微信订单号", "商户订单号", "交易状态", "货币种类", "手续费", "订单金额"}
+)
+_CURRENCY: Final = "CNY"
 _TOTALS: Final = {
     "应结订单总金额": "应结订单金额",
     "退款总金额": "退款金额",
@@ -133,8 +136,10 @@ def _line(number: int, values: list[str], layout: _Layout, provider_no: str, sum
     amounts = {name: _amount(values[index], number, name) for name, index in layout.summed}
     for name, amount_fen in amounts.items():
         sums[name] += amount_fen
-    if values[place["商户号"]] != provider_no:
-        raise BillRefused(f"row {number} belongs to provider {values[place['商户号']]}, not {provider_no}", code="bill_form")
+    if (provider := values[place["商户号"]]) != provider_no:
+        raise BillRefused(f"row {number} belongs to provider {provider}, not {provider_no}", code="bill_form")
+    if (currency := values[place["货币种类"]]) != _CURRENCY:
+        raise BillRefused(f"row {number} is in {currency!r}, not {_CURRENCY}", code="bill_form")
     kind = _KINDS.get(values[place["交易状态"]])
     if kind is None:
         raise BillRefused(f"row {number} has the unknown 交易状态 {values[place['交易状态']]!r}", code="bill_form")

@@ -150,6 +150,7 @@ def test_every_cut_of_a_file_is_refused() -> None:
             "bill_form",
             "provider 1900000002",
         ),
+        ((HEADER, PAYMENT.replace("`CNY", "`HKD"), SECOND, SUMMARY_HEADER, SUMMARY), "bill_form", "'HKD', not CNY"),
         ((HEADER, PAYMENT.replace("2026-03-02 ", "2026-13-02 "), SECOND, SUMMARY_HEADER, SUMMARY), "bill_form", "not a time"),
         ((HEADER, PAYMENT + ",`more", SECOND, SUMMARY_HEADER, SUMMARY), "bill_form", "28 values for 27 columns"),
         ((HEADER.replace("手续费,", ""), PAYMENT, SECOND, SUMMARY_HEADER, SUMMARY), "bill_form", "no column 手续费"),
