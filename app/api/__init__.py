@@ -8,7 +8,7 @@ from typing import Final
 from litestar import Router
 from litestar.di import Provide
 
-from app.api import charges, statements, token
+from app.api import charges, proofs, statements, token
 from app.auth import authenticate
 from app.problems import HANDLERS
 
@@ -22,5 +22,6 @@ routes: Final = [
         dependencies={"caller": Provide(authenticate, sync_to_thread=False)},
         exception_handlers=HANDLERS,
         request_max_body_size=CHARGES_BYTES_MAX,
-    )
+    ),
+    Router(path="/", route_handlers=proofs.routes, exception_handlers=HANDLERS),
 ]

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 from msgspec import Struct
 from sqlalchemy import text
 
@@ -64,7 +64,9 @@ def verifier_key(wiring: Wired) -> str:
 
 @get("/v1/receipts/{receipt:str}/proof", sync_to_thread=True, tags=["proofs"], summary="Proof that a receipt is in the book")
 def inclusion(
-    wiring: Wired, receipt: str, tree_size: Annotated[int | None, Parameter(ge=1, description="Checkpoint to prove against")] = None
+    wiring: Wired,
+    receipt: FromPath[str],
+    tree_size: Annotated[int | None, QueryParameter(ge=1, description="Checkpoint to prove against")] = None,
 ) -> Inclusion:
     """Prove that the payment of a receipt number is booked and sealed. Whoever knows the number may ask; it cannot be guessed."""
     read = read_payment_number(receipt)
@@ -80,7 +82,7 @@ def inclusion(
 
 
 @get("/v1/checkpoint/consistency", sync_to_thread=True, tags=["proofs"], summary="Proof that the book only grew")
-def consistency(wiring: Wired, old_size: int, tree_size: int) -> Consistency:
+def consistency(wiring: Wired, old_size: FromQuery[int], tree_size: FromQuery[int]) -> Consistency:
     """Prove that the book over ``tree_size`` sealed entries begins with the book over ``old_size``."""
     with wiring.db.connect() as tx:
         sealed = tx.execute(
