@@ -49,7 +49,9 @@ _STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).
 _HEADERS: Final = {
     "content-type": "text/html; charset=utf-8",
     "cache-control": "no-store",
-    "content-security-policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; frame-ancestors 'none'; base-uri 'none'",
+    "content-security-policy": (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{_STYLE_HASH}'; frame-ancestors 'none'; base-uri 'none'"
+    ),
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
@@ -103,15 +105,17 @@ class Cashier:
         )
 
     def _pay(self, incoming: Incoming, found: re.Match[str]) -> Reply:
-        order = self._desk.state.order_by_prepay(found["prepay_id"])
-        if order is not None:
-            try:
-                self._desk.pay(order)
-            except ApiRefusal:
+        """Take the money and lead back; a second tap finds it paid and leads back too."""
+        order, back = self._desk.state.order_by_prepay(found["prepay_id"]), _return_url(incoming)
+        if order is None:
+            return self._page(incoming, found)
+        try:
+            self._desk.pay(order)
+        except ApiRefusal as refusal:
+            if refusal.code != "ORDERPAID":
                 return self._page(incoming, found)
-            self._courier.wake()
-        back = _return_url(incoming)
-        return _redirect(303, back) if order is not None and back else self._page(incoming, found)
+        self._courier.wake()
+        return _redirect(303, back) if back else self._page(incoming, found)
 
     def _cancel(self, incoming: Incoming, _found: re.Match[str]) -> Reply:
         back = _return_url(incoming)
@@ -194,7 +198,8 @@ def _json(value: object) -> Reply:
 def _html(status: int, content: str, buttons: str) -> Reply:
     page = (
         '<!doctype html><html lang="zh-CN"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1"><title>收银台（模拟）</title>'
+        '<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">'
+        "<title>收银台（模拟）</title>"
         f"<style>{_STYLE}</style></head><body><main><header>微信支付 · 模拟收银台</header><section>{content}</section>"
         f"{buttons}<footer>模拟环境，不产生真实资金</footer></main></body></html>"
     )

@@ -39,9 +39,9 @@ def test_paying_takes_the_money_and_leads_back(play: Play) -> None:
     answer = HTTP.post(f"{url}/pay", params={"return_url": BACK})
     assert (answer.status_code, answer.headers["location"]) == (303, BACK)
     assert state(played, order()) is ChannelState.SUCCEEDED
-    again = HTTP.post(f"{url}/pay", params={"return_url": BACK})
-    assert "已支付" in again.text
-    assert "返回商家" in again.text
+    assert HTTP.post(f"{url}/pay", params={"return_url": BACK}).headers["location"] == BACK
+    assert "已支付" in HTTP.post(f"{url}/pay").text
+    assert "返回商家" in HTTP.get(url, params={"return_url": BACK}).text
 
 
 def test_cancelling_takes_nothing_and_leads_back(play: Play) -> None:
@@ -58,6 +58,14 @@ def test_a_return_address_that_is_none_is_not_followed(play: Play, target: str) 
     answer = HTTP.post(f"{ordered(play())}/cancel", params={"return_url": target})
     assert answer.status_code == 200
     assert target not in answer.text
+
+
+def test_nothing_is_taken_for_an_order_whose_last_moment_has_passed(play: Play) -> None:
+    played = play()
+    url = ordered(played)
+    played.clock.set(order().expires_at)
+    assert "无法支付" in HTTP.post(f"{url}/pay", params={"return_url": BACK}).text
+    assert state(played, order()) is ChannelState.PENDING
 
 
 def test_an_unknown_or_closed_order_says_so(play: Play) -> None:

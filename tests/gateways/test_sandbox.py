@@ -629,3 +629,14 @@ def test_the_clock_is_set_forward_only(play: Play) -> None:
     assert control(played, "clock", at="2026-03-02T11:00:00+08:00") == {"now": "2026-03-02T03:00:00Z"}
     assert HTTP.post(f"{played.url}/_control/clock", json={"at": "2026-03-02T10:00:00+08:00"}).status_code == 409
     assert HTTP.post(f"{played.url}/_control/clock", json={"at": "2026-03-02T10:00:00"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/v3/nothing", 404), ("DELETE", "/health", 405), ("GET", "/health", 200)]
+)
+def test_an_address_that_is_not_there_is_answered_plainly(play: Play, method: str, path: str, status: int) -> None:
+    assert HTTP.request(method, play().url + path).status_code == status
+
+
+def test_a_huge_body_is_not_read(play: Play) -> None:
+    assert HTTP.post(f"{play().url}/_control/faults", content=b"x" * 100_000).status_code == 413
