@@ -83,8 +83,13 @@ def test_a_charge_that_cannot_be_true_is_refused_and_names_the_field(
 
 @pytest.mark.parametrize(
     ("change", "field"),
-    [({"amount_fen": "9"}, "amount_fen"), ({"amount_fen": 9.5}, "amount_fen"), ({"plate_color": "pi"}, "plate_color"), ({"x": 1}, None)],
-)  # fmt: skip
+    [
+        ({"amount_fen": "9"}, "amount_fen"),
+        ({"amount_fen": 9.5}, "amount_fen"),
+        ({"plate_color": "pi"}, "plate_color"),
+        ({"x": 1}, None),
+    ],
+)
 def test_a_charge_of_another_form_is_a_bad_request(
     api: Client, product: Wiring, two_lots: City, change: dict[str, Any], field: str | None
 ) -> None:

@@ -135,8 +135,16 @@ def test_a_token_of_another_key_is_refused(api: Client, product: Wiring, two_lot
 
 @pytest.mark.parametrize(
     "other",
-    [{"aud": "somebody"}, {"iss": "http://elsewhere"}, {"aud": None}, {"scope": "x"}, {"exp": "x"}, {"iat": 4_000_000_000}, {"sub": None}],
-)  # fmt: skip
+    [
+        {"aud": "somebody"},
+        {"aud": None},
+        {"iss": "http://elsewhere"},
+        {"scope": "x"},
+        {"exp": "x"},
+        {"iat": 4_000_000_000},
+        {"sub": None},
+    ],
+)
 def test_a_token_with_wrong_claims_is_refused(api: Client, product: Wiring, two_lots: City, other: dict[str, object]) -> None:
     assert refused(api, encoded(product, **other)) == "token_invalid"
 

@@ -1,0 +1,384 @@
+"""Notices over real HTTP: whatever arrives, the books are right, the answer is the channel's exact one, and the message is kept."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import msgspec
+import psycopg
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from granian.constants import Interfaces
+from granian.server.embed import Server
+from sqlalchemy import Engine, text
+
+from app.callbacks import Bucket, Committer, Gate, Limits, Waiting
+from app.keys import SANDBOX_PUBLIC_KEY_ID, sandbox_keys_dir
+from app.main import create_app
+from app.wiring import Wiring
+from gateways.sandbox.signing import PaidOrder, Signer, answer_headers, signed_callback
+from payments import results
+from payments.decisions import Finding
+from payments.invariants import check
+from payments.lots import Lot
+from payments.results import Notice, Outcome
+from tests.payments.conftest import (
+    AT,
+    IDS,
+    PROVIDER,
+    Books,
+    Due,
+    books,
+    make_attempt,
+    make_charge,
+    make_city,
+    payment_state,
+)
+
+CLEARING, INCOME, SUSPENSE = 101201, 600101, 224101
+SUCCESS = '{"code":"SUCCESS","message":"成功"}'.encode()
+BOOKED = Books([(CLEARING, INCOME, 1200)], ["settled"], [], ["payment.succeeded"], 1)
+NOTHING = Books([], [], [], [], 1)
+
+
+@contextmanager
+def served(app: Any) -> Iterator[str]:
+    """Serve an application in a thread on a port of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server: Any = None
+    loop = asyncio.new_event_loop()
+
+    async def run() -> None:
+        nonlocal server
+        server = Server(app, address="127.0.0.1", port=port, interface=Interfaces.ASGI, log_enabled=False)
+        await server.serve()
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        thread = threading.Thread(target=runner.run, args=(run(),), daemon=True)
+        thread.start()
+        for _ in range(200):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.02)
+        try:
+            yield f"http://127.0.0.1:{port}/callbacks/wechat"
+        finally:
+            loop.call_soon_threadsafe(server.stop)
+            thread.join(20)
+
+
+class Channel:
+    """The channel's side: sends genuine notices, and others."""
+
+    def __init__(self, product: Wiring, url: str) -> None:
+        self.product, self.url = product, url
+        key = sandbox_keys_dir(product.settings) / f"{SANDBOX_PUBLIC_KEY_ID}.pem"
+        private = serialization.load_pem_private_key(key.read_bytes(), password=None)
+        assert isinstance(private, rsa.RSAPrivateKey)
+        self.signer = Signer(serial=SANDBOX_PUBLIC_KEY_ID, key=private)
+        self.api_key = (product.settings.keys_dir / "wechat" / "apiv3.key").read_bytes().strip()
+
+    def notice(self, due: Due, *, at: datetime = AT, copy: int = 0, **other: Any) -> tuple[dict[str, str], bytes]:
+        said = {
+            "order_no": due.order_no, "trade_no": f"42{due.attempt.payment_id.int % 10**26:026d}", "provider_no": PROVIDER,
+            "merchant_no": due.attempt.merchant_no, "amount_fen": due.attempt.amount_fen, "paid_at": AT,
+        } | other  # fmt: skip
+        return signed_callback(self.signer, PaidOrder(**said), api_key=self.api_key, at=at, copy=copy)
+
+    def send(self, headers: dict[str, str], body: bytes, **other: Any) -> httpx.Response:
+        with httpx.Client(trust_env=False) as client:
+            return client.post(self.url, headers=headers, content=body, **other)
+
+    def signed(self, body: bytes, *, at: datetime = AT) -> tuple[dict[str, str], bytes]:
+        return answer_headers(self.signer, body=body, at=at, nonce="n" * 32), body
+
+
+@pytest.fixture
+def lot(product: Wiring) -> Lot:
+    with product.db.begin() as tx:
+        return make_city(tx)
+
+
+@pytest.fixture
+def channel(product: Wiring) -> Iterator[Channel]:
+    with served(create_app(product)) as url:
+        yield Channel(product, url)
+
+
+@pytest.fixture
+def due(product: Wiring, lot: Lot) -> Due:
+    with product.db.begin() as tx:
+        return make_attempt(tx, lot, make_charge(tx, lot, "S1"))
+
+
+def kept(db: Engine, count: int) -> Books:
+    """The books, once so many messages are kept: a refusal does not wait for its evidence."""
+    for _ in range(200):
+        if books(db).messages >= count:
+            break
+        time.sleep(0.02)
+    return books(db)
+
+
+def verdicts(db: Engine) -> list[tuple[str, str | None]]:
+    with db.connect() as tx:
+        rows = tx.execute(text("select verdict, reason from gateways.raw_message order by message_id"))
+        return [(row.verdict, row.reason) for row in rows]
+
+
+def sound(db: Engine) -> bool:
+    with db.connect() as tx:
+        return check(tx) == []
+
+
+def test_a_genuine_notice_is_booked_and_acknowledged(product: Wiring, channel: Channel, due: Due) -> None:
+    answer = channel.send(*channel.notice(due))
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, SUCCESS, "application/json")
+    assert books(product.db) == BOOKED
+    assert payment_state(product.db, due) == "succeeded"
+    assert sound(product.db)
+
+
+def test_the_message_is_kept_verbatim_with_what_verifies_it_again(product: Wiring, channel: Channel, due: Due) -> None:
+    headers, body = channel.notice(due)
+    channel.send(headers, body)
+    with product.db.connect() as tx:
+        row = tx.execute(text("select body, headers, subject, verdict, direction from gateways.raw_message")).one()
+    assert (row.body, row.subject, row.verdict, row.direction) == (body, due.attempt.payment_id, "verified", "in")
+    again = product.channels.find("wechat")
+    reading = again.channel.parse_callback(msgspec.json.decode(row.headers), row.body, keys=again.keys, now=AT)
+    assert reading.result is not None
+    assert reading.result.order_no == due.order_no
+
+
+def test_the_same_notice_again_is_acknowledged_and_posts_nothing(product: Wiring, channel: Channel, due: Due) -> None:
+    for copy in range(3):
+        answer = channel.send(*channel.notice(due, copy=copy))
+        assert (answer.status_code, answer.content) == (200, SUCCESS)
+    assert books(product.db) == msgspec.structs.replace(BOOKED, messages=3)
+    assert sound(product.db)
+
+
+def test_fifty_at_once_post_one_entry_and_are_all_acknowledged(product: Wiring, channel: Channel, due: Due) -> None:
+    notices = [channel.notice(due, copy=copy) for copy in range(50)]
+
+    async def all_at_once() -> list[httpx.Response]:
+        limits = httpx.Limits(max_connections=50)
+        async with httpx.AsyncClient(trust_env=False, limits=limits, timeout=30) as client:
+            return await asyncio.gather(*(client.post(channel.url, headers=h, content=b) for h, b in notices))
+
+    answers = asyncio.run(all_at_once())
+    assert {(answer.status_code, answer.content) for answer in answers} == {(200, SUCCESS)}
+    assert books(product.db) == msgspec.structs.replace(BOOKED, messages=50)
+    assert sound(product.db)
+
+
+def test_identical_bytes_in_one_instant_of_a_standing_clock_are_all_kept(product: Wiring, channel: Channel, due: Due) -> None:
+    notice = channel.notice(due)
+    assert [channel.send(*notice).status_code for _ in range(3)] == [200, 200, 200]
+    assert books(product.db) == msgspec.structs.replace(BOOKED, messages=3)
+
+
+def test_a_notice_before_the_answer_to_the_order_is_booked(product: Wiring, channel: Channel, due: Due) -> None:
+    assert payment_state(product.db, due) == "created"
+    assert channel.send(*channel.notice(due)).status_code == 200
+    with product.db.begin() as tx:
+        pending = due.answer(state="pending", trade_no=None, amount_fen=None)
+        [late] = results.apply(tx, lane=0, notices=[pending], at=AT, ids=IDS)
+    assert late.finding is Finding.ALREADY
+    assert payment_state(product.db, due) == "succeeded"
+
+
+def test_a_notice_for_a_closed_order_is_booked(product: Wiring, channel: Channel, due: Due) -> None:
+    with product.db.begin() as tx:
+        results.apply(tx, lane=0, notices=[due.answer(state="closed")], at=AT, ids=IDS)
+    assert channel.send(*channel.notice(due)).content == SUCCESS
+    assert books(product.db) == msgspec.structs.replace(BOOKED, messages=2)
+
+
+@pytest.mark.parametrize(
+    ("other", "reason", "case"),
+    [
+        ({"amount_fen": 1199}, "notice_amount_differs", "notice_amount_differs"),
+        ({"merchant_no": "1620000099"}, "merchant_differs", "merchant_differs"),
+        ({"provider_no": "1900000099"}, "merchant_differs", "merchant_differs"),
+        ({"order_no": "P0" + "0" * 26}, "order_unknown", "order_unknown"),
+        ({"order_no": "SOMEBODYELSE1"}, "order_unknown", "order_unknown"),
+    ],
+)
+def test_a_genuine_notice_that_does_not_fit_is_refused_kept_and_made_a_case(
+    product: Wiring, channel: Channel, due: Due, other: dict[str, Any], reason: str, case: str
+) -> None:
+    answer = channel.send(*channel.notice(due, **other))
+    assert (answer.status_code, answer.json()) == (500, {"code": "FAIL", "message": reason})
+    assert books(product.db) == Books([], [], [case], [], 1)
+    assert verdicts(product.db) == [("verified", reason)]
+    assert payment_state(product.db, due) == ("created" if case == "order_unknown" else "unknown")
+
+
+def _altered(part: str, value: str) -> Callable[[dict[str, str], bytes], tuple[dict[str, str], bytes]]:
+    return lambda headers, body: (headers | {part: value}, body)
+
+
+@pytest.mark.parametrize(
+    ("alter", "status", "reason"),
+    [
+        (lambda h, b: (h, b.replace(b"EV-", b"EW-")), 401, "signature"),
+        (_altered("wechatpay-signature", "AAAA"), 401, "signature"),
+        (_altered("wechatpay-signature", "WECHATPAY/SIGNTEST/abcdef"), 401, "signature"),
+        (_altered("wechatpay-nonce", "other"), 401, "signature"),
+        (_altered("wechatpay-serial", "PUB_KEY_ID_9"), 401, "serial_unknown"),
+        (_altered("wechatpay-timestamp", "0"), 401, "stale"),
+        (lambda h, b: ({k: v for k, v in h.items() if k != "wechatpay-serial"}, b), 401, "header_missing"),
+    ],
+)
+def test_what_is_not_the_channels_is_refused_and_kept(
+    product: Wiring, channel: Channel, due: Due, alter: Any, status: int, reason: str
+) -> None:  # fmt: skip
+    answer = channel.send(*alter(*channel.notice(due)))
+    assert (answer.status_code, answer.json()) == (status, {"code": "FAIL", "message": reason})
+    assert kept(product.db, 1) == NOTHING
+    assert verdicts(product.db) == [("refused", reason)]
+    assert payment_state(product.db, due) == "created"
+
+
+@pytest.mark.parametrize("seconds", [-300, 300, 86_400])
+def test_a_notice_signed_five_minutes_off_is_refused_and_kept(product: Wiring, channel: Channel, due: Due, seconds: int) -> None:
+    answer = channel.send(*channel.notice(due, at=AT + timedelta(seconds=seconds)))
+    assert (answer.status_code, answer.json()["message"]) == (401, "stale")
+    assert kept(product.db, 1) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [(b"not json", 400, "not_json"), (b"", 400, "not_json"), (b"{}", 500, "field_missing"), (b"\xff\xfe", 400, "not_json")],
+)
+def test_a_genuine_signature_over_nonsense_is_refused_and_kept(
+    product: Wiring, channel: Channel, due: Due, body: bytes, status: int, reason: str
+) -> None:
+    answer = channel.send(*channel.signed(body))
+    assert (answer.status_code, answer.json()) == (status, {"code": "FAIL", "message": reason})
+    assert kept(product.db, 1) == NOTHING
+    assert verdicts(product.db) == [("unreadable", reason)]
+
+
+def test_an_event_of_another_kind_is_kept_and_refused_so_that_it_comes_again(product: Wiring, channel: Channel, due: Due) -> None:
+    _, body = channel.notice(due)
+    body = body.replace(b"TRANSACTION.SUCCESS", b"REFUND.SUCCESS")
+    answer = channel.send(*channel.signed(body))
+    assert (answer.status_code, answer.json()) == (500, {"code": "FAIL", "message": "event_unknown"})
+    assert kept(product.db, 1) == NOTHING
+    assert verdicts(product.db) == [("verified", "event_unknown")]
+
+
+def test_a_huge_body_is_refused_in_the_channels_form_before_it_is_read(product: Wiring, channel: Channel, due: Due) -> None:
+    headers, _ = channel.notice(due)
+    for content in (b"x" * 70_000, iter([b"x" * 40_000] * 2)):
+        answer = channel.send(headers, content)  # type: ignore[arg-type]
+        assert (answer.status_code, answer.json()["code"]) == (413, "FAIL")
+    assert books(product.db).messages == 0
+
+
+def test_a_body_that_comes_in_parts_is_taken_whole(product: Wiring, channel: Channel, due: Due) -> None:
+    headers, body = channel.notice(due)
+    answer = channel.send(headers, iter([body[:100], body[100:101], body[101:]]))  # type: ignore[arg-type]
+    assert answer.content == SUCCESS
+    assert books(product.db) == BOOKED
+
+
+def test_only_posts_to_a_known_channel_are_taken(product: Wiring, channel: Channel) -> None:
+    with httpx.Client(trust_env=False) as client:
+        assert client.get(channel.url).status_code == 405
+        assert client.post(channel.url.replace("wechat", "nobody")).status_code == 404
+    assert books(product.db).messages == 0
+
+
+# The committer by itself.
+
+
+def waiting(product: Wiring, notice: Notice) -> Waiting:
+    return Waiting(notice, product.channels.find("wechat").channel)
+
+
+@pytest.fixture
+def committer(product: Wiring) -> Committer:
+    return Committer(db=product.db, lane=0, clock=product.clock, ids=IDS, batch_max=100)
+
+
+def statuses(group: list[Waiting]) -> list[int]:
+    return [one.answer.status for one in group if one.answer is not None]
+
+
+def test_a_poisoned_notice_does_not_fail_its_neighbours(product: Wiring, lot: Lot, committer: Committer) -> None:
+    with product.db.begin() as tx:
+        dues = [make_attempt(tx, lot, make_charge(tx, lot, f"S{n}")) for n in range(7)]
+    notices = [one.callback() for one in dues]
+    poisoned = msgspec.structs.replace(notices[4], result=dues[4].result(trade_no="42\0"))
+    group = [waiting(product, one) for one in [*notices[:4], poisoned, *notices[5:]]]
+    committer.commit(group)
+    assert statuses(group) == [200, 200, 200, 200, 500, 200, 200]
+    assert len(books(product.db).entries) == 6
+    assert ("verified", "not_applied") in verdicts(product.db)
+    assert committer.counts.failed == 1
+    assert sound(product.db)
+
+
+def test_a_message_that_cannot_even_be_kept_is_refused(product: Wiring, lot: Lot, committer: Committer, due: Due) -> None:
+    notice = due.callback()
+    group = [waiting(product, notice), waiting(product, notice)]
+    committer.commit(group)
+    assert statuses(group) == [200, 500]
+    assert books(product.db) == BOOKED
+
+
+def test_without_a_database_all_are_told_to_come_again(product: Wiring, lot: Lot, due: Due, committer: Committer) -> None:
+    def gone(*_: object, **__: object) -> list[Outcome]:
+        raise psycopg.OperationalError("the server is away")
+
+    real, results.apply = results.apply, gone
+    try:
+        group = [waiting(product, due.callback()) for _ in range(3)]
+        committer.commit(group)
+    finally:
+        results.apply = real
+    assert statuses(group) == [500, 500, 500]
+    assert books(product.db).messages == 0
+
+
+def test_closing_the_gate_commits_what_is_queued(product: Wiring, lot: Lot, due: Due, committer: Committer) -> None:
+    committer.start()
+    queued = [waiting(product, due.callback()) for _ in range(20)]
+    assert all(committer.put(one) for one in queued)
+    committer.stop()
+    assert books(product.db) == msgspec.structs.replace(BOOKED, messages=20)
+    assert not committer.put(waiting(product, due.callback()))
+
+
+def test_a_flood_of_refused_messages_is_counted_and_not_kept(product: Wiring, lot: Lot) -> None:
+    gate = Gate(db=product.db, lane=0, channels=product.channels, clock=product.clock, ids=IDS, limits=Limits(refused_per_minute=3))
+    gate.start()
+    connected = product.channels.find("wechat")
+
+    async def flood() -> set[int]:
+        return {(await gate.take(connected, {}, b"%d" % n)).status for n in range(10)}
+
+    assert asyncio.run(flood()) == {401}
+    gate.stop()
+    assert books(product.db).messages == 3
+    assert (gate.counts.refused_kept, gate.counts.refused_not_kept) == (3, 7)
+
+
+def test_a_bucket_fills_again_with_time() -> None:
+    bucket = Bucket(60)
+    assert sum(bucket.take(AT) for _ in range(100)) == 60
+    assert sum(bucket.take(AT + timedelta(seconds=10)) for _ in range(100)) == 10
+    assert sum(bucket.take(AT + timedelta(hours=1)) for _ in range(100)) == 60
