@@ -7,7 +7,7 @@ from typing import Final
 
 from litestar import Router
 
-from app.pages import codes, scan, sorry
+from app.pages import codes, pay, result, scan, sorry
 
 BODY_BYTES_MAX: Final = 8_192
 """Largest form of a page: a plate, or the numbers of a charge."""
@@ -15,7 +15,17 @@ BODY_BYTES_MAX: Final = 8_192
 routes: Final = [
     Router(
         path="/",
-        route_handlers=[codes.board, codes.code, codes.asset, scan.scan, scan.due],
+        route_handlers=[
+            codes.board,
+            codes.code,
+            codes.asset,
+            scan.scan,
+            scan.due,
+            pay.pay,
+            pay.came_back,
+            pay.open_wallet,
+            result.result,
+        ],
         exception_handlers=dict(sorry.HANDLERS),
         request_max_body_size=BODY_BYTES_MAX,
     )

@@ -2,7 +2,7 @@
 
 Knows templates, assets and HTTP headers; must not know payments. Called by the page views.
 
-Nothing of a page comes from another host, no script stands inside a page, no page is stored by a cache or shown in a frame.
+Nothing of a page comes from another host, no script stands inside a page, no page is kept by a shared cache or shown in a frame.
 """
 
 import hashlib
@@ -70,8 +70,13 @@ class Page:
         """What our own links carry on, so that the language stays."""
         return "?lang=en" if self.is_english else ""
 
-    def answer(self, template: str, *, status: int = 200, switch: str | None = None, **values: object) -> Response[bytes]:
-        """Return a page. ``switch`` is the path of the same page for the other language; None stands for the path asked for."""
+    def answer(
+        self, template: str, *, status: int = 200, switch: str | None = None, keep: bool = False, **values: object
+    ) -> Response[bytes]:
+        """Return a page. ``switch`` is the path of the same page for the other language; None stands for the path asked for.
+
+        ``keep`` lets this browser keep the page for its back button: an answer to a form could not be shown again otherwise.
+        """
         other = (switch or self._path) + ("" if self.is_english else "?lang=en")
         context = {
             "w": self.w,
@@ -82,7 +87,7 @@ class Page:
             "plate": None,
         }
         body = _templates().get_template(template).render(context | values).encode()
-        return Response(body, status_code=status, media_type=MediaType.HTML, headers=headers(self.settings))
+        return Response(body, status_code=status, media_type=MediaType.HTML, headers=headers(self.settings, keep=keep))
 
 
 @cache
@@ -93,10 +98,10 @@ def _policy(forms: str) -> str:
     ).rstrip()
 
 
-def headers(settings: Settings) -> dict[str, str]:
+def headers(settings: Settings, *, keep: bool = False) -> dict[str, str]:
     """Return the headers of every page."""
     return {
-        "cache-control": "no-store",
+        "cache-control": "private, no-cache" if keep else "no-store",
         "content-security-policy": _policy(_forms(settings.wechat_authorize_url, settings.wechat_cashier_url)),
         "referrer-policy": "no-referrer",
         "x-content-type-options": "nosniff",

@@ -108,14 +108,15 @@ def ask_plate(
 def _nothing(page: Page, lot: Lot, token: str, plate: str) -> Response[bytes]:
     w = page.w
     return page.answer(
-        "message.html", switch=f"/p/{token}", lot=lot, title=w.nothing_title, text=w.nothing_text, more=w.nothing_next, mark="done",
-        plate=facts.plate(plate), green=facts.is_green(plate), way=f"/p/{token}{page.query}", way_text=w.change_plate,
+        "message.html", keep=True, switch=f"/p/{token}", lot=lot, title=w.nothing_title, text=w.nothing_text, mark="done",
+        more=w.nothing_next, plate=facts.plate(plate), green=facts.is_green(plate), way=f"/p/{token}{page.query}",
+        way_text=w.change_plate,
     )  # fmt: skip
 
 
 def _due(page: Page, lot: Lot, token: str, plate: str, found: list[Quote]) -> Response[bytes]:
     return page.answer(
-        "due.html", switch=f"/p/{token}", lot=lot, token=token, plate=facts.plate(plate),
+        "due.html", keep=True, switch=f"/p/{token}", lot=lot, token=token, plate=facts.plate(plate),
         green=facts.is_green(plate, found[0].charge.plate_color), charges=[_shown(page, quote) for quote in found],
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from app.pages.codes import page_of
+from app.pages.pay import NoWallet
 from app.pages.render import Page
 from app.wiring import Wiring
 from ledger.errors import Conflict, NotFound, Refused, TongtingError, Unavailable
@@ -62,6 +63,8 @@ def _words(page: Page, error: Exception) -> tuple[int, str, str, str | None]:
             return 404, w.sorry_title, w.sorry_code, w.sorry_code_next
         case OrderUnknown():
             return 404, w.sorry_title, w.sorry_missing, None
+        case NoWallet():
+            return 409, w.sorry_wallet_title, w.sorry_wallet, None
         case ChargeUnknown() | Conflict():
             return 409, w.sorry_title, w.sorry_gone, None
         case NotFound():

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import zxingcpp
@@ -14,6 +15,7 @@ from httpx import Response
 from litestar import Litestar
 from litestar.testing import TestClient
 from PIL import Image
+from sqlalchemy import text
 
 from app import keys
 from app.main import create_app
@@ -23,10 +25,12 @@ from app.pages.render import assets
 from app.pages.words import EN, ZH
 from app.wiring import Wiring, build
 from config.settings import Settings, load
+from gateways import routing
 from ledger.books import open_lane
-from payments import charges, lots, paycode
+from payments import charges, lots, paycode, results
 from payments.lots import Lot, NewLot, NewOperator
 from payments.records import NewCharge
+from tests.payments.conftest import MERCHANT, PROVIDER, make_attempt, make_charge
 
 Browser = TestClient[Litestar]
 PLATE = "苏B12345"
@@ -332,3 +336,111 @@ def test_everything_the_words_say_is_said_in_both_languages() -> None:
     for field in ZH.__struct_fields__:
         assert getattr(ZH, field)
         assert getattr(EN, field)
+
+
+# Paying, as far as it goes without a channel (the browser tests go all the way)
+
+
+def test_the_page_behind_the_back_button_is_kept_by_one_browser_only(browser: Browser, wiring: Wiring, lot: Lot, code: str) -> None:
+    owe(wiring, lot)
+    assert ask(browser, code).headers["cache-control"] == "private, no-cache"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [{}, {"charge": "x", "order": "y" * 24}, {"charge": "0" * 32, "order": ""}, {"charge": "0" * 32, "order": "x" * 24}],
+)
+def test_a_charge_that_is_not_of_this_lot_leads_back_to_the_plate(browser: Browser, code: str, form: dict[str, str]) -> None:
+    page = browser.post(f"/p/{code}/pay", data=form)
+    assert page.status_code == 409
+    assert ZH.sorry_gone in page.text
+    assert f'href="/p/{code}"' in page.text
+
+
+def shown(browser: Browser, code: str) -> dict[str, str]:
+    """The hidden fields of the due page's first form."""
+    page = ask(browser, code).text
+    return {name: re.findall(f'name="{name}" value="([^"]+)"', page)[0] for name in ("charge", "order")}
+
+
+def test_without_a_route_nothing_is_charged_and_the_page_says_so(browser: Browser, wiring: Wiring, lot: Lot, code: str) -> None:
+    owe(wiring, lot)
+    page = browser.post(f"/p/{code}/pay", data=shown(browser, code))
+    assert page.status_code == 503
+    assert ZH.sorry_busy in page.text
+
+
+def test_inside_wechat_the_payer_is_asked_for_first(browser: Browser, wiring: Wiring, lot: Lot, code: str) -> None:
+    owe(wiring, lot)
+    inside = {"user-agent": "MicroMessenger/8.0"}
+    answer = browser.post(f"/p/{code}/pay", data=shown(browser, code), headers=inside, follow_redirects=False)
+    assert answer.status_code == 303
+    address = answer.headers["location"]
+    query = urlsplit(address).query
+    assert address.startswith("http://127.0.0.1:8621/connect/oauth2/authorize?appid=")
+    assert address.endswith("#wechat_redirect")
+    assert [part.split("=")[0] for part in query.split("&")] == ["appid", "redirect_uri", "response_type", "scope", "state"]
+    assert f"redirect_uri=http%3A%2F%2Fpay.test%2Fp%2F{code}%2Fpayer" in query
+    assert "paying" in answer.cookies
+
+
+def test_a_way_back_that_did_not_start_in_this_browser_starts_nothing(browser: Browser, wiring: Wiring, code: str) -> None:
+    answer = browser.get(f"/p/{code}/payer?code=c&state=forged", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/p/{code}")
+    with wiring.db.begin() as tx:
+        assert tx.execute(text("select count(*) from payments.payment")).scalar_one() == 0
+
+
+@pytest.mark.parametrize("path", ["/r/" + "x" * 24, "/r/short", "/r/" + "x" * 24 + "/pay"])
+def test_a_link_that_is_not_ours_is_not_found(browser: Browser, path: str) -> None:
+    page = browser.get(path)
+    assert page.status_code in (404, 409)
+    assert ZH.sorry_title in page.text
+
+
+def test_outside_wechat_and_without_the_stand_in_the_driver_is_told_to_use_wechat(
+    made_keys: Path, database: str, tmp_path: Path, lot: Lot
+) -> None:
+    home = tmp_path / "real"
+    shutil.copytree(made_keys, home)
+    real = build(settings_of(home, database, sandbox="false"))
+    owe(real, lot)
+    with TestClient(create_app(real), base_url="http://pay.test") as client:
+        code = paycode.token(lot.lot_id, keys=real.pay_codes)
+        page = client.post(f"/p/{code}/pay", data=shown(client, code))
+        assert "8621" not in page.headers["content-security-policy"]
+    real.close()
+    assert ZH.sorry_wallet in page.text
+
+
+def stage(wiring: Wiring, lot: Lot, **other: object) -> str:
+    """Open an order, let the channel say what is in ``other``, and return its link token."""
+    with wiring.db.begin() as tx:
+        now = wiring.clock.now()
+        account = routing.NewAccount(lot.operator_id, "wechat", MERCHANT, lot.operator_name, "agreement", now - timedelta(days=1))
+        routing.register(tx, account=account, operator_name=lot.operator_name, provider_no=PROVIDER, at=now)
+        charge_id = make_charge(tx, lot, "S9")
+        due = make_attempt(tx, lot, charge_id, at=now)
+        if other:
+            results.apply(tx, lane=0, notices=[due.answer(happened_at=now, **other)], at=now, ids=wiring.ids)
+    return due.token
+
+
+@pytest.mark.parametrize(
+    ("said", "title", "refreshes"),
+    [
+        ({}, ZH.waiting_title, True),
+        ({"state": "succeeded"}, ZH.paid_title, False),
+        ({"state": "succeeded", "amount_fen": 1}, ZH.check_title, False),
+        ({"state": "closed", "trade_no": None, "amount_fen": None}, ZH.closed_title, False),
+    ],
+)
+def test_the_result_shows_what_the_channel_has_proven(
+    browser: Browser, wiring: Wiring, lot: Lot, said: dict[str, object], title: str, refreshes: bool
+) -> None:
+    token = stage(wiring, lot, **said)
+    page = browser.get(f"/r/{token}")
+    assert f'role="status">{title}<' in page.text
+    assert ('http-equiv="refresh"' in page.text) == refreshes
+    assert "苏B12345" not in page.text
+    assert browser.get(f"/r/{token}").text == page.text

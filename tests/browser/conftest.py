@@ -15,9 +15,11 @@ import httpx
 import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from sqlalchemy import text
 
 from app import keys
 from app.embedded import EmbeddedPostgres
+from app.run import name_merchants
 from app.wiring import Wiring, build
 from config.settings import load
 from gateways import routing
@@ -87,6 +89,21 @@ class City:
         assert posted.outcome == "created", posted
         return plate
 
+    def books(self) -> list[tuple[str, int]]:
+        """Return treatment and fen of the money taken for the car that was made to owe last."""
+        query = text("""
+            select f.treatment, f.amount_fen from payments.v_payment_fact f
+            join payments.charge c on c.charge_id = f.charge_id where c.lot_serial = :serial order by 1
+            """)
+        with self.wiring.db.begin() as tx:
+            return [(row[0], row[1]) for row in tx.execute(query, {"serial": f"S{self._serial}"})]
+
+    def attempts(self) -> int:
+        """Return how many payments were ordered for that car."""
+        query = text("select count(*) from payments.v_payment where lot_serial = :serial")
+        with self.wiring.db.begin() as tx:
+            return int(tx.execute(query, {"serial": f"S{self._serial}"}).scalar_one())
+
 
 def _free_port() -> int:
     with socket.socket() as probe:
@@ -129,7 +146,9 @@ def city(server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> 
         processes.append(process)
         _answers(f"{address}/health", process, log)
     wiring = build(settings)
-    yield City(wiring)
+    made = City(wiring)
+    name_merchants(wiring)
+    yield made
     wiring.close()
     for process in processes:
         process.terminate()

@@ -1,10 +1,13 @@
 """A driver pays: with a phone and scripts, without scripts, with impatient fingers, with a wrong code."""
 
+import json
 import re
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from app.pages import facts
 from app.pages.words import EN, ZH
+from ledger.ids import read_payment_number
 from tests.browser.conftest import PHONE, City
 
 
@@ -83,4 +86,134 @@ def test_without_scripts_the_plate_is_typed_into_plain_fields(city: City, chromi
     page.get_by_label(ZH.plate_rest).fill(plate[1:].lower())
     page.get_by_role("button", name=ZH.look_up).click()
     expect(page.get_by_text("¥15.00").first).to_be_visible()
+    context.close()
+
+
+def scan_and_look_up(city: City, page: Page, plate: str) -> None:
+    page.goto(f"{city.url}/p/{city.code}")
+    type_plate(page, plate)
+    page.get_by_role("button", name=ZH.look_up).click()
+
+
+def test_a_driver_scans_types_looks_pays_and_sees_the_receipt(city: City, phone: BrowserContext) -> None:
+    plate = city.owe(amount_fen=1500)
+    page = phone.new_page()
+    scan_and_look_up(city, page, plate)
+    expect(page.get_by_text(facts.plate(plate))).to_be_visible()
+    expect(page.get_by_text("¥15.00").first).to_be_visible()
+    page.get_by_role("button", name=ZH.pay).click()
+    expect(page.get_by_text("无锡梁溪示范停车管理有限公司")).to_be_visible()  # the stand-in's cashier names the payee
+    page.get_by_role("button", name="立即支付").click()
+    expect(page.get_by_role("status")).to_have_text(ZH.paid_title, timeout=20_000)
+    receipt = page.locator(".receipt").inner_text()
+    assert read_payment_number(receipt) is not None
+    for _ in range(2):
+        page.reload()
+        expect(page.get_by_role("status")).to_have_text(ZH.paid_title)
+        assert page.locator(".receipt").inner_text() == receipt
+    assert city.books() == [("settled", 1500)]
+
+
+def test_five_tabs_show_the_same_result_and_back_does_no_harm(city: City, phone: BrowserContext) -> None:
+    plate = city.owe(amount_fen=700)
+    page = phone.new_page()
+    scan_and_look_up(city, page, plate)
+    page.get_by_role("button", name=ZH.pay).click()
+    page.get_by_role("button", name="立即支付").click()
+    expect(page.get_by_role("status")).to_have_text(ZH.paid_title, timeout=20_000)
+    tabs = [phone.new_page() for _ in range(5)]
+    for tab in tabs:
+        tab.goto(page.url)
+        expect(tab.get_by_role("status")).to_have_text(ZH.paid_title)
+    page.go_back()
+    page.go_forward()
+    expect(page.get_by_role("status")).to_have_text(ZH.paid_title)
+    scan_and_look_up(city, page, plate)
+    expect(page.get_by_text(ZH.nothing_title)).to_be_visible()
+    assert city.books() == [("settled", 700)]
+
+
+def test_an_impatient_double_tap_is_one_order(city: City, phone: BrowserContext) -> None:
+    plate = city.owe(amount_fen=900)
+    page = phone.new_page()
+    scan_and_look_up(city, page, plate)
+    page.get_by_role("button", name=ZH.pay).dblclick(no_wait_after=True)
+    page.wait_for_url("**/cashier/**")
+    page.go_back()
+    page.get_by_role("button", name=ZH.pay).click()
+    page.wait_for_url("**/cashier/**")
+    assert city.attempts() == 1
+    page.get_by_role("button", name="立即支付").click()
+    expect(page.get_by_role("status")).to_have_text(ZH.paid_title, timeout=20_000)
+    assert city.books() == [("settled", 900)]
+
+
+def test_a_payer_who_turns_back_may_go_on_paying(city: City, phone: BrowserContext) -> None:
+    plate = city.owe(amount_fen=800)
+    page = phone.new_page()
+    scan_and_look_up(city, page, plate)
+    page.get_by_role("button", name=ZH.pay).click()
+    page.get_by_role("button", name="取消").click()
+    expect(page.get_by_role("status")).to_have_text(ZH.waiting_title)
+    page.get_by_role("link", name=ZH.continue_paying).click()
+    page.get_by_role("button", name="立即支付").click()
+    expect(page.get_by_role("status")).to_have_text(ZH.paid_title, timeout=20_000)
+    assert city.attempts() == 1
+
+
+def test_two_phones_that_both_pay_are_told_the_truth(city: City, phone: BrowserContext, chromium: Browser) -> None:
+    plate = city.owe(amount_fen=600)
+    other = chromium.new_context(viewport=PHONE)
+    pages = [phone.new_page(), other.new_page()]
+    for page in pages:
+        scan_and_look_up(city, page, plate)
+        page.get_by_role("button", name=ZH.pay).click()
+        page.wait_for_url("**/cashier/**")
+    for page, title in zip(pages, (ZH.paid_title, ZH.twice_title), strict=True):
+        page.get_by_role("button", name="立即支付").click()
+        expect(page.get_by_role("status")).to_have_text(title, timeout=20_000)
+    assert city.books() == [("second_payment", 600), ("settled", 600)]
+    other.close()
+
+
+def test_without_scripts_a_driver_pays_all_the_way(city: City, chromium: Browser) -> None:
+    plate = city.owe(amount_fen=500)
+    context = chromium.new_context(viewport=PHONE, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{city.url}/p/{city.code}")
+    page.get_by_label(ZH.plate_rest).fill(plate[1:])
+    page.get_by_role("button", name=ZH.look_up).click()
+    page.get_by_role("button", name=ZH.pay).click()
+    page.get_by_role("button", name="立即支付").click()
+    expect(page.get_by_role("status")).to_have_text(ZH.paid_title, timeout=20_000)
+    context.close()
+
+
+WALLET = """
+window.WeixinJSBridge = {invoke: function (name, request, answer) {
+  window.sessionStorage.setItem("asked", JSON.stringify({name: name, request: request}));
+  answer({err_msg: "get_brand_wcpay_request:" + (window.sessionStorage.getItem("say") || "ok")});
+}};
+"""
+
+
+def test_inside_wechat_the_openid_is_asked_for_and_the_wallet_called_up(city: City, chromium: Browser) -> None:
+    plate = city.owe(amount_fen=400)
+    context = chromium.new_context(viewport=PHONE, user_agent="Mozilla/5.0 (iPhone) MicroMessenger/8.0.50")
+    page = context.new_page()
+    page.add_init_script(WALLET)
+    scan_and_look_up(city, page, plate)
+    page.get_by_role("button", name=ZH.pay).click()
+    expect(page.get_by_role("status")).to_have_text(ZH.waiting_title)  # the wallet said ok, and that proves nothing
+    asked = json.loads(page.evaluate("window.sessionStorage.getItem('asked')"))
+    assert asked["name"] == "getBrandWCPayRequest"
+    assert set(asked["request"]) == {"appId", "timeStamp", "nonceStr", "package", "signType", "paySign"}
+    assert {cookie["name"] for cookie in context.cookies(city.url)} >= {"payer"}
+    page.evaluate("window.sessionStorage.setItem('say', 'cancel')")
+    page.get_by_role("link", name=ZH.continue_paying).click()
+    expect(page.locator("#note")).to_have_text(ZH.opening_cancelled)
+    page.get_by_role("link", name=ZH.opening_cashier).click()
+    page.get_by_role("button", name="立即支付").click()
+    expect(page.get_by_role("status")).to_have_text(ZH.paid_title, timeout=20_000)
+    assert city.books() == [("settled", 400)]
     context.close()

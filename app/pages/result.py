@@ -1,0 +1,73 @@
+"""The result of a payment, behind a link that only the payer has. It survives reload, back and five open tabs.
+
+Knows what checkout says about an order; must not know how it is found out. Mounted by ``app.pages``.
+A browser's return never makes anything paid: the page shows what the channel has proven.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+from litestar import Response, get
+from litestar.params import FromPath
+
+from app.pages import facts
+from app.pages.codes import AnyRequest, page_of
+from app.pages.render import Page
+from app.wiring import Wired, Wiring
+from ledger.money import yuan
+from payments import checkout, lots, paycode
+from payments.checkout import Status
+from payments.lots import Lot
+
+REFRESH_SECONDS: Final = 3
+REFRESH_LATER_SECONDS: Final = 15
+YOUNG: Final = timedelta(minutes=2)
+"""So long after the order the page looks again every few seconds, then less often."""
+
+
+@get("/r/{order_token:str}", sync_to_thread=True, include_in_schema=False)
+def result(request: AnyRequest, wiring: Wired, order_token: FromPath[str]) -> Response[bytes]:
+    """Show what became of an order."""
+    status = checkout.status(wiring.till(), token=order_token)
+    with wiring.db.connect() as tx:
+        lot = lots.lot_by_id(tx, lot_id=status.order.lot_id)
+    return _shown(page_of(request, wiring), wiring, order_token, status, lot)
+
+
+def _shown(page: Page, wiring: Wiring, order_token: str, status: Status, lot: Lot) -> Response[bytes]:
+    w, open_still = page.w, status.stage in ("unpaid", "waiting")
+    mark, title, text = _words(page, status)
+    amount_fen = status.order.amount_fen if status.taken_fen is None else status.taken_fen
+    scan_at = f"/p/{paycode.token(lot.lot_id, keys=wiring.pay_codes)}{page.query}"
+    return page.answer(
+        "result.html", lot=lot, mark=mark, title=title, text=text, amount=yuan(amount_fen), receipt=status.receipt,
+        plate=facts.plate(status.charge.plate), green=facts.is_green(status.charge.plate, status.charge.plate_color),
+        paid_at=facts.precise(status.paid_at) if status.paid_at else None, channel=w.channel_wechat,
+        refresh_seconds=_refresh(status, wiring) if open_still else None,
+        refresh_at=f"/r/{order_token}{page.query}" if open_still else None,
+        continue_at=f"/r/{order_token}/pay{page.query}" if open_still and wiring.clock.now() < status.order.expires_at else None,
+        back_at=None if open_still else scan_at, back_text=w.scan_again if status.stage == "over" else w.back_to_lot,
+    )  # fmt: skip
+
+
+def _refresh(status: Status, wiring: Wiring) -> int:
+    is_young = wiring.clock.now() - status.order.created_at < YOUNG
+    return REFRESH_SECONDS if is_young else REFRESH_LATER_SECONDS
+
+
+def _words(page: Page, status: Status) -> tuple[str, str, str]:
+    """Return mark, title and sentence of a stage."""
+    w = page.w
+    match status.stage:
+        case "paid":
+            return "done", w.paid_title, w.paid_text
+        case "refund_due" if status.taken_fen is not None and status.taken_fen != status.order.amount_fen:
+            return "warn", w.check_title, w.check_text
+        case "refund_due":
+            return "warn", w.twice_title, w.twice_text
+        case "waiting":
+            return "wait", w.waiting_title, w.waiting_text
+        case "unpaid":
+            return "wait", w.unpaid_title, w.unpaid_text
+        case "over":
+            return "stop", w.closed_title, w.closed_text
