@@ -26,11 +26,12 @@ from app.pages.words import EN, ZH
 from app.wiring import Wiring, build
 from config.settings import Settings, load
 from gateways import routing
+from gateways.contract import ChannelState
 from ledger.books import open_lane
 from payments import charges, lots, paycode, results
 from payments.lots import Lot, NewLot, NewOperator
 from payments.records import NewCharge
-from tests.payments.conftest import MERCHANT, PROVIDER, make_attempt, make_charge
+from tests.payments.conftest import AT, MERCHANT, PROVIDER, make_attempt, make_charge
 
 Browser = TestClient[Litestar]
 PLATE = "苏B12345"
@@ -417,7 +418,7 @@ def stage(wiring: Wiring, lot: Lot, **other: object) -> str:
     """Open an order, let the channel say what is in ``other``, and return its link token."""
     with wiring.db.begin() as tx:
         now = wiring.clock.now()
-        account = routing.NewAccount(lot.operator_id, "wechat", MERCHANT, lot.operator_name, "agreement", now - timedelta(days=1))
+        account = routing.NewAccount(lot.operator_id, "wechat", MERCHANT, lot.operator_name, "agreement", AT - timedelta(days=1))
         routing.register(tx, account=account, operator_name=lot.operator_name, provider_no=PROVIDER, at=now)
         charge_id = make_charge(tx, lot, "S9")
         due = make_attempt(tx, lot, charge_id, at=now)
@@ -430,9 +431,9 @@ def stage(wiring: Wiring, lot: Lot, **other: object) -> str:
     ("said", "title", "refreshes"),
     [
         ({}, ZH.waiting_title, True),
-        ({"state": "succeeded"}, ZH.paid_title, False),
-        ({"state": "succeeded", "amount_fen": 1}, ZH.check_title, False),
-        ({"state": "closed", "trade_no": None, "amount_fen": None}, ZH.closed_title, False),
+        ({"state": ChannelState.SUCCEEDED}, ZH.paid_title, False),
+        ({"state": ChannelState.SUCCEEDED, "amount_fen": 1}, ZH.check_title, False),
+        ({"state": ChannelState.CLOSED, "trade_no": None, "amount_fen": None}, ZH.closed_title, False),
     ],
 )
 def test_the_result_shows_what_the_channel_has_proven(

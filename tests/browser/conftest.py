@@ -14,7 +14,7 @@ from typing import Final
 import httpx
 import psycopg
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, sync_playwright
 from sqlalchemy import text
 
 from app import keys
@@ -29,7 +29,7 @@ from payments.lots import Lot, NewLot, NewOperator
 from payments.records import NewCharge
 from tests.conftest import TEMPLATE
 
-PHONE: Final = {"width": 390, "height": 844}
+PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
 SECONDS_MAX: Final = 30.0
 FLAGS: Final = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from gateways.contract import BillLine
+from gateways.contract import BillLine, ChannelState
 from ledger.errors import NotFound
 from payments import results
 from reconciliation import invariants, matching
@@ -44,7 +44,7 @@ def test_money_at_the_channel_that_the_book_lacks_is_d01(city: City) -> None:
 def test_a_late_success_after_the_order_was_closed_is_d05(city: City) -> None:
     closed = city.order()
     with city.db.begin() as tx:
-        notice = closed.answer(state="closed", trade_no=None, amount_fen=None, currency=None, happened_at=None)
+        notice = closed.answer(state=ChannelState.CLOSED, trade_no=None, amount_fen=None, currency=None, happened_at=None)
         results.apply(tx, lane=0, notices=[notice], at=AT, ids=IDS)
     assert found(city, city.match(city.keep([billed(closed)]))) == [("D05", None, 1200)]
 
