@@ -14,9 +14,7 @@ LOG: Final = logging.getLogger("tongting.keys")
 INTERVAL_SECONDS: Final = 10 * 3600.0
 """The channel wants to be asked at intervals under 12 hours."""
 PAUSE_SECONDS: Final = 60.0
-"""Shortest pause between two fetches, however many messages name unknown keys: anybody can send such a message."""
-RETRY_SECONDS: Final = 300.0
-"""Pause after a fetch that proved nothing."""
+"""Pause between two fetches, however many messages name unknown keys (anybody can send such a message), or while they fail."""
 
 
 class KeyWatch:
@@ -45,9 +43,9 @@ class KeyWatch:
     def _run(self) -> None:
         while not self._stopped.is_set():
             self._keys.missed.clear()
-            rest = self._interval_seconds if self._fetched() else min(RETRY_SECONDS, self._interval_seconds)
-            if not self._stopped.wait(self._pause_seconds):
-                self._keys.missed.wait(rest)
+            fetched = self._fetched()
+            if not self._stopped.wait(self._pause_seconds) and fetched:
+                self._keys.missed.wait(self._interval_seconds)
 
     def _fetched(self) -> bool:
         """Fetch once. Returns False when the answer proved nothing."""
