@@ -6,9 +6,11 @@
 import argparse
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from app.database import prepare
 from benchmarks import callbacks, posting
 from benchmarks.figures import Notebook, save, table
 from benchmarks.ground import Ground, ground
@@ -27,6 +29,7 @@ class Plan:
         self.seconds = 2 if quick else 6
         self.sustained_seconds = 5 if quick else 60
         self.large = GROWTH_SMALL * 5 if quick else GROWTH_LARGE
+        self.notices = {64: 3_000, 1: 300, 1000: 3_000} if quick else {64: 20_000, 1: 2_000, 1000: 20_000}
 
 
 def measure_posting(on: Ground, plan: Plan, notes: Notebook) -> None:
@@ -72,16 +75,19 @@ def measure_growth(on: Ground, plan: Plan, notes: Notebook) -> None:
 
 def measure_callbacks(on: Ground, plan: Plan, notes: Notebook) -> None:
     """``callbacks.N``: callbacks per second end to end over N connections, their p99, and the web process's memory."""
-    with callbacks.service(on.server) as service:
+    url = on.server.url("callbacks")
+    prepare(url, today=datetime.now(UTC).date())
+    with callbacks.opened(url, on.folder("web")) as service:
+        service.round(connections=64, notices=2_000)  # warm up
         for _ in range(plan.rounds):
             baseline = on.tpcb(plan.seconds)
-            notes.write("callbacks.tpcb", baseline, unit="tx/s")
-            for connections in (64, 1, 1000):
-                run = service.load(connections=connections, seconds=plan.seconds)
+            for connections, notices in plan.notices.items():
+                run = service.round(connections=connections, notices=notices)
+                assert run.positive == notices, "a genuine notice was not acknowledged"
                 notes.write(f"callbacks.{connections}", run.rate, unit="callbacks/s", baseline=baseline)
                 notes.write(f"callbacks.{connections}.p50_ms", run.p50_ms, unit="ms")
                 notes.write(f"callbacks.{connections}.p99_ms", run.p99_ms, unit="ms")
-            notes.write("callbacks.rss", run.rss_mb, unit="MB")
+                notes.write("callbacks.rss", run.rss_mb_end, unit="MB")
 
 
 PARTS: Final[dict[str, Callable[[Ground, Plan, Notebook], None]]] = {

@@ -31,6 +31,12 @@ class Ground:
     def __init__(self, server: EmbeddedPostgres) -> None:
         self.server = server
 
+    def folder(self, name: str) -> Path:
+        """Return a fresh folder that goes away with the ground."""
+        made = self.server.home / name
+        made.mkdir()
+        return made
+
     def pgbench(self, *arguments: str) -> str:
         """Run pgbench on the database ``postgres`` and return what it prints."""
         environment = {"PGHOST": str(self.server.socket_dir), "PGUSER": SUPERUSER, "PATH": os.environ["PATH"]}

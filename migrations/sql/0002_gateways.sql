@@ -15,7 +15,7 @@ create table gateways.raw_message ( -- Every message from and to a channel, verb
     headers         text not null, -- Header lines that matter for verifying it again, as JSON
     body            bytea not null, -- Body bytes exactly as received
     request         bytea, -- For direction out: the request we sent
-    primary key (lane, message_id)
+    primary key (message_id, lane)
 ) partition by range (message_id);
 create index raw_message_subject on gateways.raw_message (subject) where subject is not null;
 alter table gateways.raw_message alter column body set storage external; -- ciphertext does not compress

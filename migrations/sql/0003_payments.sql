@@ -54,8 +54,8 @@ create table payments.charge ( -- What one stay owes to one operator
     settled_by      uuid, -- Payment that settled it
     settled_at      timestamptz, -- When the payer paid
     created_at      timestamptz not null, -- When it was posted to us
-    primary key (lane, charge_id),
-    unique (lane, lot_id, lot_serial),
+    primary key (charge_id, lane),
+    unique (lot_id, lot_serial, lane),
     check ((state = 'settled') = (settled_by is not null))
 ) with (fillfactor = 80);
 create index charge_open on payments.charge (lot_id, plate_id) where state = 'open';
@@ -69,8 +69,8 @@ create table payments.pay_order ( -- A payer's intent: one quoted price, one or 
     token_digest    bytea not null, -- SHA-256 of the link token of the result page (the token has at least 128 random bits)
     expires_at      timestamptz not null, -- End of the price lock
     created_at      timestamptz not null, -- When it was made
-    primary key (lane, order_id),
-    unique (lane, token_digest)
+    primary key (order_id, lane),
+    unique (token_digest, lane)
 );
 create index pay_order_charge on payments.pay_order (charge_id);
 
@@ -97,7 +97,7 @@ create table payments.payment ( -- One attempt over one channel; its id is the c
     next_query_at   timestamptz, -- When the channel is asked next; null when nothing is open
     queries         smallint not null default 0, -- Queries made so far
     claimed_until   timestamptz, -- A worker holds the payment until then
-    primary key (lane, payment_id),
+    primary key (payment_id, lane),
     check ((state = 'succeeded') = (trade_no is not null and taken_fen is not null and succeeded_at is not null))
 ) with (fillfactor = 80);
 create index payment_charge on payments.payment (charge_id);
@@ -114,7 +114,7 @@ create table payments.payment_fact ( -- Money taken by a channel: booked exactly
     channel         text not null, -- Channel
     merchant_no     text not null, -- Merchant number that received it
     trade_no        text not null, -- Channel's trade number
-    primary key (lane, channel, merchant_no, trade_no)
+    primary key (trade_no, merchant_no, channel, lane)
 );
 create index payment_fact_payment on payments.payment_fact (payment_id);
 
@@ -131,9 +131,9 @@ create table payments.payment_case ( -- Something a person or a later rule must 
     state           text not null default 'open' check (state in ('open', 'closed')), -- open until finished
     opened_at       timestamptz not null, -- When it was opened
     detail          text not null, -- What was expected and what came, in words
-    primary key (lane, case_id)
+    primary key (case_id, lane)
 );
-create unique index payment_case_once on payments.payment_case (lane, kind, channel, order_no);
+create unique index payment_case_once on payments.payment_case (order_no, kind, channel, lane);
 
 create table payments.outbox ( -- Events for the lots and operators, written with the fact they tell of
     event_id        uuid not null, -- Time-ordered id; with the transaction the reader's cursor
@@ -144,7 +144,7 @@ create table payments.outbox ( -- Events for the lots and operators, written wit
     subject         uuid not null, -- Charge or payment the event is about
     kind            text not null, -- payment.succeeded, payment.suspended, ...
     body            bytea not null, -- Event as JSON, as the reader gets it
-    primary key (lane, event_id)
+    primary key (event_id, lane)
 );
 create index outbox_lot on payments.outbox (lot_id, transaction_id, event_id);
 
