@@ -170,7 +170,7 @@ def table(summary: Summary, *, seconds: float, out: Path) -> str:
     rows = [
         ("seed, day", f"{summary.seed}, {summary.day}"),
         ("charges", f"{seen.charges}; {seen.charges_posted_again} of them posted twice"),
-        ("orders", f"{seen.orders}; {seen.given_up} given up at the cashier"),
+        ("orders", f"{seen.orders}; {seen.tapped_again} taps had to be repeated"),
         ("money taken", f"{seen.taken} times"),
         ("notices", f"{seen.notices}; {seen.notices_refused} refused"),
         ("asked the channel", f"{seen.asked} times"),

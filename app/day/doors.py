@@ -134,20 +134,23 @@ class Doors:
 
     # A payer
 
-    async def order(self, pay_code: str, *, plate: str, payer: str) -> str:
-        """Scan, enter the plate, tap pay: return the address of the cashier to which the page leads."""
-        cookies = {"cookie": f"payer={payer}"}
+    async def ask(self, pay_code: str, *, plate: str, payer: str) -> Form:
+        """Scan and enter the plate: return the form with the button to pay."""
         typed = {"province": plate[0], "rest": plate[1:]}
-        page = _expect(await self._web.post(f"/p/{pay_code}/due", data=typed, headers=cookies), 200)
+        page = _expect(await self._web.post(f"/p/{pay_code}/due", data=typed, headers=_browser(payer)), 200)
         form = next((form for form in forms(page.text) if form.action.split("?")[0].endswith("/pay")), None)
         if form is None:
             raise DoorClosed(f"the page for {plate} offers nothing to pay: {page.text[:2000]}")
-        for _ in range(2):  # when the channel does not answer, a payer taps the same button again
-            answer = await self._web.post(form.action, data=form.fields, headers=cookies)
-            target = answer.headers.get("location", "")
-            if target.startswith(self._cashier):
-                return str(target)
-        raise DoorClosed(f"the page did not lead to the cashier but answered {answer.status_code} {target} {answer.text[:1500]}")
+        return form
+
+    async def tap(self, form: Form, *, payer: str) -> str | None:
+        """Tap the button: return the cashier's address, or None when the page asks to try again in a moment."""
+        answer = await self._web.post(form.action, data=form.fields, headers=_browser(payer))
+        target = answer.headers.get("location", "")
+        if target.startswith(self._cashier):
+            return str(target)
+        _expect(answer, 503)
+        return None
 
     async def pay(self, cashier: str) -> None:
         """Press the button on the cashier's page; where it leads back to is not followed."""
@@ -156,6 +159,11 @@ class Doors:
         if form is None:
             raise DoorClosed(f"the cashier offers no payment: {page.text[-1500:]}")
         _expect(await self._channel.post(form.action, data=form.fields), 303)
+
+
+def _browser(payer: str) -> dict[str, str]:
+    """Return what a browser sends that has been this payer before."""
+    return {"cookie": f"payer={payer}"}
 
 
 class _Forms(HTMLParser):

@@ -9,14 +9,18 @@ runs one after another in a fixed order: so the same seed gives the same books h
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import timedelta
 from itertools import groupby
+from typing import Final
 
 from msgspec import Struct
 
 from app import demo
-from app.day.doors import Doors
-from app.day.plan import Plan, Stay, Tap
+from app.day.doors import DoorClosed, Doors, Form
+from app.day.plan import FAULTS, FAULTS_ONCE_ANSWERING, Plan, Stay, Tap
 from payments.records import NewCharge
+
+BETWEEN_TAPS: Final = timedelta(seconds=8)
 
 
 class Counts(Struct):
@@ -25,7 +29,7 @@ class Counts(Struct):
     charges: int = 0
     charges_posted_again: int = 0
     orders: int = 0
-    given_up: int = 0
+    tapped_again: int = 0
     taken: int = 0
     notices: int = 0
     notices_refused: int = 0
@@ -38,6 +42,7 @@ class Day:
     def __init__(self, plan: Plan, doors: Doors, *, pay_codes: Mapping[str, str]) -> None:
         self.counts = Counts()
         self._plan, self._doors, self._pay_codes = plan, doors, pay_codes
+        self._forms: dict[tuple[str, str], Form] = {}
         self._cashiers: dict[tuple[str, str], str] = {}
         self._charged, self._tapping, self._paying = _by_minute(plan)
 
@@ -46,7 +51,8 @@ class Day:
         for minute in self._plan.minutes():
             await self._doors.set_clock(self._plan.at(minute))
             await self._post_charges(minute)
-            await _together(self._tap(stay, tap) for stay, tap in self._tapping[minute])
+            await _together(self._open(stay, tap) for stay, tap in self._tapping[minute])
+            await self._tap_all(minute)
             await _together(self._pay(stay, tap) for stay, tap in self._paying[minute])
             await self._settle()
             progress(minute, self.counts)
@@ -59,7 +65,8 @@ class Day:
     async def _post(self, lot_code: str, stays: list[Stay]) -> None:
         charges = [self._charge(stay) for stay in stays]
         operator = demo.operator_of(lot_code)
-        self.counts.charges += await self._doors.post_charges(operator, lot_code, charges)
+        created = await self._doors.post_charges(operator, lot_code, charges)
+        self.counts.charges += created
         if int(stays[0].serial[1:]) % 5 == 0:
             again = await self._doors.post_charges(operator, lot_code, charges)
             assert again == 0, "a charge posted again is the same charge"
@@ -69,11 +76,29 @@ class Day:
         left_at = self._plan.at(stay.charged_minute)
         return demo.charge(stay.lot_code, serial=stay.serial, plate=stay.plate, minutes=stay.stayed_minutes, left_at=left_at)
 
-    async def _tap(self, stay: Stay, tap: Tap) -> None:
-        cashier = await self._doors.order(self._pay_codes[stay.lot_code], plate=stay.plate, payer=tap.payer)
-        self.counts.orders += 1
-        self.counts.given_up += tap.pays_minute is None
-        self._cashiers[stay.serial, tap.payer] = cashier
+    async def _open(self, stay: Stay, tap: Tap) -> None:
+        code = self._pay_codes[stay.lot_code]
+        self._forms[stay.serial, tap.payer] = await self._doors.ask(code, plate=stay.plate, payer=tap.payer)
+
+    async def _tap_all(self, minute: int) -> None:
+        """Everybody taps the button; those whom the channel left without an answer tap again some seconds later."""
+        await _together(self._tap(who) for who in list(self._forms))
+        if not self._forms:
+            return
+        self.counts.tapped_again += len(self._forms)
+        await self._doors.set_clock(self._plan.at(minute) + BETWEEN_TAPS)
+        await self._doors.set_faults(FAULTS_ONCE_ANSWERING)
+        await _together(self._tap(who) for who in list(self._forms))
+        await self._doors.set_faults(FAULTS)
+        if self._forms:
+            raise DoorClosed(f"the product left {len(self._forms)} payers without an answer although the channel answers")
+
+    async def _tap(self, who: tuple[str, str]) -> None:
+        cashier = await self._doors.tap(self._forms[who], payer=who[1])
+        if cashier is not None:
+            del self._forms[who]
+            self._cashiers[who] = cashier
+            self.counts.orders += 1
 
     async def _pay(self, stay: Stay, tap: Tap) -> None:
         await self._doors.pay(self._cashiers.pop((stay.serial, tap.payer)))

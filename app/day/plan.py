@@ -41,6 +41,9 @@ FAULTS: Final = FaultPlan(
 )
 """What the channel stand-in does wrong, by seed: shares of the payments."""
 
+FAULTS_ONCE_ANSWERING: Final = FaultPlan(faults=tuple(fault for fault in FAULTS.faults if fault.kind is not FaultKind.UNKNOWN))
+"""The same while somebody taps a second time: a share by seed meets an order every time, and the channel does recover."""
+
 
 class Tap(Struct, frozen=True):
     """A payer opens the page and orders; ``pays_minute`` is None for one who gives up at the cashier."""
