@@ -6,6 +6,7 @@ who then store ``Call.message`` together with what follows from ``Call.outcome``
 
 import secrets
 from typing import Final, Generic, TypeVar
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from msgspec import Struct
@@ -140,6 +141,12 @@ def _absent_verdict(answer: Answer | Unanswered) -> Verdict:
     return "unanswered" if isinstance(answer, Unanswered) else "unverified"
 
 
+def _target(request: Request) -> str:
+    """Return path and query: what was asked, on whatever host and port the channel is reached."""
+    parts = urlsplit(request.url)
+    return f"{parts.path}?{parts.query}"
+
+
 def _record(
     line: Line,
     operation: Operation,
@@ -163,5 +170,5 @@ def _record(
         ids=line.ids,
         subject=subject,
         request=f"{request.method} {request.url}\n\n".encode() + request.body,
-        occasion=f"{occasion} {request.method} {request.url}",
+        occasion=f"{occasion} {request.method} {_target(request)}",
     )
