@@ -1,6 +1,6 @@
 """Who pays, as the channel needs to know it: the openid of the WeChat user, or of this browser at the stand-in.
 
-Knows cookies, the authorisation redirect and the answer to its code; must not know payments. Called by the page views.
+Knows cookies and when to ask; must not know the wire (that is gateways.wechat.openid) or payments. Called by the page views.
 No name, no account: an openid says only "the same wallet as before" to one AppID. Source: channel document, openid for a web page.
 """
 
@@ -8,15 +8,13 @@ import re
 import secrets
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import quote, urlencode
 
-import msgspec
 from litestar.datastructures import Cookie
 from msgspec import Struct
 
 from config.settings import Settings
-from gateways.contract import Request, Unanswered
 from gateways.transport import Transport
+from gateways.wechat import openid
 
 PAYER_COOKIE: Final = "payer"
 STATE_COOKIE: Final = "paying"
@@ -31,11 +29,6 @@ class Paying(Struct, frozen=True):
     state: str
     charge_id: str
     order_token: str
-
-
-class _Told(Struct):
-    openid: str | None = None
-    errcode: int = 0
 
 
 def is_wechat(user_agent: str) -> bool:
@@ -60,38 +53,19 @@ def new_state() -> str:
 
 
 def authorize_url(settings: Settings, *, back: str, state: str) -> str:
-    """Return where WeChat asks itself who the user is; nothing is shown to the user. The order of the parameters matters."""
-    query = urlencode(
-        {
-            "appid": settings.wechat_app_id,
-            "redirect_uri": back,
-            "response_type": "code",
-            "scope": "snsapi_base",
-            "state": state,
-        },
-        quote_via=quote,
-        safe="",
-    )
-    return f"{settings.wechat_authorize_url}?{query}#wechat_redirect"
+    """Return where WeChat asks itself who the user is; nothing is shown to the user."""
+    return openid.authorize_url(settings.wechat_authorize_url, app_id=settings.wechat_app_id, return_url=back, state=state)
 
 
 def exchange(settings: Settings, *, code: str, secret: str, transport: Transport) -> str | None:
     """Return the openid for a code, or None when it is used up, unknown, or WeChat does not answer."""
-    asked = {"appid": settings.wechat_app_id, "secret": secret, "code": code, "grant_type": "authorization_code"}
-    request = Request("GET", f"{settings.wechat_openid_url}?{urlencode(asked)}", {"accept": "application/json"})
-    answer = transport.send(request)
-    if isinstance(answer, Unanswered) or answer.status != 200:
-        return None
-    try:
-        told = msgspec.json.decode(answer.body, type=_Told)
-    except msgspec.MsgspecError:
-        return None
-    return told.openid if told.openid and _OPENID.fullmatch(told.openid) else None
+    request = openid.build_exchange(settings.wechat_openid_url, app_id=settings.wechat_app_id, secret=secret, code=code)
+    return openid.parse_exchange(transport.send(request)).openid
 
 
-def payer_cookie(settings: Settings, openid: str) -> Cookie:
+def payer_cookie(settings: Settings, payer_id: str) -> Cookie:
     """Return the cookie that spares the next payment the way to WeChat."""
-    return _cookie(settings, PAYER_COOKIE, openid, _PAYER_SECONDS)
+    return _cookie(settings, PAYER_COOKIE, payer_id, _PAYER_SECONDS)
 
 
 def paying_cookie(settings: Settings, paying: Paying) -> Cookie:

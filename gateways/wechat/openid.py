@@ -4,15 +4,13 @@ Knows the official accounts' web authorisation; must not know sessions or pages.
 """
 
 from typing import Annotated, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 from msgspec import Meta, Struct
 
 from gateways.contract import Answer, Request, Unanswered
 
-AUTHORIZE_URL: Final = "https://open.weixin.qq.com/connect/oauth2/authorize"
-EXCHANGE_URL: Final = "https://api.weixin.qq.com/sns/oauth2/access_token"
 _ASK_AGAIN: Final = frozenset({40029, 40163})
 
 
@@ -32,13 +30,15 @@ _decode: Final = msgspec.json.Decoder(_Exchange).decode
 
 
 def authorize_url(base_url: str, *, app_id: str, return_url: str, state: str) -> str:
-    """Return the address that a browser inside WeChat is sent to.
+    """Return the address that a browser inside WeChat is sent to. The order of the parameters matters there.
 
     ``state`` has at most 128 letters and digits and is bound to the session.
     """
     query = urlencode(
-        {"appid": app_id, "redirect_uri": return_url, "response_type": "code", "scope": "snsapi_base", "state": state}
-    )  # fmt: skip
+        {"appid": app_id, "redirect_uri": return_url, "response_type": "code", "scope": "snsapi_base", "state": state},
+        quote_via=quote,
+        safe="",
+    )
     return f"{base_url}?{query}#wechat_redirect"
 
 

@@ -13,8 +13,6 @@ from msgspec import Meta, Struct
 from gateways.contract import ChannelState
 
 API_URL: Final = "https://api.mch.weixin.qq.com"
-FALLBACK_URL: Final = "https://api2.mch.weixin.qq.com"
-"""Another city, same keys; the host is not part of the signed message."""
 
 JSAPI_PATH: Final = "/v3/pay/partner/transactions/jsapi"
 ORDER_PATH: Final = "/v3/pay/partner/transactions/out-trade-no/"
@@ -34,7 +32,6 @@ TIME_EXPIRE_DAYS_MAX: Final = 15
 UNSIGNED_ERRORS_COUNT: Final = True
 """The documents do not say whether error answers are always signed, and the official SDKs check 2xx only. True: an error code in
 an answer without signature headers is believed (the transport is TLS); one with a wrong signature never is."""
-COMBINE_EVENT_FIELD: Final = "combine_out_trade_no"
 
 Number = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-|*@]{1,64}$")]
 """A number of an order, trade or merchant. Anything else cannot be stored or compared safely."""
