@@ -1,7 +1,7 @@
 """Match 勾对 a trade bill with the book at a seal: zero tolerance, every row used up once, the rest named by difference.
 
 Knows bills, sealed entries and the published views of payments; must not know channels' wire. Called by the daily jobs.
-One SQL statement compares, writes the pairs and writes the differences; the same inputs give the same list in the same order.
+SQL compares whole sets, then writes pairs and differences in one statement; the same inputs give the same list in the same order.
 """
 
 from collections.abc import Mapping
@@ -78,6 +78,8 @@ def match(tx: Connection, *, lane: int, bill_id: UUID, at: datetime, ids: Ids) -
     row = tx.execute(_RUN, asked).first()
     if row is None:
         run_id = ids.new(at, f"match {bill_id} {lane} {tree_size}")
+        for statement in _SETS:
+            tx.execute(text(statement), asked)
         tx.execute(_MATCH, asked | {"run": run_id, "at": at})
         row = tx.execute(_RUN, asked).one()
     return MatchRun(*row)
@@ -106,52 +108,73 @@ _DIFFERENCES: Final = text("""
 select number, code, line, merchant_no, trade_no, order_no, payment_id, operator_id, book_fen, bill_fen, is_new
 from reconciliation.break_case where run_id = :run order by number
 """)
-_MATCH: Final = text("""
-with bill as (
-    select * from reconciliation.bill where bill_id = :bill
-), lines as materialized (
+_SETS: Final = (
+    "drop table if exists match_line, match_fact, match_taken",
+    """
+    create temporary table match_line on commit drop as
     select l.*, row_number() over (partition by l.kind, l.merchant_no, l.trade_no order by l.line) as copy
     from reconciliation.bill_line l
     where l.bill_id = :bill and coalesce(l.payment_lane, 0) = :lane
-), taken as materialized (  -- used up by the last comparison of another day's file
+    """,
+    "analyze match_line",
+    # Ids are time-ordered and an order can be paid for a week at most: the day's facts lie in one stretch of ids.
+    """
+    create temporary table match_fact on commit drop as
+    with bill as (
+        select * from reconciliation.bill where bill_id = :bill
+    ), facts as (
+        select f.* from payments.v_payment_fact f
+        where f.lane = :lane and f.payment_id >= (select ledger.month_floor_v1(bill_on - 9) from bill)
+          and f.payment_id < (select ledger.month_floor_v1(bill_on + 2) from bill)
+        union
+        select f.* from match_line l join payments.v_payment_fact f
+          on f.lane = :lane and f.channel = (select channel from bill) and f.merchant_no = l.merchant_no and f.trade_no = l.trade_no
+    )
+    select f.merchant_no, f.trade_no, f.payment_id, f.operator_id, f.amount_fen,
+           coalesce(s.first_index + p.position < :size, false) as is_sealed,
+           (f.happened_at at time zone 'Asia/Shanghai')::date = bill.bill_on as is_due
+    from facts f
+    join bill on bill.channel = f.channel and bill.provider_no = f.provider_no
+    left join ledger.posting p
+      on p.lane = f.lane and p.entry_id = reconciliation.payment_entry_v1(f.payment_id) and p.line = 0
+    left join ledger.sealed_batch s on s.lane = p.lane and s.batch_id = p.batch_id
+    """,
+    "analyze match_fact",
+    # Used up by the last comparison of another day's file.
+    """
+    create temporary table match_taken on commit drop as
     select distinct p.merchant_no, p.trade_no
     from reconciliation.match_pair p
     join reconciliation.match_run r on r.run_id = p.run_id and r.lane = :lane
     join reconciliation.bill b on b.bill_id = r.bill_id
-    join bill on bill.channel = b.channel and bill.provider_no = b.provider_no and bill.bill_on <> b.bill_on
-    where not exists (
+    join reconciliation.bill mine
+      on mine.bill_id = :bill and mine.channel = b.channel and mine.provider_no = b.provider_no and mine.bill_on <> b.bill_on
+    where p.trade_no in (select trade_no from match_line union select trade_no from match_fact)
+      and not exists (
         select from reconciliation.match_run later join reconciliation.bill other on other.bill_id = later.bill_id
         where later.lane = :lane and other.channel = b.channel and other.provider_no = b.provider_no and other.bill_on = b.bill_on
           and (other.version, later.tree_size) > (b.version, r.tree_size))
-), facts as materialized (
-    select f.merchant_no, f.trade_no, f.payment_id, f.operator_id, f.amount_fen, f.happened_at,
-           (select s.first_index + p.position < :size
-            from ledger.posting p join ledger.sealed_batch s on s.lane = p.lane and s.batch_id = p.batch_id
-            where p.lane = f.lane and p.entry_id = reconciliation.payment_entry_v1(f.payment_id) and p.line = 0
-           ) is true as is_sealed,
-           (f.happened_at at time zone 'Asia/Shanghai')::date = bill.bill_on as is_due
-    from payments.v_payment_fact f join bill on bill.channel = f.channel and bill.provider_no = f.provider_no
-    where f.lane = :lane and f.payment_id in (
-        -- ids are time-ordered and an order can be paid for a week at most: the day's facts lie in this stretch of ids
-        select w.payment_id from payments.v_payment_fact w
-        where w.lane = :lane and w.payment_id >= ledger.month_floor_v1(bill.bill_on - 9)
-          and w.payment_id < ledger.month_floor_v1(bill.bill_on + 2)
-        union
-        select w.payment_id from lines l join payments.v_payment_fact w
-          on w.lane = :lane and w.channel = bill.channel and w.merchant_no = l.merchant_no and w.trade_no = l.trade_no)
+    """,
+    "analyze match_taken",
+)
+"""The three sets that are compared, with what the planner must know of them. They end with the transaction."""
+
+_MATCH: Final = text("""
+with bill as (
+    select * from reconciliation.bill where bill_id = :bill
 ), pairs as materialized (
     select l.line, l.merchant_no, l.trade_no, f.payment_id, f.amount_fen
-    from lines l
-    join facts f on f.merchant_no = l.merchant_no and f.trade_no = l.trade_no and f.payment_id = l.payment_id
+    from match_line l
+    join match_fact f on f.merchant_no = l.merchant_no and f.trade_no = l.trade_no and f.payment_id = l.payment_id
                 and f.amount_fen = l.amount_fen
     where l.kind = 'payment' and l.copy = 1 and f.is_sealed
-      and not exists (select from taken t where t.merchant_no = l.merchant_no and t.trade_no = l.trade_no)
+      and not exists (select from match_taken t where t.merchant_no = l.merchant_no and t.trade_no = l.trade_no)
 ), unpaired as (
     select l.*, f.payment_id as fact_id, f.amount_fen as fact_fen, f.merchant_no as fact_merchant, f.is_sealed,
            p.operator_id, p.merchant_no as ordered_merchant, p.amount_fen as ordered_fen, p.state,
-           exists (select from taken t where t.merchant_no = l.merchant_no and t.trade_no = l.trade_no) as is_taken
-    from lines l
-    left join facts f on f.trade_no = l.trade_no
+           exists (select from match_taken t where t.merchant_no = l.merchant_no and t.trade_no = l.trade_no) as is_taken
+    from match_line l
+    left join match_fact f on f.trade_no = l.trade_no
     left join payments.v_payment p on p.lane = l.payment_lane and p.payment_id = l.payment_id
     where not exists (select from pairs where pairs.line = l.line)
 ), found as (
@@ -172,10 +195,10 @@ with bill as (
     from unpaired
     union all
     select 'D03', null, f.merchant_no, f.trade_no, null, f.payment_id, f.operator_id, f.amount_fen, null
-    from facts f
+    from match_fact f
     where f.is_due and f.is_sealed
-      and not exists (select from lines l where l.trade_no = f.trade_no and l.kind = 'payment')
-      and not exists (select from taken t where t.merchant_no = f.merchant_no and t.trade_no = f.trade_no)
+      and not exists (select from match_line l where l.trade_no = f.trade_no and l.kind = 'payment')
+      and not exists (select from match_taken t where t.merchant_no = f.merchant_no and t.trade_no = f.trade_no)
 ), previous as materialized (
     select r.run_id
     from reconciliation.match_run r
