@@ -9,7 +9,7 @@ import pytest
 from gateways.contract import Answer, ChannelState
 from gateways.wechat import openid
 from tests.gateways.conftest import APP_ID, HTTP, MERCHANT_NO, Play, Played
-from tests.gateways.test_sandbox import close, control, order, prepay, state
+from tests.gateways.playing import close, control, order, prepay, state
 
 BACK = "http://127.0.0.1:8620/r/token?lang=en&x=1"
 

@@ -11,7 +11,7 @@ from gateways.rotation import KeyWatch
 from gateways.sandbox.signing import Pair
 from gateways.transport import Transport
 from tests.gateways.conftest import NOW, Play
-from tests.gateways.test_sandbox import control
+from tests.gateways.playing import control
 
 
 class Counted:

@@ -1,0 +1,99 @@
+"""What the tests do with a served stand-in: order, pay, ask, receive notices, steer it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import msgspec
+
+from gateways import calls
+from gateways.contract import (
+    ChannelState,
+    OrderRef,
+    PrepayOrder,
+    PrepayOutcome,
+    Reading,
+)
+from ledger.ids import RandomIds
+from tests.gateways.conftest import HTTP, MERCHANT_NO, NOW, Played
+
+SUBJECT = RandomIds().new(NOW, "payment")
+
+
+def order(number: int = 1, **changes: Any) -> PrepayOrder:
+    given: dict[str, Any] = {
+        "order_no": f"P{number:027d}",
+        "merchant_no": MERCHANT_NO,
+        "description": "停车费 太湖广场停车场",
+        "amount_fen": 1200,
+        "payer_id": "oPayer",
+        "expires_at": NOW + timedelta(minutes=15),
+    }
+    return PrepayOrder(**(given | changes))
+
+
+def prepay(played: Played, wanted: PrepayOrder) -> PrepayOutcome:
+    return calls.prepay(played.line, wanted, subject=SUBJECT, occasion="1").outcome
+
+
+def query(played: Played, wanted: PrepayOrder) -> Reading:
+    ref = OrderRef(order_no=wanted.order_no, merchant_no=wanted.merchant_no)
+    return calls.query(played.line, ref, subject=SUBJECT, occasion="1").outcome
+
+
+def close(played: Played, wanted: PrepayOrder) -> ChannelState:
+    ref = OrderRef(order_no=wanted.order_no, merchant_no=wanted.merchant_no)
+    return calls.close(played.line, ref, subject=SUBJECT, occasion="1").outcome.state
+
+
+def control(played: Played, path: str, **body: Any) -> Any:
+    answer = HTTP.post(f"{played.url}/_control/{path}", content=msgspec.json.encode(body))
+    assert answer.status_code in (200, 204), answer.text
+    return answer.json() if answer.content else None
+
+
+def pay(played: Played, wanted: PrepayOrder) -> Any:
+    return control(played, "pay", order_no=wanted.order_no)
+
+
+def state(played: Played, wanted: PrepayOrder) -> ChannelState:
+    result = query(played, wanted).result
+    assert result is not None
+    return result.state
+
+
+Inbox = list[tuple[dict[str, str], bytes]]
+
+
+@contextmanager
+def inbox(answer: Callable[[int], int]) -> Iterator[tuple[str, Inbox]]:
+    """A receiver of notices; ``answer`` gives the status for the n-th one (from 1)."""
+    came: Inbox = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            came.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            self.send_response(answer(len(came)))
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/callbacks/wechat", came
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def read(played: Played, notice: tuple[dict[str, str], bytes]) -> Reading:
+    channel, keys = played.line.connected.channel, played.line.connected.keys
+    return channel.parse_callback(notice[0], notice[1], keys=keys, now=played.clock.now())
