@@ -139,8 +139,10 @@ class Child:
 
 
 @contextmanager
-def served_database(settings: Settings) -> Iterator[EmbeddedPostgres | None]:
+def served_database(settings: Settings, *, tuned: Mapping[str, str] = TUNED) -> Iterator[EmbeddedPostgres | None]:
     """Serve the database while the block runs: the embedded server is started, an external one is only used.
+
+    ``tuned`` are settings of the embedded server.
 
     Raises:
         HomeInUse: another process serves this home.
@@ -153,7 +155,7 @@ def served_database(settings: Settings) -> Iterator[EmbeddedPostgres | None]:
         finally:
             lock.release()
         return
-    server = EmbeddedPostgres(settings.home, settings=TUNED)
+    server = EmbeddedPostgres(settings.home, settings=tuned)
     server.start()
     try:
         yield server

@@ -59,14 +59,14 @@ class SimulationRoutes(Controller):
         return _state(wiring)
 
     @post("/clock", sync_to_thread=True, status_code=200)
-    def set_clock(self, wiring: Wired, data: JSONBody[ClockAt]) -> SimulationState:
-        """Set the clock; it never goes back."""
+    def set_clock(self, wiring: Wired, data: JSONBody[ClockAt]) -> ClockAt:
+        """Set the clock; it never goes back. Returns where it stands."""
         assert isinstance(wiring.clock, SetClock)
         try:
             wiring.clock.set(data.at)
         except ValueError as wrong:
             raise HTTPException(str(wrong), status_code=409) from None
-        return _state(wiring)
+        return ClockAt(wiring.clock.now())
 
     @post("/jobs", sync_to_thread=True, status_code=200)
     def run_jobs(self, wiring: Wired) -> JobsRun:

@@ -21,12 +21,16 @@ from app.day.closing import Closing, Summary
 from app.day.doors import Client, Doors
 from app.day.drive import Counts, Day
 from app.day.plan import FAULTS, LAST_MINUTE, Plan, draw
+from app.embedded import TUNED
 from app.wiring import Wiring, build
 from config.settings import Settings, changed
 from gateways.sandbox.shapes import MerchantIn, MerchantsIn
 from ledger.clock import CHINA, SetClock, business_date
 from ledger.money import yuan
 from payments import lots, paycode
+
+_THROWN_AWAY: Final = TUNED | {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+"""The database of a city of its own is removed when the day is over: a power cut may have it."""
 
 BILL_AFTER: Final = timedelta(hours=11)
 """From 23:30 to the next morning, when the channel's bill is ready."""
@@ -104,7 +108,7 @@ def _own_city(settings: Settings, seed: int, out: Path) -> Iterator[Settings]:
     own = simulated(settings, home=home, seed=seed, ports=free_ports())
     print(f"Starting a simulated city on ports {own.web_port} and {own.sandbox_port} ...", file=sys.stderr, flush=True)
     try:
-        with run.served_database(own):
+        with run.served_database(own, tuned=_THROWN_AWAY):
             run.prepare_home(own)
             with run.running(own):
                 yield own

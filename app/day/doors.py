@@ -82,7 +82,7 @@ class Doors:
         """Set both clocks."""
         self._now = at
         _read(await self._channel.post("/_control/clock", content=msgspec.json.encode(SetClockIn(at))), msgspec.Raw)
-        _read(await self._web.post("/_simulation/clock", content=msgspec.json.encode(ClockAt(at))), SimulationState)
+        _read(await self._web.post("/_simulation/clock", content=msgspec.json.encode(ClockAt(at))), ClockAt)
 
     async def set_faults(self, plan: FaultPlan) -> None:
         """Say what the channel shall do wrong."""

@@ -45,7 +45,7 @@ def client(wiring: Wiring) -> Iterator[Client]:
 
 def test_the_clock_stands_until_it_is_set_and_never_goes_back(client: Client) -> None:
     assert client.get("/_simulation/state").json() == {"seed": 9, "now": "2026-03-01T22:00:00Z", "payments": 0}
-    assert client.post("/_simulation/clock", json={"at": "2026-03-02T07:00:00+08:00"}).json()["now"] == "2026-03-01T23:00:00Z"
+    assert client.post("/_simulation/clock", json={"at": "2026-03-02T07:00:00+08:00"}).json()["at"] == "2026-03-01T23:00:00Z"
     assert client.post("/_simulation/clock", json={"at": "2026-03-02T06:59:00+08:00"}).status_code == 409
     assert client.post("/_simulation/clock", json={"at": "2026-03-02T08:00:00"}).status_code == 400
     assert client.get("/_simulation/state").json()["now"] == "2026-03-01T23:00:00Z"
