@@ -3,59 +3,50 @@
 The applier's statements run on psycopg directly, prepared, with arrays: they are the hot path of every callback.
 """
 
-import struct
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-import psycopg
 from msgspec import Struct
 from psycopg.rows import class_row
 from sqlalchemy import Connection, Row, text
 
 from gateways.contract import HandOff, MerchantAccount, Result
-from ledger.clock import microseconds
-from ledger.db import copy_rows, raw
+from ledger.arrays import bigints, blobs, instants, integers, texts, uuids
+from ledger.db import raw
 from payments.decisions import HeldCharge, HeldPayment
 from payments.records import Attempt, Charge, Order
 
-_SINCE_2000: Final = microseconds(datetime(2000, 1, 1, tzinfo=UTC))
-_LENGTH: Final = struct.Struct("!i").pack
 
-
-class PaymentChange(Struct, frozen=True):
-    """A payment's row after a batch. With ``keep_query`` the time of the next query stays as it is."""
+class Move(Struct, frozen=True):
+    """A state that a payment has without money. With ``keep_query`` the time of the next query stays as it is."""
 
     payment_id: UUID
     state: str
-    trade_no: str | None = None
-    taken_fen: int | None = None
-    succeeded_at: datetime | None = None
     next_query_at: datetime | None = None
     keep_query: bool = False
 
 
-class ChargeChange(Struct, frozen=True):
-    """A charge that a payment settled."""
+class Taken(Struct, frozen=True):
+    """Money taken by a channel: the fact, what it settles, and the event that tells the lot of it."""
 
-    charge_id: UUID
-    settled_by: UUID
-    settled_at: datetime
-
-
-class Fact(Struct, frozen=True):
-    """Money taken by a channel."""
-
-    happened_at: datetime
-    amount_fen: int
     payment_id: UUID
+    charge_id: UUID
     evidence_id: UUID
     treatment: str
+    """``settled`` also settles the charge."""
     channel: str
     merchant_no: str
     trade_no: str
+    amount_fen: int
+    happened_at: datetime
+    event_id: UUID
+    operator_id: int
+    lot_id: int
+    kind: str
+    body: bytes
 
 
 class NewCase(Struct, frozen=True):
@@ -72,19 +63,15 @@ class NewCase(Struct, frozen=True):
     detail: str
 
 
-class NewEvent(Struct, frozen=True):
-    """An event for the outbox."""
-
-    event_id: UUID
-    operator_id: int
-    lot_id: int
-    subject: UUID
-    kind: str
-    body: bytes
-
-
 Holders = dict[tuple[str, str, str], UUID]
 """Which payment holds a trade number, by channel, merchant number and trade number."""
+
+_BY_INDEX: Final = b"""
+select set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+       set_config('enable_mergejoin', 'off', true)
+"""
+"""For the rest of the transaction. A plan that was prepared while a table was small would walk it for hours as it grows."""
+
 
 _LOCK: Final = b"""
 with held as materialized (
@@ -101,15 +88,16 @@ with held as materialized (
     order by c.charge_id
     for update
 )
-select h.*, o.lot_id, o.lot_serial, o.settled_by
+select h.*, o.lot_id, o.lot_serial, o.settled_by, null::uuid
 from held h join owed o on o.charge_id = h.charge_id
-"""
-
-_TAKEN: Final = b"""
-select f.channel, f.merchant_no, f.trade_no, f.payment_id
+union all
+select null, null, null, null, f.channel, null, f.merchant_no, null, null, f.trade_no, null, null, null, null, null, f.payment_id
 from unnest(%(channels)s::text[], %(merchants)s::text[], %(trades)s::text[]) as w (channel, merchant_no, trade_no)
-join payments.payment_fact f
-  on f.lane = %(lane)s::smallint and f.channel = w.channel and f.merchant_no = w.merchant_no and f.trade_no = w.trade_no
+cross join lateral (
+    select * from payments.payment_fact f
+    where f.lane = %(lane)s::smallint and f.channel = w.channel and f.merchant_no = w.merchant_no and f.trade_no = w.trade_no
+    offset 0
+) f
 """
 
 
@@ -118,101 +106,91 @@ def lock_payments(
 ) -> tuple[dict[UUID, HeldPayment], dict[UUID, HeldCharge], Holders]:
     """Lock the payments in the order of their ids, then their charges in theirs; also return who holds which trade number."""
     paid = [result for _, result in wanted if result.trade_no]
+    asked = {
+        "lane": lane,
+        "payments": uuids([subject for subject, _ in wanted]),
+        "channels": texts([result.channel for result in paid]),
+        "merchants": texts([result.merchant_no for result in paid]),
+        "trades": texts([result.trade_no for result in paid]),
+    }
     payments: dict[UUID, HeldPayment] = {}
     charges: dict[UUID, HeldCharge] = {}
+    holders: Holders = {}
     with raw(tx).cursor(binary=True) as cursor:
-        cursor.execute(_LOCK, {"lane": lane, "payments": sorted({subject for subject, _ in wanted})}, prepare=True)
-        for row in cursor.fetchall():
-            payments[row[0]] = HeldPayment(*row[:12])
-            charges[row[1]] = HeldCharge(row[1], *row[12:])
-        if not paid:
-            return payments, charges, {}
-        asked = {
-            "lane": lane,
-            "channels": [result.channel for result in paid],
-            "merchants": [result.merchant_no for result in paid],
-            "trades": [result.trade_no for result in paid],
-        }
-        cursor.execute(_TAKEN, asked, prepare=True)
-        return payments, charges, {(row[0], row[1], row[2]): row[3] for row in cursor.fetchall()}
+        cursor.execute(_BY_INDEX, prepare=True)
+        for row in cursor.execute(_LOCK, asked, prepare=True):
+            if row[0] is None:
+                holders[row[4], row[6], row[9]] = row[15]
+            else:
+                payments[row[0]] = HeldPayment(*row[:12])
+                charges[row[1]] = HeldCharge(row[1], *row[12:15])
+    return payments, charges, holders
 
 
 _WRITE: Final = b"""
-with moved as (
-    update payments.payment p
-    set state = u.state, trade_no = u.trade_no, taken_fen = u.taken_fen, succeeded_at = u.succeeded_at,
-        next_query_at = case when u.keep_query then p.next_query_at else u.next_query_at end
-    from unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::boolean[])
-         as u (payment_id, state, trade_no, taken_fen, succeeded_at, next_query_at, keep_query)
-    where p.lane = %s::smallint and p.payment_id = u.payment_id
+with taken as materialized (
+    select * from unnest(%(payments)s::uuid[], %(charges)s::uuid[], %(evidence)s::uuid[], %(treatments)s::text[],
+                         %(channels)s::text[], %(merchants)s::text[], %(trades)s::text[], %(amounts)s::bigint[],
+                         %(times)s::timestamptz[], %(events)s::uuid[], %(operators)s::integer[], %(lots)s::integer[],
+                         %(kinds)s::text[], %(bodies)s::bytea[])
+         as u (payment_id, charge_id, evidence_id, treatment, channel, merchant_no, trade_no, amount_fen, happened_at,
+               event_id, operator_id, lot_id, kind, body)
+), fact as (
+    insert into payments.payment_fact
+        (happened_at, amount_fen, payment_id, evidence_id, lane, treatment, channel, merchant_no, trade_no)
+    select happened_at, amount_fen, payment_id, evidence_id, %(lane)s::smallint, treatment, channel, merchant_no, trade_no
+    from taken
+), event as (
+    insert into payments.outbox (event_id, lane, operator_id, lot_id, subject, kind, body)
+    select event_id, %(lane)s::smallint, operator_id, lot_id, payment_id, kind, body from taken
+), settled as (
+    update payments.charge c set state = 'settled', settled_by = t.payment_id, settled_at = t.happened_at
+    from taken t where t.treatment = 'settled' and c.lane = %(lane)s::smallint and c.charge_id = t.charge_id
 )
-update payments.charge c
-set state = 'settled', settled_by = u.settled_by, settled_at = u.settled_at
-from unnest(%s::uuid[], %s::uuid[], %s::timestamptz[]) as u (charge_id, settled_by, settled_at)
-where c.lane = %s::smallint and c.charge_id = u.charge_id
+update payments.payment p
+set state = 'succeeded', trade_no = t.trade_no, taken_fen = t.amount_fen, succeeded_at = t.happened_at, next_query_at = null
+from taken t where p.lane = %(lane)s::smallint and p.payment_id = t.payment_id
 """
 
-_COPY_FACTS: Final = """
-copy payments.payment_fact
-    (lane, happened_at, amount_fen, payment_id, evidence_id, treatment, channel, merchant_no, trade_no)
-from stdin (format binary)
-"""
-_COPY_EVENTS: Final = """
-copy payments.outbox (lane, operator_id, lot_id, event_id, subject, kind, body) from stdin (format binary)
-"""
-_FACT: Final = struct.Struct("!h ih iq iq i16s i16s".replace(" ", "")).pack
-_EVENT: Final = struct.Struct("!h ih ii ii i16s i16s".replace(" ", "")).pack
+
+def write_taken(tx: Connection, *, lane: int, taken: Sequence[Taken]) -> None:
+    """Write money that was taken: facts, final states, settled charges, events. The rows are held by the caller."""
+    columns = {
+        "lane": lane,
+        "payments": uuids([x.payment_id for x in taken]),
+        "charges": uuids([x.charge_id for x in taken]),
+        "evidence": uuids([x.evidence_id for x in taken]),
+        "treatments": texts([x.treatment for x in taken]),
+        "channels": texts([x.channel for x in taken]),
+        "merchants": texts([x.merchant_no for x in taken]),
+        "trades": texts([x.trade_no for x in taken]),
+        "amounts": bigints([x.amount_fen for x in taken]),
+        "times": instants([x.happened_at for x in taken]),
+        "events": uuids([x.event_id for x in taken]),
+        "operators": integers([x.operator_id for x in taken]),
+        "lots": integers([x.lot_id for x in taken]),
+        "kinds": texts([x.kind for x in taken]),
+        "bodies": blobs([x.body for x in taken]),
+    }
+    with raw(tx).cursor() as cursor:
+        cursor.execute(_WRITE, columns, prepare=True)
 
 
-def write_results(
-    tx: Connection,
-    *,
-    lane: int,
-    payments: Sequence[PaymentChange],
-    charges: Sequence[ChargeChange],
-    facts: Sequence[Fact],
-    events: Sequence[NewEvent],
-) -> None:
-    """Write what a batch changed, set by set. The rows of ``payments`` and ``charges`` are held by the caller."""
-    if facts:
-        copy_rows(tx, _COPY_FACTS, [_fact(lane, fact) for fact in facts])
-    if payments:
-        _update(raw(tx), lane, payments, charges)
-    if events:
-        copy_rows(tx, _COPY_EVENTS, [_event(lane, event) for event in events])
-
-
-def _update(
-    connection: psycopg.Connection[Any], lane: int, payments: Sequence[PaymentChange], charges: Sequence[ChargeChange]
-) -> None:
-    parameters = (
-        [x.payment_id for x in payments], [x.state for x in payments], [x.trade_no for x in payments],
-        [x.taken_fen for x in payments], [x.succeeded_at for x in payments], [x.next_query_at for x in payments],
-        [x.keep_query for x in payments], lane,
-        [x.charge_id for x in charges], [x.settled_by for x in charges], [x.settled_at for x in charges], lane,
+def move_payments(tx: Connection, *, lane: int, moves: Sequence[Move]) -> None:
+    """Write states that came without money. The rows are held by the caller."""
+    tx.execute(
+        text("""
+        update payments.payment p
+        set state = u.state, next_query_at = case when u.keep_query then p.next_query_at else u.next_query_at end
+        from unnest(cast(:ids as uuid[]), cast(:states as text[]), cast(:queries as timestamptz[]), cast(:keep as boolean[]))
+             as u (payment_id, state, next_query_at, keep_query)
+        where p.lane = :lane and p.payment_id = u.payment_id
+        """),
+        {
+            "lane": lane, "ids": [x.payment_id for x in moves], "states": [x.state for x in moves],
+            "queries": [x.next_query_at for x in moves], "keep": [x.keep_query for x in moves],
+        },
     )  # fmt: skip
-    with connection.cursor() as cursor:
-        cursor.execute(_WRITE, parameters, prepare=True)
-
-
-def _fact(lane: int, fact: Fact) -> bytes:
-    start = _FACT(
-        9, 2, lane, 8, microseconds(fact.happened_at) - _SINCE_2000, 8, fact.amount_fen, 16, fact.payment_id.bytes,
-        16, fact.evidence_id.bytes,
-    )  # fmt: skip
-    return start + b"".join([_text(x) for x in (fact.treatment, fact.channel, fact.merchant_no, fact.trade_no)])
-
-
-def _event(lane: int, event: NewEvent) -> bytes:
-    start = _EVENT(
-        7, 2, lane, 4, event.operator_id, 4, event.lot_id, 16, event.event_id.bytes, 16, event.subject.bytes
-    )  # fmt: skip
-    return start + _text(event.kind) + _LENGTH(len(event.body)) + event.body
-
-
-def _text(value: str) -> bytes:
-    encoded = value.encode()
-    return _LENGTH(len(encoded)) + encoded
 
 
 def open_cases(tx: Connection, *, lane: int, cases: Sequence[NewCase], at: datetime) -> None:
