@@ -165,8 +165,8 @@ class Reading(Struct, frozen=True):
     ``result`` is present only when the verdict is ``verified`` (and for a query's unsigned "no such order", ``unverified``).
     ``reason`` is a stable word: for a notice ``header_missing``, ``stale``, ``serial_unknown``, ``signature``, ``not_json``,
     ``decrypt``, ``field_missing``, ``event_unknown`` (genuine, but of a kind not handled here: the verdict is ``verified`` without
-    a result); for an answer also ``other_order``, ``error_unlisted``, an Unanswered's reason, or what the channel's error code means
-    (docs/CHANNELS.md, errors).
+    a result); for an answer also ``other_order``, ``error_unlisted``, an Unanswered's reason, or what the channel's error code
+    means (docs/CHANNELS.md, errors).
     """
 
     verdict: Verdict
