@@ -21,6 +21,7 @@ routes: Final = [
             codes.asset,
             scan.scan,
             scan.due,
+            scan.begin_again,
             pay.pay,
             pay.came_back,
             pay.open_wallet,

@@ -12,6 +12,17 @@ from typing import Final
 
 MISSES_PER_MINUTE: Final = 20
 ADDRESSES_MAX: Final = 20_000
+ADDRESS_LETTERS_MAX: Final = 45
+
+
+def address_of(peer: str, forwarded: str) -> str:
+    """Return the address a request comes from: the peer, or what a proxy on this machine says it was.
+
+    ``forwarded`` is the header X-Forwarded-For; anybody can write it, so it counts only from this machine, and of it the last hop.
+    """
+    if peer not in ("127.0.0.1", "::1") or not forwarded:
+        return peer
+    return forwarded.rpartition(",")[2].strip()[:ADDRESS_LETTERS_MAX]
 
 
 class Misses:

@@ -3,16 +3,17 @@
 Knows lots, pay codes and quotes; must not know channels. Mounted by ``app.pages``. A plate travels in request bodies only.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from litestar import Response, get, post
 from litestar.params import FromPath, URLEncodedBody
+from litestar.response import Redirect
 from msgspec import Struct
 from sqlalchemy import Connection
 
 from app.pages import facts
 from app.pages.codes import AnyRequest, page_of
-from app.pages.limits import Misses
+from app.pages.limits import Misses, address_of
 from app.pages.render import Page
 from app.wiring import Wired, Wiring
 from ledger.money import yuan
@@ -72,7 +73,8 @@ def due(
     data: URLEncodedBody[PlateForm],
 ) -> Response[bytes]:
     """Show what the plate owes at this lot, and nothing else about it."""
-    page, address = page_of(request, wiring), request.client.host if request.client else ""
+    page, peer = page_of(request, wiring), request.client.host if request.client else ""
+    address = address_of(peer, request.headers.get("x-forwarded-for", ""))
     with wiring.db.connect() as tx:
         lot = lot_of(tx, wiring, token)
         if MISSES.is_over(address):
@@ -88,6 +90,12 @@ def due(
         MISSES.count(address)
         return _nothing(page, lot, token, plate)
     return _due(page, lot, token, plate, found)
+
+
+@get(["/p/{token:str}/due", "/p/{token:str}/pay"], sync_to_thread=False, include_in_schema=False)
+def begin_again(request: AnyRequest, wiring: Wired, token: FromPath[str]) -> Response[Any]:
+    """Lead whoever opens the address of a form without its content back to the first page."""
+    return Redirect(f"/p/{token}{page_of(request, wiring).query}", status_code=303)
 
 
 def _typed(data: PlateForm) -> str:

@@ -20,7 +20,7 @@ from sqlalchemy import text
 from app import keys
 from app.main import create_app
 from app.pages import scan
-from app.pages.limits import Misses
+from app.pages.limits import Misses, address_of
 from app.pages.render import assets
 from app.pages.words import EN, ZH
 from app.wiring import Wiring, build
@@ -240,6 +240,26 @@ def test_misses_are_forgiven_as_time_goes_by() -> None:
     assert not misses.is_over("b")
     now[0] = 30.0
     assert not misses.is_over("a")
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("203.0.113.9", "", "203.0.113.9"),
+        ("203.0.113.9", "198.51.100.1", "203.0.113.9"),
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("127.0.0.1", "198.51.100.1, 203.0.113.7", "203.0.113.7"),
+        ("::1", "x" * 1000, "x" * 45),
+    ],
+)
+def test_only_a_proxy_on_this_machine_says_where_a_request_comes_from(peer: str, forwarded: str, address: str) -> None:
+    assert address_of(peer, forwarded) == address
+
+
+@pytest.mark.parametrize("form", ["due", "pay"])
+def test_the_address_of_a_form_opened_by_itself_leads_to_the_first_page(browser: Browser, code: str, form: str) -> None:
+    answer = browser.get(f"/p/{code}/{form}?lang=en", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/p/{code}?lang=en")
 
 
 def test_a_form_that_is_too_large_is_refused(browser: Browser, code: str) -> None:
