@@ -62,6 +62,18 @@ def post(tx: Connection, *, lane: int, entries: Sequence[Entry], at: datetime) -
     return Posted(posted=len(wanted), already=frozenset(already))
 
 
+def post_new(tx: Connection, *, lane: int, entries: Sequence[Entry], at: datetime) -> None:
+    """Write entries whose keys the caller knows to be new, because it holds their sources under lock; no savepoint is spent.
+
+    Otherwise as ``post``.
+
+    Raises:
+        psycopg.errors.UniqueViolation: a key is taken after all; nothing of ``tx`` may be committed.
+        Refused: ``book_unknown``, a book does not exist in this lane.
+    """
+    _write(tx, lane=lane, entries=entries, at=at)
+
+
 def reverse(
     tx: Connection, *, lane: int, entry_id: UUID, happened_at: datetime, booked_on: date, evidence_id: UUID, at: datetime
 ) -> Posted:
@@ -94,13 +106,19 @@ def _without_repeats(entries: Sequence[Entry]) -> list[Entry]:
 def _try_write(tx: Connection, *, lane: int, entries: Sequence[Entry], at: datetime) -> bool:
     """Write one batch inside a savepoint. Returns False, with nothing written, when a key was taken."""
     try:
-        with tx.begin_nested(), raw(tx).cursor() as cursor:
-            batch_id = store.next_batch(cursor, lane=lane, book_ids=sorted({entry.book_id for entry in entries}))
-            leaves = _copy(cursor, entries, lane=lane, batch_id=batch_id)
-            store.insert_batch(cursor, lane=lane, batch_id=batch_id, entries=len(entries), leaves=leaves, at=at)
+        with tx.begin_nested():
+            _write(tx, lane=lane, entries=entries, at=at)
     except psycopg.errors.UniqueViolation:
         return False
     return True
+
+
+def _write(tx: Connection, *, lane: int, entries: Sequence[Entry], at: datetime) -> None:
+    """Write one batch. Raises UniqueViolation when a key is taken; the transaction is then broken."""
+    with raw(tx).cursor() as cursor:
+        batch_id = store.next_batch(cursor, lane=lane, book_ids=sorted({entry.book_id for entry in entries}))
+        leaves = _copy(cursor, entries, lane=lane, batch_id=batch_id)
+        store.insert_batch(cursor, lane=lane, batch_id=batch_id, entries=len(entries), leaves=leaves, at=at)
 
 
 def _copy(cursor: psycopg.Cursor[object], entries: Sequence[Entry], *, lane: int, batch_id: int) -> bytes:

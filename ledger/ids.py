@@ -9,6 +9,7 @@ read back from the entry, and index inserts stay at the right edge. Knows no dat
 import hashlib
 import os
 import random
+import re
 from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
@@ -17,6 +18,9 @@ from ledger.clock import milliseconds
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUES: Final = {letter: value for value, letter in enumerate(_ALPHABET)}
+_TO_PYTHON: Final = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")
+"""From our letters to those that ``int(text, 32)`` reads."""
+_NUMBER: Final = re.compile(f"P[{_ALPHABET}]{{27}}")
 _RANDOM_BITS: Final = 66
 
 
@@ -78,9 +82,7 @@ def payment_number(lane: int, payment_id: UUID) -> str:
 
 def read_payment_number(number: str) -> tuple[int, UUID] | None:
     """Return lane and payment id of a payment number, or None when it is not one of ours."""
-    if len(number) != 28 or number[0] != "P" or any(letter not in _VALUES for letter in number[1:]):
+    if _NUMBER.fullmatch(number) is None:
         return None
-    value = 0
-    for letter in number[2:]:
-        value = value << 5 | _VALUES[letter]
+    value = int(number[2:].translate(_TO_PYTHON), 32)
     return (_VALUES[number[1]], UUID(int=value)) if value >> 128 == 0 else None

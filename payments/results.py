@@ -16,7 +16,7 @@ from gateways import messages
 from gateways.contract import RawMessage, Result
 from ledger import book, recipes
 from ledger.clock import business_date
-from ledger.ids import Ids, payment_number, read_payment_number
+from ledger.ids import Ids, read_payment_number
 from ledger.journal import Entry
 from ledger.money import yuan
 from payments import events, store
@@ -68,7 +68,7 @@ def apply(tx: Connection, *, lane: int, notices: Sequence[Notice], at: datetime,
             same moment, or a message is already kept; nothing may be committed. Repeat with fewer notices, at last one by one.
     """
     work = _Work(tx, lane=lane, notices=notices, at=at, ids=ids)
-    outcomes = [work.carry_out(notice) for notice in notices]
+    outcomes = [work.carry_out(notice, subject) for notice, subject in zip(notices, work.subjects, strict=True)]
     work.write()
     return outcomes
 
@@ -86,19 +86,18 @@ class _Work:
         self._tx, self._lane, self._at, self._ids = tx, lane, at, ids
         self._booked_on: date = business_date(at)
         self._messages: list[RawMessage] = []
-        self._moved: dict[UUID, store.PaymentChange] = {}
-        self._settled: list[store.ChargeChange] = []
-        self._facts: list[store.Fact] = []
+        self._moved: dict[UUID, store.Move] = {}
+        self._money: list[store.Taken] = []
         self._cases: list[store.NewCase] = []
-        self._events: list[store.NewEvent] = []
         self._entries: list[Entry] = []
-        named = [(subject_of(n.result.order_no, lane=lane), n.result) for n in notices if n.result is not None]
-        wanted = [(subject, result) for subject, result in named if subject is not None]
+        self.subjects = [None if n.result is None else subject_of(n.result.order_no, lane=lane) for n in notices]
+        pairs = zip(self.subjects, notices, strict=True)
+        wanted = [(subject, n.result) for subject, n in pairs if subject is not None and n.result is not None]
         self._payments, self._charges, self._taken = store.lock_payments(tx, lane=lane, wanted=wanted) if wanted else ({}, {}, {})
 
-    def carry_out(self, notice: Notice) -> Outcome:
+    def carry_out(self, notice: Notice, subject: UUID | None) -> Outcome:
+        """Decide about one notice and note down what follows; ``subject`` is the payment that its order number names."""
         result = notice.result
-        subject = None if result is None else subject_of(result.order_no, lane=self._lane)
         payment = None if subject is None else self._payments.get(subject)
         charge = None if payment is None else self._charges.get(payment.charge_id)
         taken = result is not None and payment is not None and self._trade_taken(payment, result)
@@ -113,14 +112,14 @@ class _Work:
     def write(self) -> None:
         """Write everything, set by set: evidence first, the book last."""
         messages.keep(self._tx, lane=self._lane, messages=self._messages)
-        store.write_results(
-            self._tx, lane=self._lane, payments=list(self._moved.values()), charges=self._settled, facts=self._facts,
-            events=self._events,
-        )  # fmt: skip
+        if self._moved:
+            store.move_payments(self._tx, lane=self._lane, moves=list(self._moved.values()))
+        if self._money:
+            store.write_taken(self._tx, lane=self._lane, taken=self._money)
         if self._cases:
             store.open_cases(self._tx, lane=self._lane, cases=self._cases, at=self._at)
         if self._entries:
-            book.post(self._tx, lane=self._lane, entries=self._entries, at=self._at)
+            book.post_new(self._tx, lane=self._lane, entries=self._entries, at=self._at)
 
     def _trade_taken(self, payment: HeldPayment, result: Result) -> bool:
         holder = self._taken.get((payment.channel, result.merchant_no, result.trade_no or ""))
@@ -159,52 +158,33 @@ class _Work:
                 happened_at=result.happened_at, booked_on=self._booked_on, evidence_id=notice.message.message_id,
             )
         )  # fmt: skip
-        self._facts.append(
-            store.Fact(
-                result.happened_at, result.amount_fen, payment.payment_id, notice.message.message_id, finding.value,
-                payment.channel, result.merchant_no, result.trade_no,
-            )
-        )  # fmt: skip
         self._taken[payment.channel, result.merchant_no, result.trade_no] = payment.payment_id
         payment.state, payment.trade_no, payment.taken_fen = "succeeded", result.trade_no, result.amount_fen
-        self._moved[payment.payment_id] = store.PaymentChange(
-            payment.payment_id, "succeeded", result.trade_no, result.amount_fen, result.happened_at
-        )
+        self._moved.pop(payment.payment_id, None)
         if settles:
             charge.settled_by = payment.payment_id
-            self._settled.append(store.ChargeChange(charge.charge_id, payment.payment_id, result.happened_at))
-        self._tell(finding, result.happened_at, payment, charge)
+        kind: events.EventKind = "payment.succeeded" if settles else "payment.suspended"
+        self._money.append(
+            store.Taken(
+                payment.payment_id, charge.charge_id, notice.message.message_id, finding.value, payment.channel,
+                result.merchant_no, result.trade_no, result.amount_fen, result.happened_at,
+                self._ids.new(self._at, f"event {kind} {payment.payment_id}"), payment.operator_id, charge.lot_id, kind,
+                _event(kind, finding, result, charge),
+            )
+        )  # fmt: skip
 
     def _move(self, payment: HeldPayment, state: PaymentState) -> None:
         """Give a payment a state without money. What is over is not asked for any more; else the schedule stands."""
         payment.state = state
         over = state in ("closed", "failed")
-        self._moved[payment.payment_id] = store.PaymentChange(payment.payment_id, state, keep_query=not over)
+        self._moved[payment.payment_id] = store.Move(payment.payment_id, state, keep_query=not over)
 
     def _doubt(self, payment: HeldPayment, *, ask_at_once: bool) -> None:
         """A message did not fit: the payment is unknown (unless it is over) and the channel must be asked."""
         if payment.state not in ("closed", "failed"):
             payment.state = "unknown"
-        self._moved[payment.payment_id] = store.PaymentChange(
+        self._moved[payment.payment_id] = store.Move(
             payment.payment_id, payment.state, next_query_at=self._at if ask_at_once else None, keep_query=not ask_at_once
-        )
-
-    def _tell(self, finding: Finding, paid_at: datetime, payment: HeldPayment, charge: HeldCharge) -> None:
-        settles = finding is Finding.SETTLED
-        kind: events.EventKind = "payment.succeeded" if settles else "payment.suspended"
-        assert payment.taken_fen is not None
-        event = events.PaymentEvent(
-            kind=kind,
-            charge_serial=charge.lot_serial,
-            receipt=payment_number(self._lane, payment.payment_id),
-            channel=payment.channel,
-            amount_fen=payment.taken_fen,
-            paid_at=paid_at,
-            reason=None if settles else finding.value,
-        )
-        event_id = self._ids.new(self._at, f"event {kind} {payment.payment_id}")
-        self._events.append(
-            store.NewEvent(event_id, payment.operator_id, charge.lot_id, payment.payment_id, kind, events.encode(event))
         )
 
     def _open_case(self, finding: Finding, notice: Notice, result: Result, payment: HeldPayment | None) -> None:
@@ -217,6 +197,23 @@ class _Work:
                 _explain(finding, result, payment),
             )
         )  # fmt: skip
+
+
+def _event(kind: events.EventKind, finding: Finding, result: Result, charge: HeldCharge) -> bytes:
+    """Return what the lot is told about money that was taken."""
+    assert result.amount_fen is not None
+    assert result.happened_at is not None
+    return events.encode(
+        events.PaymentEvent(
+            kind=kind,
+            charge_serial=charge.lot_serial,
+            receipt=result.order_no,
+            channel=result.channel,
+            amount_fen=result.amount_fen,
+            paid_at=result.happened_at,
+            reason=None if finding is Finding.SETTLED else finding.value,
+        )
+    )
 
 
 def _explain(finding: Finding, result: Result, payment: HeldPayment | None) -> str:
