@@ -9,12 +9,14 @@ from typing import Final
 from litestar import Litestar, get
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
 from sqlalchemy import text
 
 from app import api, pages
 from app.api_docs import PlainDocs
 from app.callbacks import Gate, Limits, mounted
+from app.pages.sorry import missing
 from app.simulation import SimulationRoutes
 from app.wiring import Wired, Wiring
 
@@ -40,6 +42,7 @@ def create_app(wiring: Wiring) -> Litestar:
         route_handlers=[health, mounted(gate), *api.routes, *pages.routes, *simulation],
         dependencies={"wiring": Provide(lambda: wiring, sync_to_thread=False)},
         state=State({"wiring": wiring}),
+        exception_handlers={NotFoundException: missing},
         on_startup=[gate.start, *(watch.start for watch in watches)],
         on_shutdown=[gate.stop, *(watch.stop for watch in watches)],
         openapi_config=OpenAPIConfig(

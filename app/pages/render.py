@@ -106,6 +106,7 @@ def headers(settings: Settings, *, keep: bool = False) -> dict[str, str]:
         "referrer-policy": "no-referrer",
         "x-content-type-options": "nosniff",
         "x-frame-options": "DENY",
+        "x-robots-tag": "noindex",
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
+from app import problems
 from app.pages.codes import page_of
 from app.pages.pay import NoWallet
 from app.pages.render import Page
@@ -18,6 +19,7 @@ from ledger.errors import Conflict, NotFound, Refused, TongtingError, Unavailabl
 from payments.errors import ChargeUnknown, OrderUnknown
 from payments.paycode import PayCodeRefused
 
+_FOR_PROGRAMS: Final = ("/v1/", "/oauth/", "/callbacks/", "/schema/", "/health", "/_simulation/")
 _log: Final = logging.getLogger("tongting.pages")
 
 
@@ -30,6 +32,13 @@ def refused(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
     elif not isinstance(error, HTTPException):
         _log.exception("%s %s failed", request.method, _route(request), exc_info=error)
     return _answer(page, error, way_back(request))
+
+
+def missing(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """Answer an address that is nothing here: a problem to a program, a page to a person."""
+    if request.url.path.startswith(_FOR_PROGRAMS) or "text/html" not in request.headers.get("accept", ""):
+        return problems.from_http(request, error)
+    return refused(request, error)
 
 
 def way_back(request: Request[Any, Any, Any]) -> str | None:

@@ -342,6 +342,14 @@ def test_an_asset_that_is_not_there_is_not_found(browser: Browser) -> None:
     assert set(assets()) == {"mark.svg", "pay.css", "pay.js", "plate.js", "sheet.js"}
 
 
+def test_an_address_that_is_nothing_is_a_page_for_people_and_a_problem_for_programs(browser: Browser) -> None:
+    page = browser.get("/nothing/here", headers={"accept": "text/html"})
+    assert (page.status_code, ZH.sorry_missing in page.text) == (404, True)
+    for path, accept in (("/nothing", "application/json"), ("/v1/nothing", "text/html")):
+        problem = browser.get(path, headers={"accept": accept})
+        assert (problem.status_code, problem.json()["code"]) == (404, "not_found")
+
+
 def test_a_failure_of_ours_is_one_plain_sentence(browser: Browser, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> Lot:
         raise RuntimeError("secret detail")
