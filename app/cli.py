@@ -100,7 +100,7 @@ def _run(settings: Settings, _given: argparse.Namespace) -> int:
             running.fill_demo(wiring)
             with running.running(settings) as children:
                 running.name_merchants(wiring)
-                print(greeting(wiring) if settings.sandbox else f"Serving {settings.public_url}. Ctrl-C stops.", flush=True)
+                print(greeting(wiring), flush=True)
                 running.watch(children, server, stop)
                 print("Stopping 正在停止 ...", flush=True)
     return DONE

@@ -20,7 +20,18 @@ _LOCAL: Final = ("127.0.0.1", "localhost", "::1")
 
 
 def greeting(wiring: Wiring) -> str:
-    """Return the whole text for an installation with the demo city; a fresh charge for the demo's car is posted if none is open."""
+    """Return what to say for this kind of installation: with the demo city, simulated, or with real money."""
+    settings = wiring.settings
+    if settings.simulated:
+        return (
+            f"A simulated city with seed {settings.simulated_seed} serves {settings.public_url}; its clock stands at "
+            f"{settings.simulated_start_at}. 'tongting day' with the same settings lives through its day. Ctrl-C stops everything."
+        )
+    return _demo(wiring) if settings.sandbox else f"Serving {settings.public_url}. Ctrl-C stops everything."
+
+
+def _demo(wiring: Wiring) -> str:
+    """Return the text for the demo city; a fresh charge for its car is posted if none is open."""
     with wiring.db.begin() as tx:
         lot = demo.ensure_due(tx, lane=wiring.lane, at=wiring.clock.now(), ids=wiring.ids)
         due = charges.due(tx, lane=wiring.lane, lot_id=lot.lot_id, plate=demo.PLATE)

@@ -15,6 +15,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+import httpx
+import msgspec
+
 from app import demo, run
 from app.auth import Caller, register_client
 from app.day.closing import Closing, Summary
@@ -22,6 +25,7 @@ from app.day.doors import Client, Doors
 from app.day.drive import Counts, Day
 from app.day.plan import FAULTS, LAST_MINUTE, Plan, draw
 from app.embedded import TUNED
+from app.simulation import SimulationState
 from app.wiring import Wiring, build
 from config.settings import Settings, changed
 from gateways.sandbox.shapes import MerchantIn, MerchantsIn
@@ -92,11 +96,24 @@ def _clients(wiring: Wiring) -> Mapping[str, Client]:
 
 
 def _is_running(settings: Settings, seed: int) -> bool:
-    """Tell whether a simulated city runs at the settings' addresses. Raises RunError when it runs and cannot be used."""
-    if not settings.simulated or not run.answers(f"{settings.public_url}/_simulation/state"):
+    """Tell whether a simulated city runs at the settings' addresses.
+
+    Raises:
+        RunError: it runs, but has another seed or has been used: a day begins with a fresh city, whose clock never goes back.
+    """
+    if not settings.simulated:
         return False
-    if settings.simulated_seed != seed:  # a day begins with a fresh city: its clock never goes back
-        raise run.RunError(f"the city at {settings.public_url} has seed {settings.simulated_seed}, not {seed}")
+    try:
+        answer = httpx.get(f"{settings.public_url}/_simulation/state", trust_env=False, timeout=5.0)
+    except httpx.HTTPError:
+        return False
+    if answer.status_code != 200:
+        raise run.RunError(f"what runs at {settings.public_url} is not a simulated city")
+    state = msgspec.json.decode(answer.content, type=SimulationState)
+    if state.seed != seed:
+        raise run.RunError(f"the city at {settings.public_url} has seed {state.seed}, not {seed}")
+    if state.payments or state.now != settings.simulated_start_at:
+        raise run.RunError(f"the city at {settings.public_url} has been used; stop it and name a new TONGTING_HOME")
     return True
 
 
@@ -124,7 +141,7 @@ def simulated(settings: Settings, *, home: Path, seed: int, ports: tuple[int, in
     """Return the settings of a simulated city of its own: everything as given, but its place, addresses, clock and seed."""
     return changed(
         settings, home=str(home), keys_dir="", database_url="", web_host="127.0.0.1", web_port=str(ports[0]), public_url="",
-        sandbox="true", sandbox_host="127.0.0.1", sandbox_port=str(ports[1]), sandbox_time_factor="1", wechat_notify_url="",
+        sandbox="true", sandbox_host="127.0.0.1", sandbox_port=str(ports[1]), wechat_notify_url="",
         token_minutes=str(24 * 60), simulated="true", simulated_seed=str(seed),
     )  # fmt: skip
 

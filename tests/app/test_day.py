@@ -1,24 +1,36 @@
 """A whole simulated day over real HTTP: the books come out right, and the same seed gives the same bytes."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from app.day.closing import Summary
+from app.day.command import free_ports
 
-SECONDS_MAX = 240.0
+SECONDS_MAX = 300.0
 PAYMENTS = 40
+SEED = 5
 
 
-def run_day(out: Path, *, seed: int, **more: str) -> "subprocess.CompletedProcess[str]":
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TONGTING_")}
-    environment |= {f"TONGTING_{name.upper()}": value for name, value in more.items()}
+def environment_of(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TONGTING_")}
+    return kept | {f"TONGTING_{name.upper()}": value for name, value in more.items()}
+
+
+def start_day(out: Path, *, seed: int = SEED, settings: dict[str, str] | None = None) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "app.cli", "day", "--seed", str(seed), "--payments", str(PAYMENTS), "--out", str(out)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS_MAX)
+    return subprocess.Popen(
+        command, env=environment_of(**settings or {}), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -27,11 +39,12 @@ def contents(out: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def two_days(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
-    """The same day twice, each in a city of its own."""
+    """The same day twice at the same time, each in a city of its own."""
     outs = [tmp_path_factory.mktemp("day") / "out" for _ in range(2)]
-    done = [run_day(out, seed=5) for out in outs]
-    assert [one.returncode for one in done] == [0, 0], done[0].stderr[-3000:] + done[1].stderr[-3000:]
-    return outs[0], outs[1], done[0].stdout
+    days = [start_day(out) for out in outs]
+    said = [day.communicate(timeout=SECONDS_MAX) for day in days]
+    assert [day.returncode for day in days] == [0, 0], said
+    return outs[0], outs[1], said[0][0]
 
 
 def test_the_same_seed_gives_the_same_books_byte_for_byte(two_days: tuple[Path, Path, str]) -> None:
@@ -58,3 +71,40 @@ def test_a_day_has_all_its_files(two_days: tuple[Path, Path, str]) -> None:
     assert {path.name for path in out.iterdir()} == {"summary.json", "trial-balance.csv", "checkpoint.txt", "statements", "bills"}
     assert [path.name for path in (out / "bills").iterdir()] == ["2026-03-02.csv"]
     assert len(list((out / "statements").iterdir())) == 9
+
+
+@pytest.fixture
+def running_city() -> Iterator[dict[str, str]]:
+    """A simulated city under ``tongting run``; yields the settings it runs with."""
+    home = Path(tempfile.mkdtemp(prefix="tongting-test-"))
+    home.chmod(0o711)
+    web, sandbox = free_ports()
+    settings = {
+        "home": str(home), "web_port": str(web), "sandbox_port": str(sandbox), "simulated": "true", "simulated_seed": str(SEED)
+    }  # fmt: skip
+    with (home / "out").open("wb") as out:
+        run = subprocess.Popen([sys.executable, "-m", "app.cli", "run"], env=environment_of(**settings), stdout=out, stderr=out)
+    deadline = time.monotonic() + SECONDS_MAX
+    while "Ctrl-C stops" not in (home / "out").read_text(encoding="utf-8"):
+        assert run.poll() is None, (home / "out").read_text(encoding="utf-8")
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    yield settings
+    run.send_signal(signal.SIGINT)
+    assert run.wait(SECONDS_MAX) == 0
+    shutil.rmtree(home)
+
+
+def test_a_city_that_runs_is_used_once_and_has_the_same_day(
+    two_days: tuple[Path, Path, str], running_city: dict[str, str], tmp_path: Path
+) -> None:
+    other_seed = start_day(tmp_path / "other", seed=SEED + 1, settings=running_city)
+    assert f"has seed {SEED}, not {SEED + 1}" in other_seed.communicate(timeout=SECONDS_MAX)[1]
+    assert other_seed.returncode == 3
+    day = start_day(tmp_path / "out", settings=running_city)
+    said = day.communicate(timeout=SECONDS_MAX)
+    assert day.returncode == 0, said
+    assert contents(tmp_path / "out") == contents(two_days[0])
+    again = start_day(tmp_path / "again", settings=running_city)
+    assert "has been used" in again.communicate(timeout=SECONDS_MAX)[1]
+    assert again.returncode == 3
