@@ -175,7 +175,9 @@ with bill as (
            exists (select from match_taken t where t.merchant_no = l.merchant_no and t.trade_no = l.trade_no) as is_taken
     from match_line l
     left join match_fact f on f.trade_no = l.trade_no
-    left join payments.v_payment p on p.lane = l.payment_lane and p.payment_id = l.payment_id
+    left join lateral (  -- few lines are left: look each up, whatever the planner expects
+        select operator_id, merchant_no, amount_fen, state from payments.v_payment
+        where lane = l.payment_lane and payment_id = l.payment_id limit 1) p on true
     where not exists (select from pairs where pairs.line = l.line)
 ), found as (
     select case
