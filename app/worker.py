@@ -6,7 +6,7 @@ A city runs one worker; a second one waits for the lane and takes over when the 
 
 import logging
 from collections.abc import Callable
-from datetime import UTC
+from datetime import UTC, timedelta
 from threading import Event, Thread
 from typing import Final
 
@@ -17,9 +17,10 @@ from sqlalchemy.exc import DBAPIError
 from app.checks import violations
 from app.database import ensure_months
 from app.wiring import Wiring
-from ledger.clock import business_date
+from ledger.clock import CHINA, business_date
 from ledger.seal import Sealer, SealRefused
 from payments import jobs
+from reconciliation import daily
 
 LOG: Final = logging.getLogger("tongting.worker")
 TURN_SECONDS: Final = 1.0
@@ -28,6 +29,8 @@ REST_AFTER_BREAK_SECONDS: Final = 2.0
 ASKING_MAX: Final = 100
 ASKING_THREADS: Final = 8
 CHECK_HOURS: Final = 6
+RECONCILE_HOURS: Final = "10-22"
+"""In China: the bill of the day before is there from ten o'clock on."""
 
 
 def work(wiring: Wiring, *, stop: Event) -> None:
@@ -55,6 +58,7 @@ def schedule(wiring: Wiring) -> BackgroundScheduler:
     scheduler.add_job(_logged(ask_about_payments, wiring), "interval", seconds=wiring.settings.jobs_seconds)
     scheduler.add_job(_logged(prepare_months, wiring), "cron", hour=2)
     scheduler.add_job(_logged(check, wiring), "interval", hours=CHECK_HOURS)
+    scheduler.add_job(_logged(reconcile_yesterday, wiring), "cron", hour=RECONCILE_HOURS, minute="10,40", timezone=CHINA)
     return scheduler
 
 
@@ -114,6 +118,22 @@ def prepare_months(wiring: Wiring) -> None:
     with wiring.db.begin() as tx:
         if made := ensure_months(tx, today=business_date(wiring.clock.now())):
             LOG.info("%d monthly partitions made ahead", made)
+
+
+def reconcile_yesterday(wiring: Wiring) -> None:
+    """Compare yesterday's bill of each channel with the book, unless that is done; the channels write their bills from 09:00 on."""
+    bill_on = business_date(wiring.clock.now()) - timedelta(days=1)
+    for name in wiring.channels.names():
+        line = wiring.line(name)
+        with wiring.db.connect() as tx:
+            if daily.is_closed(tx, channel=name, provider_no=line.connected.channel.provider_no, bill_on=bill_on):
+                continue
+        day = daily.reconcile(wiring.db, lane=wiring.lane, line=line, bill_on=bill_on)
+        if day.run is None:
+            LOG.warning("the bill of %s for %s is %s: %s", name, bill_on, day.bill.outcome, day.bill.reason)
+        else:
+            counted = (day.run.matched, day.run.differences, day.asked)
+            LOG.info("the bill of %s for %s: %d matched, %d differences, %d asked for", name, bill_on, *counted)
 
 
 def check(wiring: Wiring) -> None:

@@ -1,0 +1,65 @@
+"""One channel's day, from the bill to the comparison: what the worker repeats each morning until nothing waits any more.
+
+Joins bills, matching and breaks; must not know when it is run. Each step commits by itself, so a run that was cut off is repeated.
+"""
+
+from datetime import date
+from typing import Final
+
+from msgspec import Struct
+from sqlalchemy import Connection, Engine, text
+
+from gateways.calls import Line
+from payments import results
+from payments.results import Notice
+from reconciliation import bills, breaks, matching
+from reconciliation.bills import Kept
+from reconciliation.matching import MatchRun
+
+WAITING: Final = ("D01", "D05", "D10")
+"""Differences that go away by themselves: by the channel's answer, or at the next seal."""
+
+
+class Day(Struct, frozen=True):
+    """What a run found. Without ``run`` there is no bill to compare; ``asked`` payments were asked for at the channel."""
+
+    bill: Kept
+    run: MatchRun | None = None
+    asked: int = 0
+
+
+def is_closed(tx: Connection, *, channel: str, provider_no: str, bill_on: date) -> bool:
+    """Say whether the newest bill of a day has been compared and nothing in it waits. What a person decides does not count."""
+    query = text("""
+        select not exists (select from reconciliation.break_case c where c.run_id = r.run_id and c.code = any(:waiting))
+        from reconciliation.bill b join reconciliation.match_run r on r.bill_id = b.bill_id
+        where b.channel = :channel and b.provider_no = :provider and b.bill_on = :day and b.kind = 'trade'
+        order by b.version desc, r.tree_size desc limit 1
+        """)
+    asked = {"channel": channel, "provider": provider_no, "day": bill_on, "waiting": list(WAITING)}
+    return bool(tx.execute(query, asked).scalar_one_or_none())
+
+
+def reconcile(db: Engine, *, lane: int, line: Line, bill_on: date) -> Day:
+    """Fetch, keep and compare a day's trade bill, and ask the channel for money it took and the book lacks.
+
+    Calls the channel. May be repeated: the same file at the same seal is compared once. Never raises for what the outside does.
+    """
+    at = line.clock.now()
+    fetched = bills.fetch(line, bill_on=bill_on, occasion=f"{bill_on} {at.isoformat()}")
+    with db.begin() as tx:
+        kept = bills.keep(tx, lane=lane, fetched=fetched, at=at, ids=line.ids)
+    if kept.bill_id is None:
+        return Day(kept)
+    with db.begin() as tx:
+        run = matching.match(tx, lane=lane, bill_id=kept.bill_id, at=at, ids=line.ids)
+        wanted = breaks.missed(tx, run_id=run.run_id)
+    for notice in breaks.ask(line, wanted, occasion=f"{run.run_id} {at.isoformat()}"):
+        _apply(db, lane=lane, line=line, notice=notice)
+    return Day(kept, run, len(wanted))
+
+
+def _apply(db: Engine, *, lane: int, line: Line, notice: Notice) -> None:
+    """Carry out one answer in a transaction of its own: such money is rare, and a poisoned answer must not stop the others."""
+    with db.begin() as tx:
+        results.apply(tx, lane=lane, notices=[notice], at=line.clock.now(), ids=line.ids)
