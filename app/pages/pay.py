@@ -6,6 +6,7 @@ Inside WeChat the openid is asked for once (nothing is shown), then the wallet i
 its cashier takes the wallet's place. Every step ends in a redirect, so that reload, back and a second tap do no harm.
 """
 
+import re
 from typing import Any, Final
 from urllib.parse import quote
 from uuid import UUID
@@ -28,8 +29,8 @@ from payments.checkout import Started
 from payments.errors import ChargeUnknown
 
 CHANNEL: Final = "wechat"
-TOKEN_LETTERS_MAX: Final = 64
 STATE_LETTERS_MAX: Final = 128
+_TOKEN: Final = re.compile(r"[0-9A-Za-z_-]{20,64}")
 
 
 class PayForm(Struct, frozen=True):
@@ -109,7 +110,7 @@ def _charge(text: str) -> UUID:
 
 
 def _order(token: str) -> str:
-    if not 20 <= len(token) <= TOKEN_LETTERS_MAX or not token.isascii():
+    if not _TOKEN.fullmatch(token):
         raise ChargeUnknown("the form carries no token of ours")
     return token
 

@@ -377,7 +377,13 @@ def test_the_page_behind_the_back_button_is_kept_by_one_browser_only(browser: Br
 
 @pytest.mark.parametrize(
     "form",
-    [{}, {"charge": "x", "order": "y" * 24}, {"charge": "0" * 32, "order": ""}, {"charge": "0" * 32, "order": "x" * 24}],
+    [
+        {},
+        {"charge": "x", "order": "y" * 24},
+        {"charge": "0" * 32, "order": ""},
+        {"charge": "0" * 32, "order": "x" * 24},
+        {"charge": "0" * 32, "order": "; Path=/" * 3},
+    ],
 )
 def test_a_charge_that_is_not_of_this_lot_leads_back_to_the_plate(browser: Browser, code: str, form: dict[str, str]) -> None:
     page = browser.post(f"/p/{code}/pay", data=form)
