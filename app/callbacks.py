@@ -37,6 +37,7 @@ from payments.results import Notice
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BODY_SECONDS_MAX: Final = 5.0
 """A channel gives up after this long, so a body that trickles in for longer helps nobody."""
@@ -267,7 +268,7 @@ class Gate:
         if scope["method"] != "POST":
             return _plain(405, "a notice is posted")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        body = await self._body(receive, headers.get("content-length", ""))
+        body = await self._body(receive, _announced(headers))
         if body is None:
             return _with_status(413, connected.channel.ack(accepted=False, reason="too_large"))
         return await self.take(connected, headers, body)
@@ -316,19 +317,19 @@ class Gate:
         times = self._same_instant[body] = self._same_instant.get(body, 0) + 1
         return "" if times == 1 else str(times)
 
-    async def _body(self, receive: Receive, announced: str) -> bytes | None:
+    async def _body(self, receive: Receive, announced: int | None) -> bytes | None:
         """Return the body, or None when it is larger than a notice can be, or comes too slowly."""
-        if announced.isdecimal() and int(announced) > self.limits.body_bytes_max:
+        if announced is not None and announced > self.limits.body_bytes_max:
             return None
         message = await receive()
         body: bytes = message.get("body", b"")
-        if message.get("more_body"):
-            try:
-                async with asyncio.timeout(BODY_SECONDS_MAX):
-                    return await self._rest(receive, body)
-            except TimeoutError:
-                return None
-        return body if len(body) <= self.limits.body_bytes_max else None
+        if len(body) == announced or not message.get("more_body"):
+            return body if len(body) <= self.limits.body_bytes_max else None
+        try:
+            async with asyncio.timeout(BODY_SECONDS_MAX):
+                return await self._rest(receive, body)
+        except TimeoutError:
+            return None
 
     async def _rest(self, receive: Receive, begin: bytes) -> bytes | None:
         parts, size = [begin], len(begin)
@@ -339,6 +340,12 @@ class Gate:
             if not message.get("more_body"):
                 return b"".join(parts) if size <= self.limits.body_bytes_max else None
         return None
+
+
+def _announced(headers: Mapping[str, str]) -> int | None:
+    """Return the body's length as the sender announced it."""
+    length = headers.get("content-length", "")
+    return int(length) if length.isdecimal() and len(length) < 19 else None
 
 
 def _with_status(status: int, answer: Answer) -> Answer:
@@ -357,3 +364,18 @@ def mounted(gate: Gate) -> ASGIRouteHandler:
         await gate(cast(Scope, scope), cast(Receive, receive), cast(Send, send))
 
     return callbacks
+
+
+def in_front(gate: Gate, app: Application) -> Application:
+    """Return ``app`` with the gate's paths taken out before it: a notice then costs no routing of the web framework.
+
+    Saves about a quarter of what a notice costs outside the commit; everything else goes to ``app`` untouched.
+    """
+
+    async def either(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/callbacks/"):
+            await gate(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return either

@@ -41,7 +41,7 @@ def create_app(wiring: Wiring) -> Litestar:
     return Litestar(
         route_handlers=[health, mounted(gate), *api.routes, *pages.routes, *simulation],
         dependencies={"wiring": Provide(lambda: wiring, sync_to_thread=False)},
-        state=State({"wiring": wiring}),
+        state=State({"wiring": wiring, "gate": gate}),
         exception_handlers={NotFoundException: missing},
         on_startup=[gate.start, *(watch.start for watch in watches)],
         on_shutdown=[gate.stop, *(watch.stop for watch in watches)],
