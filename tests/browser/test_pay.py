@@ -42,6 +42,33 @@ def test_the_keyboard_offers_only_what_a_place_can_hold(city: City, phone: Brows
     assert page.locator("#cells").inner_text().split() == ["浙", "B", "1", "2", "3", "4", "5", "6"]
 
 
+def test_a_plate_can_be_typed_on_a_keyboard_and_sent_with_enter(city: City, phone: BrowserContext) -> None:
+    plate = city.owe(amount_fen=300)
+    page = phone.new_page()
+    page.goto(f"{city.url}/p/{city.code}")
+    page.keyboard.type(f"1io{plate[1:].lower()}")  # a digit, I and O do not fit and are passed over
+    page.keyboard.press("8")
+    page.keyboard.press("Backspace")
+    assert page.locator("#cells").inner_text().split() == [*plate, ZH.plate_energy]
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("¥3.00").first).to_be_visible()
+
+
+PASTE = """text => {
+  const carried = new DataTransfer();
+  carried.setData("text", text);
+  document.dispatchEvent(new ClipboardEvent("paste", {clipboardData: carried, cancelable: true}));
+}"""
+
+
+def test_a_plate_can_be_pasted_however_it_is_written(city: City, phone: BrowserContext) -> None:
+    page = phone.new_page()
+    page.goto(f"{city.url}/p/{city.code}")
+    for text, shown in (("浙a·d1234 5", "浙AD12345"), ("B12345", "浙B12345"), ("not a plate", "浙B12345")):
+        page.evaluate(PASTE, text)
+        assert "".join(page.locator("#cells").inner_text().split()).removesuffix(ZH.plate_energy) == shown
+
+
 def test_a_wrong_plate_comes_back_with_what_was_typed(city: City, phone: BrowserContext) -> None:
     page = phone.new_page()
     page.goto(f"{city.url}/p/{city.code}")

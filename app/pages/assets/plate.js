@@ -68,12 +68,35 @@
     drawCells();
     drawKeys();
   }
+  function fits(letter) {
+    if (place === 0) return PROVINCES.join("").indexOf(letter) >= 0;
+    if (place === 1) return /^[A-HJ-NP-Z]$/.test(letter);
+    return /^[0-9A-HJ-NP-Z]$/.test(letter) || (place === 6 && LAST.indexOf(letter) >= 0);
+  }
+  function typedOnKeyboard(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    var letter = event.key.toUpperCase();
+    if (event.key === "Backspace") erase();
+    else if (event.key === "Enter" && event.target === document.body && !submit.disabled) form.requestSubmit(submit);
+    else if (letter.length === 1 && fits(letter)) put(letter);
+  }
+  function pasted(event) {
+    var letters = event.clipboardData.getData("text").toUpperCase().replace(/[\s·•.-]/g, "").split("");
+    if (PROVINCES.join("").indexOf(letters[0]) < 0) letters.unshift(value[0] || "");
+    if (letters.length < 7 || letters.length > 8) return;
+    event.preventDefault();
+    value = letters;
+    place = 7;
+    draw();
+  }
   typed.className = "hidden";
   rest.required = false;
   cells.className = "cells";
   keys.className = "keys";
   place = Math.min(value.length, 7);
   form.addEventListener("submit", function () { setTimeout(function () { submit.disabled = true; }, 0); });
+  document.addEventListener("keydown", typedOnKeyboard);
+  document.addEventListener("paste", pasted);
   window.addEventListener("pageshow", draw);
   draw();
 })();
