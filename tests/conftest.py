@@ -17,6 +17,15 @@ from app.embedded import EmbeddedPostgres
 from ledger.db import engine
 
 TEMPLATE = "tongting_template"
+THROWN_AWAY = {
+    "max_connections": "200",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "1h",
+}
+"""Hundreds of databases that live for one test each: nothing of them needs to survive or to be tidied up."""
 _numbers = itertools.count(1)
 
 
@@ -24,7 +33,7 @@ _numbers = itertools.count(1)
 def server() -> Iterator[EmbeddedPostgres]:
     home = Path(tempfile.mkdtemp(prefix="tongting-test-"))
     home.chmod(0o755)
-    running = EmbeddedPostgres(home, settings={"max_connections": "200", "fsync": "off"})
+    running = EmbeddedPostgres(home, settings=THROWN_AWAY)
     running.start()
     try:
         prepare(running.url(TEMPLATE), today=date(2026, 3, 2))
@@ -40,7 +49,7 @@ def database(server: EmbeddedPostgres) -> Iterator[str]:
     """Address of a fresh, migrated database, as superuser."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(server.dsn(), autocommit=True) as admin:
-        admin.execute(f'create database "{name}" template {TEMPLATE}')
+        admin.execute(f'create database "{name}" template {TEMPLATE} strategy file_copy')
     yield server.url(name)
     with psycopg.connect(server.dsn(), autocommit=True) as admin:
         admin.execute(f'drop database "{name}" with (force)')
