@@ -19,7 +19,6 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
-import psutil
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from msgspec import Struct
@@ -74,10 +73,8 @@ class Bench:
         return msgspec.convert(json.loads(output) | {"rss_mb_start": before, "rss_mb_end": self.rss_mb()}, type=Load)
 
     def rss_mb(self) -> float:
-        """Resident memory of the serving process (the largest of its family)."""
-        root = psutil.Process(self._process.pid)
-        sizes: list[int] = [one.memory_info().rss for one in [root, *root.children(recursive=True)]]
-        return max(sizes) / 1e6
+        """Resident memory of the serving process (the largest of its family), from /proc; 0 where there is none."""
+        return max((_rss_kb(pid) for pid in _family(self._process.pid)), default=0) / 1000
 
     def _filled(self, count: int) -> list[tuple[UUID, str]]:
         """Make charges, orders and payments as the checkout leaves them; returns payment ids with their merchant numbers."""
@@ -116,6 +113,18 @@ def _await_ready(port: int, process: subprocess.Popen[bytes]) -> None:
                 break
             time.sleep(0.1)
     raise RuntimeError("the web process did not come up; see web.log")
+
+
+def _family(pid: int) -> list[int]:
+    """Return a process and its children."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    return [pid, *(int(child) for child in (listed.read_text().split() if listed.exists() else []))]
+
+
+def _rss_kb(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), 0)
 
 
 def _city(db: Engine, settings: Settings) -> list[Lot]:
@@ -157,7 +166,8 @@ def fill(tx: Connection, *, lots: list[Lot], count: int, provider_no: str = "190
 
 _GIVEN: Final = """
     unnest(cast(:charge as uuid[]), cast(:order as uuid[]), cast(:payment as uuid[]), cast(:lot as integer[]),
-           cast(:operator as integer[]), cast(:merchant as text[])) as n (charge_id, order_id, payment_id, lot_id, operator_id, merchant)
+           cast(:operator as integer[]), cast(:merchant as text[]))
+        as n (charge_id, order_id, payment_id, lot_id, operator_id, merchant)
 """
 _FILL: Final = (
     "insert into payments.plate (number, color, salt) values ('苏B00000', 'blue', '') on conflict do nothing",

@@ -7,7 +7,7 @@ Knows the binary form of a few types; must not know tables. A parameter made her
 import struct
 from collections.abc import Sequence
 from datetime import datetime
-from typing import ClassVar, Final
+from typing import Final
 from uuid import UUID
 
 import psycopg
@@ -49,7 +49,7 @@ class InstantArray(Array): ...
 
 class _AsItIs(Dumper):
     format = Format.BINARY
-    oid: ClassVar[int]
+    oid: int
 
     def dump(self, obj: Array) -> Buffer:
         return obj

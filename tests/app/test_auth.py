@@ -145,7 +145,7 @@ def test_a_token_of_another_key_is_refused(api: Client, product: Wiring, two_lot
         {"sub": None},
     ],
 )
-def test_a_token_with_wrong_claims_is_refused(api: Client, product: Wiring, two_lots: City, other: dict[str, object]) -> None:
+def test_a_token_with_wrong_claims_is_refused(api: Client, product: Wiring, two_lots: City, other: dict[str, Any]) -> None:
     assert refused(api, encoded(product, **other)) == "token_invalid"
 
 
@@ -160,7 +160,7 @@ def test_a_token_expires_by_our_clock(api: Client, product: Wiring, two_lots: Ci
 
 @pytest.mark.parametrize("token", ["x", "a.b.c", "..", "x" * 10_000, "é.è.ê"])
 def test_what_is_not_a_token_is_refused(api: Client, two_lots: City, token: str) -> None:
-    answer = api.get(EVENTS, headers={"authorization": f"Bearer {token}".encode()})
+    answer = api.get(EVENTS, headers={b"authorization": f"Bearer {token}".encode()})
     assert (answer.status_code, answer.json()["code"]) == (401, "token_invalid")
 
 

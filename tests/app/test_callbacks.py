@@ -49,11 +49,12 @@ NOTHING = Books([], [], [], [], 1)
 
 
 @contextmanager
-def served(app: Any) -> Iterator[str]:
-    """Serve an application in a thread on a port of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def served(app: Any, port: int | None = None) -> Iterator[str]:
+    """Serve an application in a thread, on a port of its own unless one is given; yields the address of the notices."""
+    if port is None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
     server: Any = None
     loop = asyncio.new_event_loop()
 
@@ -88,7 +89,7 @@ class Channel:
         self.api_key = (product.settings.keys_dir / "wechat" / "apiv3.key").read_bytes().strip()
 
     def notice(self, due: Due, *, at: datetime = AT, copy: int = 0, **other: Any) -> tuple[dict[str, str], bytes]:
-        said = {
+        said: dict[str, Any] = {
             "order_no": due.order_no, "trade_no": f"42{due.attempt.payment_id.int % 10**26:026d}", "provider_no": PROVIDER,
             "merchant_no": due.attempt.merchant_no, "amount_fen": due.attempt.amount_fen, "paid_at": AT,
         } | other  # fmt: skip

@@ -37,7 +37,13 @@ class World:
             self.charge_id: UUID = make_charge(tx, self.lot, "S1")
 
     def start(self, token: str = "token-1", payer: str = "o-payer-1", **other: Any) -> Started:
-        said = {"lot_id": self.lot.lot_id, "charge_id": self.charge_id, "token": token, "channel": "wechat", "payer_id": payer}
+        said: dict[str, Any] = {
+            "lot_id": self.lot.lot_id,
+            "charge_id": self.charge_id,
+            "token": token,
+            "channel": "wechat",
+            "payer_id": payer,
+        }
         return checkout.start(self.till, **(said | other))
 
     def pay(self, started: Started) -> None:
