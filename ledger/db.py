@@ -15,8 +15,8 @@ OWNER_ROLE: Final = "tongting_owner"
 
 
 def engine(url: str, *, role: str | None = APP_ROLE, pool_size: int = 5) -> Engine:
-    """Return an engine whose connections act in ``role`` and speak UTC."""
-    options = "-c timezone=UTC" + (f" -c role={role}" if role else "")
+    """Return an engine whose connections act in ``role``, speak UTC and plan for disks without a moving head."""
+    options = "-c timezone=UTC -c random_page_cost=1.1" + (f" -c role={role}" if role else "")
     return create_engine(url, pool_size=pool_size, max_overflow=pool_size, connect_args={"options": options})
 
 

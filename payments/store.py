@@ -67,7 +67,8 @@ Holders = dict[tuple[str, str, str], UUID]
 """Which payment holds a trade number, by channel, merchant number and trade number."""
 
 _BY_INDEX: Final = b"""
-select set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+select set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+       set_config('enable_hashjoin', 'off', true),
        set_config('enable_mergejoin', 'off', true)
 """
 """For the rest of the transaction. A plan that was prepared while a table was small would walk it for hours as it grows."""
@@ -129,7 +130,8 @@ def lock_payments(
 
 _WRITE: Final = b"""
 with taken as materialized (
-    select * from unnest(%(payments)s::uuid[], %(charges)s::uuid[], %(evidence)s::uuid[], %(treatments)s::text[],
+    select %(lane)s::smallint as lane, u.*
+    from unnest(%(payments)s::uuid[], %(charges)s::uuid[], %(evidence)s::uuid[], %(treatments)s::text[],
                          %(channels)s::text[], %(merchants)s::text[], %(trades)s::text[], %(amounts)s::bigint[],
                          %(times)s::timestamptz[], %(events)s::uuid[], %(operators)s::integer[], %(lots)s::integer[],
                          %(kinds)s::text[], %(bodies)s::bytea[])
@@ -145,11 +147,11 @@ with taken as materialized (
     select event_id, %(lane)s::smallint, operator_id, lot_id, payment_id, kind, body from taken
 ), settled as (
     update payments.charge c set state = 'settled', settled_by = t.payment_id, settled_at = t.happened_at
-    from taken t where t.treatment = 'settled' and c.lane = %(lane)s::smallint and c.charge_id = t.charge_id
+    from taken t where t.treatment = 'settled' and c.charge_id = t.charge_id and c.lane = t.lane
 )
 update payments.payment p
 set state = 'succeeded', trade_no = t.trade_no, taken_fen = t.amount_fen, succeeded_at = t.happened_at, next_query_at = null
-from taken t where p.lane = %(lane)s::smallint and p.payment_id = t.payment_id
+from taken t where p.payment_id = t.payment_id and p.lane = t.lane
 """
 
 
