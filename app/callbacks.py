@@ -2,7 +2,7 @@
 
 Knows ASGI, the applier and one queue; must not know any channel's wire or what a notice means. Mounted by ``app.main``.
 
-One committer thread takes everything that queued while its last transaction committed. An idle system commits at once; under
+A committer thread takes everything that queued while the last transactions committed. An idle system commits at once; under
 load the group grows by itself, and no timer is needed. Source: docs/ARCHITECTURE.md, group commit.
 """
 
@@ -98,51 +98,55 @@ class Bucket:
 
 
 class Committer:
-    """The one thread that commits notices, a group at a time. ``put`` may be called from any thread."""
+    """The threads that commit notices, a group at a time. ``put`` may be called from any thread.
 
-    def __init__(self, *, db: Engine, lane: int, clock: Clock, ids: Ids, batch_max: int) -> None:
+    Two threads: while one waits for the disk, the other prepares the next group. Groups that meet the same payments wait for each
+    other in the database, always in the same order.
+    """
+
+    def __init__(self, *, db: Engine, lane: int, clock: Clock, ids: Ids, batch_max: int, threads: int = 2) -> None:
         self._db, self._lane, self._clock, self._ids, self._batch_max = db, lane, clock, ids, batch_max
         self._queue: deque[Waiting] = deque()
-        self._ready = threading.Event()
-        self._stopping = False
-        self._thread: threading.Thread | None = None
+        self._changed = threading.Condition()
+        self._running = False
+        self._wanted = threads
+        self._threads: list[threading.Thread] = []
         self.counts = Counts()
 
     def start(self) -> None:
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
-        self._thread.start()
+        self._running = True
+        self._threads = [threading.Thread(target=self._run, name=f"committer-{n}", daemon=True) for n in range(self._wanted)]
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Commit what is queued, then end the thread."""
-        self._stopping = True
-        self._ready.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        while group := self._drain():
-            self._settle(group)
+        """Take nothing more, commit what is queued, then end the threads."""
+        with self._changed:
+            self._running = False
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
 
     def put(self, waiting: Waiting) -> bool:
         """Queue a notice. Returns False when the queue is full or the committer is not running."""
-        if len(self._queue) >= QUEUE_MAX or self._thread is None:
-            return False
-        self._queue.append(waiting)
-        self._ready.set()
-        return True
+        with self._changed:
+            if len(self._queue) >= QUEUE_MAX or not self._running:
+                return False
+            self._queue.append(waiting)
+            self._changed.notify()
+            return True
 
     def _run(self) -> None:
-        while True:
-            self._ready.wait()
-            self._ready.clear()
-            while group := self._drain():
-                self._settle(group)
-            if self._stopping:
-                return
+        while group := self._drain():
+            self._settle(group)
 
     def _drain(self) -> list[Waiting]:
-        queue = self._queue
-        return [queue.popleft() for _ in range(min(len(queue), self._batch_max))]
+        """Wait for notices and take all there are; nothing when the committer has stopped and the queue is empty."""
+        with self._changed:
+            while self._running and not self._queue:
+                self._changed.wait()
+            return [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_max))]
 
     def _settle(self, group: Sequence[Waiting]) -> None:
         self.commit(group)

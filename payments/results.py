@@ -117,7 +117,8 @@ class _Work:
         if self._money:
             store.write_taken(self._tx, lane=self._lane, taken=self._money)
         if self._cases:
-            store.open_cases(self._tx, lane=self._lane, cases=self._cases, at=self._at)
+            cases = sorted(self._cases, key=lambda case: (case.order_no, case.kind))  # one order for all who open the same
+            store.open_cases(self._tx, lane=self._lane, cases=cases, at=self._at)
         if self._entries:
             book.post_new(self._tx, lane=self._lane, entries=self._entries, at=self._at)
 
