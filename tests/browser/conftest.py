@@ -124,7 +124,7 @@ def _answers(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     pytest.fail(f"{url} does not answer: {log.read_text()}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def city(server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
     """Web and stand-in as processes of their own for all tests of this folder; each test has cars of its own."""
     find_chromium()
@@ -158,8 +158,9 @@ def city(server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> 
         admin.execute(f'drop database "{database}" with (force)')
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
+    """The browser, for this folder only: as long as it lives, its event loop runs in the tests' own thread."""
     path = find_chromium()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
