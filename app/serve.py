@@ -1,11 +1,10 @@
-"""Serve the web application with granian: one process, so that callbacks share one queue and one commit.
+"""Serve the web application with granian: a process per core, each with its own queue of callbacks and its own commits.
 
 Knows the server's settings; must not know routes. Called by ``tongting web``.
 """
 
 import os
 import signal
-import sys
 from typing import Any, Final, cast
 
 from granian import Granian
@@ -13,6 +12,7 @@ from granian.constants import Interfaces, RuntimeModes
 from granian.http import HTTP1Settings
 
 from app.callbacks import Application, in_front
+from app.collector import settle
 from app.embedded import signal_when_parent_dies
 from app.main import create_app
 from app.wiring import build
@@ -20,8 +20,7 @@ from config.settings import Settings, load
 
 BACKLOG: Final = 2048
 DRAIN_SECONDS: Final = 15
-SWITCH_SECONDS: Final = 0.0005
-"""How long one thread may keep the others waiting: the committer talks to the database a dozen times per commit."""
+WORKERS_MAX: Final = 4
 
 
 def serve(settings: Settings) -> None:
@@ -32,8 +31,8 @@ def serve(settings: Settings) -> None:
         interface=Interfaces.ASGI,
         address=settings.web_host,
         port=settings.web_port,
-        workers=1,
-        runtime_mode=RuntimeModes.mt,  # sockets are read and written beside Python, not in its one thread
+        workers=workers(settings),
+        runtime_mode=RuntimeModes.st,
         backlog=BACKLOG,
         log_access=False,
         workers_kill_timeout=DRAIN_SECONDS,
@@ -43,11 +42,18 @@ def serve(settings: Settings) -> None:
     server.serve()
 
 
+def workers(settings: Settings) -> int:
+    """Return how many processes serve: as set, else one per core up to ``WORKERS_MAX``. A simulated clock stands in one process."""
+    if settings.simulated:
+        return 1
+    return settings.web_workers or min(WORKERS_MAX, os.cpu_count() or 1)
+
+
 def application() -> Application:
     """Build the application inside the serving process, which ends when its supervisor does."""
     signal_when_parent_dies(os.getppid(), signal.SIGTERM)
     wiring = build(load())
     app = create_app(wiring)
     app.on_shutdown.append(wiring.close)
-    sys.setswitchinterval(SWITCH_SECONDS)
+    settle()
     return in_front(app.state.gate, cast(Application, app))

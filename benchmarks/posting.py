@@ -3,7 +3,6 @@
 Knows the book and the sealer. Called by ``benchmarks.__main__``.
 """
 
-import gc
 import multiprocessing
 import random
 import tempfile
@@ -19,6 +18,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine, text
 
+from app.collector import settle
 from benchmarks.ground import BOOKS
 from ledger import recipes
 from ledger.book import post
@@ -55,8 +55,7 @@ def entries(count: int, *, hot: bool) -> list[Entry]:
 def rate(book: Engine, *, seconds: float, hot: bool = False, writers: int = WRITERS) -> float:
     """Return entries posted per second by one process in batches of ``BATCH``, making the entries included."""
     done = [0] * writers
-    gc.collect()
-    gc.freeze()
+    settle()
     start = time.perf_counter()
 
     def write(number: int) -> None:

@@ -35,6 +35,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     database_pool_size: int
     web_host: str
     web_port: int
+    web_workers: int
     public_url: str
     sandbox: bool
     sandbox_host: str

@@ -4,9 +4,8 @@ Knows the raw_message table; must not know what a message means. Called by the a
 """
 
 import hashlib
-import struct
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
@@ -14,20 +13,10 @@ import msgspec
 from sqlalchemy import Connection
 
 from gateways.contract import Channel, RawMessage, Verdict
-from ledger.clock import microseconds
-from ledger.db import copy_rows
+from ledger.arrays import blobs, instants, texts, uuids
+from ledger.db import raw
 from ledger.ids import Ids
 
-COPY: Final = """
-copy gateways.raw_message
-    (received_at, message_id, lane, channel, operation, direction, verdict, reason, subject, headers, body, request)
-from stdin (format binary)
-"""
-_COLUMNS: Final = 12
-_SINCE_2000: Final = microseconds(datetime(2000, 1, 1, tzinfo=UTC))
-_START: Final = struct.Struct("!hiqi16sih").pack
-_LENGTH: Final = struct.Struct("!i").pack
-_NULL: Final = _LENGTH(-1)
 _headers_json: Final = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -68,37 +57,38 @@ def received(
     )
 
 
+_KEEP: Final = b"""
+insert into gateways.raw_message
+    (received_at, message_id, lane, channel, operation, direction, verdict, reason, subject, headers, body, request)
+select received_at, message_id, %(lane)s, channel, operation, direction, verdict, reason, subject, headers, body, request
+from unnest(%(received)s::timestamptz[], %(ids)s::uuid[], %(channels)s::text[], %(operations)s::text[], %(directions)s::text[],
+            %(verdicts)s::text[], %(reasons)s::text[], %(subjects)s::uuid[], %(headers)s::text[], %(bodies)s::bytea[],
+            %(requests)s::bytea[])
+     as m (received_at, message_id, channel, operation, direction, verdict, reason, subject, headers, body, request)
+"""
+
+
 def keep(tx: Connection, *, lane: int, messages: Sequence[RawMessage]) -> None:
-    """Store messages as evidence, verbatim, in one COPY. Append only; a message id may be stored once.
+    """Store messages as evidence, verbatim, in one statement. Append only; a message id may be stored once.
 
     Raises:
         sqlalchemy.exc.IntegrityError, psycopg.errors.UniqueViolation: a message id is there already.
     """
-    if messages:
-        copy_rows(tx, COPY, [_row(lane, message) for message in messages])
-
-
-def _row(lane: int, message: RawMessage) -> bytes:
-    start = _START(
-        _COLUMNS, 8, microseconds(message.received_at) - _SINCE_2000, 16, message.message_id.bytes, 2, lane
-    )  # fmt: skip
-    return b"".join((
-        start,
-        _text(message.channel),
-        _text(message.operation),
-        _text(message.direction),
-        _text(message.verdict),
-        _field(None if message.reason is None else message.reason.encode()),
-        _field(None if message.subject is None else message.subject.bytes),
-        _field(_headers_json(message.headers)),
-        _field(message.body),
-        _field(message.request),
-    ))  # fmt: skip
-
-
-def _text(value: str) -> bytes:
-    return _field(value.encode())
-
-
-def _field(value: bytes | None) -> bytes:
-    return _NULL if value is None else _LENGTH(len(value)) + value
+    if not messages:
+        return
+    columns = {
+        "lane": lane,
+        "received": instants([x.received_at for x in messages]),
+        "ids": uuids([x.message_id for x in messages]),
+        "channels": texts([x.channel for x in messages]),
+        "operations": texts([x.operation for x in messages]),
+        "directions": texts([x.direction for x in messages]),
+        "verdicts": texts([x.verdict for x in messages]),
+        "reasons": texts([x.reason for x in messages]),
+        "subjects": uuids([x.subject for x in messages]),
+        "headers": texts([_headers_json(x.headers).decode() for x in messages]),
+        "bodies": blobs([x.body for x in messages]),
+        "requests": blobs([x.request for x in messages]),
+    }
+    with raw(tx).cursor() as cursor:
+        cursor.execute(_KEEP, columns, prepare=True)

@@ -65,8 +65,9 @@ for _kind, _oid in (
     _register(_kind, _oid)
 
 
-def uuids(values: Sequence[UUID]) -> UuidArray:
-    return UuidArray(_head(2950, len(values)) + b"".join([_UUID(16, value.int.to_bytes(16, "big")) for value in values]))
+def uuids(values: Sequence[UUID | None]) -> UuidArray:
+    parts = [_NULL if value is None else _UUID(16, value.int.to_bytes(16, "big")) for value in values]
+    return UuidArray(_head(2950, len(values), nulls=None in values) + b"".join(parts))
 
 
 def texts(values: Sequence[str | None]) -> TextArray:
@@ -74,8 +75,9 @@ def texts(values: Sequence[str | None]) -> TextArray:
     return TextArray(_head(25, len(values), nulls=None in values) + b"".join(parts))
 
 
-def blobs(values: Sequence[bytes]) -> ByteaArray:
-    return ByteaArray(_head(17, len(values)) + b"".join([_sized(value) for value in values]))
+def blobs(values: Sequence[bytes | None]) -> ByteaArray:
+    parts = [_NULL if value is None else _sized(value) for value in values]
+    return ByteaArray(_head(17, len(values), nulls=None in values) + b"".join(parts))
 
 
 def bigints(values: Sequence[int]) -> BigintArray:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from ledger import store
 from ledger.db import raw
 from ledger.errors import Conflict, NotFound, Refused
-from ledger.journal import Entry, content, encode, reversal_of
+from ledger.journal import Entry, content, encode, leaf_hash, reversal_of
 
 BATCH_ENTRIES_MAX: Final = 10_000
 _CHUNK: Final = 64
@@ -63,15 +63,17 @@ def post(tx: Connection, *, lane: int, entries: Sequence[Entry], at: datetime) -
 
 
 def post_new(tx: Connection, *, lane: int, entries: Sequence[Entry], at: datetime) -> None:
-    """Write entries whose keys the caller knows to be new, because it holds their sources under lock; no savepoint is spent.
+    """Write entries whose keys the caller knows to be new, because it holds their sources under lock: one statement, no savepoint.
 
-    Otherwise as ``post``.
+    For groups of a few hundred; thousands are faster with ``post``. Otherwise as ``post``.
 
     Raises:
         psycopg.errors.UniqueViolation: a key is taken after all; nothing of ``tx`` may be committed.
         Refused: ``book_unknown``, a book does not exist in this lane.
     """
-    _write(tx, lane=lane, entries=entries, at=at)
+    leaves = b"".join([leaf_hash(entry, lane=lane) for entry in entries])
+    with raw(tx).cursor() as cursor:
+        store.append_group(cursor, lane=lane, entries=entries, leaves=leaves, at=at)
 
 
 def reverse(

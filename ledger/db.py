@@ -4,7 +4,6 @@ Knows PostgreSQL and SQLAlchemy Core; must not know tables. Called by the compos
 A function of the product that writes takes ``tx``: an open connection inside a transaction that its caller commits.
 """
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import psycopg
@@ -29,10 +28,3 @@ def raw(tx: Connection) -> psycopg.Connection[Any]:
     connection = tx.connection.driver_connection
     assert isinstance(connection, psycopg.Connection)
     return connection
-
-
-def copy_rows(tx: Connection, statement: str, rows: bytes | Sequence[bytes]) -> None:
-    """Send rows already encoded in PostgreSQL's binary COPY format (header and trailer added here)."""
-    body = rows if isinstance(rows, bytes) else b"".join(rows)
-    with raw(tx).cursor().copy(statement.encode()) as copy:
-        copy.write(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0" + body + b"\xff\xff")

@@ -111,8 +111,9 @@ def status(till: Till, *, token: str) -> Status:
         with till.db.begin() as tx:
             results.apply(tx, lane=till.lane, notices=notices, at=till.clock.now(), ids=till.ids)
     with till.db.connect() as tx:
+        attempts = store.attempts(tx, lane=till.lane, order_id=order.order_id)  # first: an attempt seen paid has settled what follows
         charge = charges.by_id(tx, lane=till.lane, charge_id=order.charge_id)
-        return _status(order, charge, store.attempts(tx, lane=till.lane, order_id=order.order_id), till.clock.now())
+        return _status(order, charge, attempts, till.clock.now())
 
 
 def ask(till: Till, attempt: Attempt) -> list[Notice]:

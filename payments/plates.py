@@ -31,7 +31,8 @@ _NEW_ENERGY_LARGE: Final = re.compile(rf"[{_PROVINCES}][A-HJ-Z]\d{{5}}[{_ENERGY}
 
 def normalised(number: str) -> str:
     """Return a plate number in the one form in which it is kept: upper case, full width made narrow, no dots or spaces."""
-    return _SEPARATORS.sub("", unicodedata.normalize("NFKC", number)).upper()
+    narrow = unicodedata.normalize("NFKC", _SEPARATORS.sub("", unicodedata.normalize("NFKC", number)).upper())
+    return narrow if narrow == number else normalised(narrow)
 
 
 def checked(number: str, color: PlateColor = "unknown") -> str:

@@ -117,9 +117,10 @@ def lock_payments(
     payments: dict[UUID, HeldPayment] = {}
     charges: dict[UUID, HeldCharge] = {}
     holders: Holders = {}
-    with raw(tx).cursor(binary=True) as cursor:
-        cursor.execute(_BY_INDEX, prepare=True)
-        for row in cursor.execute(_LOCK, asked, prepare=True):
+    connection = raw(tx)
+    with connection.pipeline(), connection.cursor() as settings, connection.cursor(binary=True) as cursor:
+        settings.execute(_BY_INDEX, prepare=True)
+        for row in cursor.execute(_LOCK, asked, prepare=True).fetchall():
             if row[0] is None:
                 holders[row[4], row[6], row[9]] = row[15]
             else:
