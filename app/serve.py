@@ -32,7 +32,7 @@ def serve(settings: Settings) -> None:
         address=settings.web_host,
         port=settings.web_port,
         workers=workers(settings),
-        runtime_mode=RuntimeModes.st,
+        runtime_mode=RuntimeModes.mt,  # sockets are read and written beside Python
         backlog=BACKLOG,
         log_access=False,
         workers_kill_timeout=DRAIN_SECONDS,

@@ -111,7 +111,8 @@ def status(till: Till, *, token: str) -> Status:
         with till.db.begin() as tx:
             results.apply(tx, lane=till.lane, notices=notices, at=till.clock.now(), ids=till.ids)
     with till.db.connect() as tx:
-        attempts = store.attempts(tx, lane=till.lane, order_id=order.order_id)  # first: an attempt seen paid has settled what follows
+        # Attempts first: whatever is seen paid here has already settled the charge that is read next.
+        attempts = store.attempts(tx, lane=till.lane, order_id=order.order_id)
         charge = charges.by_id(tx, lane=till.lane, charge_id=order.charge_id)
         return _status(order, charge, attempts, till.clock.now())
 

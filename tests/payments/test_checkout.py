@@ -7,17 +7,18 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from gateways.contract import Answer, Request, Unanswered
 from ledger.ids import RandomIds, payment_number
-from payments import checkout, jobs
+from payments import charges, checkout, jobs, results
 from payments.checkout import Started, Status, Till
 from payments.errors import AlreadyPaid, ChannelBusy, ChargeUnknown, NoRoute, OrderExpired, OrderUnknown
 from payments.lots import Lot
 from payments.orders import RandomTokens, SeededTokens
+from payments.records import Charge
 from tests.gateways.conftest import HTTP, Play, Played, fresh_pair, pair, play  # noqa: F401  # fixtures
-from tests.payments.conftest import AT, Books, books, make_attempt, make_charge, make_city
+from tests.payments.conftest import AT, Books, Due, books, make_attempt, make_charge, make_city
 
 CLEARING, INCOME, SUSPENSE = 101201, 600101, 224101
 
@@ -192,6 +193,26 @@ def test_the_result_page_asks_the_channel_itself_but_not_at_every_reload(world: 
         assert tx.execute(text("select queries from payments.payment")).scalar_one() == 1
     for _ in range(3):
         assert world.status() == paid
+
+
+def test_money_that_arrives_while_the_page_is_read_is_never_shown_as_a_second_payment(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page reads attempts and charge one after the other; the notice may commit at any moment between."""
+    started = world.start()
+    told = Due(world.lot, started.order, started.attempt, "token-1").callback()
+    read = charges.by_id
+
+    def read_then_told(tx: Connection, *, lane: int, charge_id: UUID) -> Charge:
+        found = read(tx, lane=lane, charge_id=charge_id)
+        with world.db.begin() as other:
+            results.apply(other, lane=0, notices=[told], at=AT, ids=RandomIds())
+        return found
+
+    monkeypatch.setattr(charges, "by_id", read_then_told)
+    assert world.status().stage == "waiting"
+    monkeypatch.undo()
+    assert world.status().stage == "paid"
 
 
 def test_waiting_pages_ask_once_per_interval(world: World) -> None:
