@@ -18,15 +18,12 @@ from typing import Final
 from app import run as running
 from app.checks import violations
 from app.database import DatabaseError
-from app.day.command import day
 from app.embedded import EmbeddedServerError
 from app.greeting import greeting
 from app.serve import serve
-from app.stand_in import sandbox_config
 from app.wiring import Wiring, build
 from app.worker import seal_all, work
 from config.settings import Settings, SettingsError, load
-from gateways.sandbox import server as stand_in
 from ledger import extracts
 from ledger.errors import Refused
 from ledger.seal import accept
@@ -121,7 +118,11 @@ def _worker(settings: Settings, _given: argparse.Namespace) -> int:
 def _sandbox(settings: Settings, _given: argparse.Namespace) -> int:
     if not settings.sandbox:
         raise running.RunError("the stand-in is switched off (setting 'sandbox')")
-    stand_in.serve(sandbox_config(settings), host=settings.sandbox_host, port=settings.sandbox_port)
+    # Imported here alone: a process that handles real money never loads the stand-in.
+    from app.stand_in import sandbox_config
+    from gateways.sandbox import server
+
+    server.serve(sandbox_config(settings), host=settings.sandbox_host, port=settings.sandbox_port)
     return DONE
 
 
@@ -157,6 +158,8 @@ def _seal(settings: Settings, _given: argparse.Namespace) -> int:
 
 
 def _day(settings: Settings, given: argparse.Namespace) -> int:
+    from app.day.command import day  # it drives the stand-in, which no other command may load
+
     summary = day(settings, seed=given.seed, payments=given.payments, out=given.out)
     for violation in summary.invariants_broken:
         print(f"{violation.invariant}  {violation.detail}", file=sys.stderr)

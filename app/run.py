@@ -33,7 +33,6 @@ from app.keys import make_missing
 from app.wiring import LANE, Wiring, build, database_url, origin
 from config.settings import Settings, as_environment
 from gateways import routing
-from gateways.sandbox.shapes import MerchantIn, MerchantsIn
 from ledger.books import open_lane
 from ledger.clock import SystemClock, business_date
 from payments import lots
@@ -221,6 +220,8 @@ def name_merchants(wiring: Wiring) -> None:
     """Tell the stand-in the payees' names, which its cashier page shows."""
     if not wiring.settings.sandbox:
         return
+    from gateways.sandbox.shapes import MerchantIn, MerchantsIn  # a process that handles real money never loads the stand-in
+
     with wiring.db.connect() as tx:
         accounts = [one for operator in lots.operators(tx) for one in routing.listed(tx, operator_id=operator.operator_id)]
     named = MerchantsIn(tuple(MerchantIn(one.merchant_no, one.payee_name) for one in accounts if one.channel == "wechat"))

@@ -44,6 +44,8 @@ class Wiring(Struct, frozen=True):
     lane: int
     db: Engine
     """Connections in the application role."""
+    gate_db: Engine
+    """Connections of the callbacks' committer, which find rows by key only."""
     clock: Clock
     ids: Ids
     link_tokens: Tokens
@@ -92,6 +94,7 @@ class Wiring(Struct, frozen=True):
         if isinstance(self.transport, HttpTransport):
             self.transport.close()
         self.db.dispose()
+        self.gate_db.dispose()
 
 
 Wired = NamedDependency[SkipValidation[Wiring]]
@@ -119,6 +122,7 @@ def build(settings: Settings) -> Wiring:
         settings=settings,
         lane=LANE,
         db=engine(database_url(settings), pool_size=settings.database_pool_size),
+        gate_db=engine(database_url(settings), pool_size=2, by_key=True),
         clock=SetClock(settings.simulated_start_at) if settings.simulated else SystemClock(),
         ids=SeededIds(settings.simulated_seed) if settings.simulated else RandomIds(),
         link_tokens=SeededTokens(settings.simulated_seed) if settings.simulated else RandomTokens(),

@@ -13,9 +13,17 @@ APP_ROLE: Final = "tongting_app"
 OWNER_ROLE: Final = "tongting_owner"
 
 
-def engine(url: str, *, role: str | None = APP_ROLE, pool_size: int = 5) -> Engine:
-    """Return an engine whose connections act in ``role``, speak UTC and plan for disks without a moving head."""
+_BY_KEY: Final = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin")
+
+
+def engine(url: str, *, role: str | None = APP_ROLE, pool_size: int = 5, by_key: bool = False) -> Engine:
+    """Return an engine whose connections act in ``role``, speak UTC and plan for disks without a moving head.
+
+    ``by_key`` is for the appliers' connections, which find every row by its key: a plan that was prepared while a table was small
+    would otherwise walk it for as long as the connection lives, however it grows.
+    """
     options = "-c timezone=UTC -c random_page_cost=1.1" + (f" -c role={role}" if role else "")
+    options += "".join(f" -c {name}=off" for name in _BY_KEY if by_key)
     return create_engine(url, pool_size=pool_size, max_overflow=pool_size, connect_args={"options": options})
 
 

@@ -16,7 +16,6 @@ from gateways import messages
 from gateways.contract import RawMessage, Result
 from ledger import book, recipes
 from ledger.clock import business_date
-from ledger.db import raw
 from ledger.ids import Ids, read_payment_number
 from ledger.journal import Entry
 from ledger.money import yuan
@@ -111,11 +110,7 @@ class _Work:
         return Outcome(finding, accepted, reason, None if payment is None else payment.payment_id)
 
     def write(self) -> None:
-        """Write everything, set by set: evidence first, the book last; all of it goes to the database as one message."""
-        with raw(self._tx).pipeline():
-            self._write()
-
-    def _write(self) -> None:
+        """Write everything, set by set: evidence first, the book last."""
         messages.keep(self._tx, lane=self._lane, messages=self._messages)
         if self._moved:
             store.move_payments(self._tx, lane=self._lane, moves=list(self._moved.values()))

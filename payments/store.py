@@ -66,14 +66,6 @@ class NewCase(Struct, frozen=True):
 Holders = dict[tuple[str, str, str], UUID]
 """Which payment holds a trade number, by channel, merchant number and trade number."""
 
-_BY_INDEX: Final = b"""
-select set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
-       set_config('enable_hashjoin', 'off', true),
-       set_config('enable_mergejoin', 'off', true)
-"""
-"""For the rest of the transaction. A plan that was prepared while a table was small would walk it for hours as it grows."""
-
-
 _LOCK: Final = b"""
 with held as materialized (
     select p.payment_id, p.charge_id, p.operator_id, p.book_id, p.channel, p.provider_no, p.merchant_no, p.amount_fen,
@@ -117,9 +109,7 @@ def lock_payments(
     payments: dict[UUID, HeldPayment] = {}
     charges: dict[UUID, HeldCharge] = {}
     holders: Holders = {}
-    connection = raw(tx)
-    with connection.pipeline(), connection.cursor() as settings, connection.cursor(binary=True) as cursor:
-        settings.execute(_BY_INDEX, prepare=True)
+    with raw(tx).cursor(binary=True) as cursor:
         for row in cursor.execute(_LOCK, asked, prepare=True).fetchall():
             if row[0] is None:
                 holders[row[4], row[6], row[9]] = row[15]
