@@ -46,7 +46,7 @@ def _page(wiring: Wiring, lot: Lot, link: str, amount: str) -> list[str]:
     settings = wiring.settings
     reach = ""
     if settings.web_host in _LOCAL:
-        reach = "  (a phone reaches it after: TONGTING_WEB_HOST=0.0.0.0 TONGTING_PUBLIC_URL=http://<this machine>:8620)"
+        reach = "  (README.md says how a phone in the same network reaches it)"
     return [
         f"扫码缴费 · pay code of {lot.name} ({lot.code})" + reach,
         qr.terminal(link),
