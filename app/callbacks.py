@@ -101,33 +101,31 @@ class Committer:
     """The thread that commits notices, a group at a time. ``put`` may be called from any thread.
 
     One thread on purpose: two halve the groups, and a group's fixed cost is larger than what the second gains while the first waits
-    for the disk. More would be right all the same: groups that meet the same payments wait for each other in the database, always
-    in the same order.
+    for the disk. Several processes are right all the same: groups that meet the same payments wait for each other in the database,
+    always in the same order.
     """
 
-    def __init__(self, *, db: Engine, lane: int, clock: Clock, ids: Ids, batch_max: int, threads: int = 1) -> None:
+    def __init__(self, *, db: Engine, lane: int, clock: Clock, ids: Ids, batch_max: int) -> None:
         self._db, self._lane, self._clock, self._ids, self._batch_max = db, lane, clock, ids, batch_max
         self._queue: deque[Waiting] = deque()
         self._changed = threading.Condition()
         self._running = False
-        self._wanted = threads
-        self._threads: list[threading.Thread] = []
+        self._thread: threading.Thread | None = None
         self.counts = Counts()
 
     def start(self) -> None:
         self._running = True
-        self._threads = [threading.Thread(target=self._run, name=f"committer-{n}", daemon=True) for n in range(self._wanted)]
-        for thread in self._threads:
-            thread.start()
+        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
-        """Take nothing more, commit what is queued, then end the threads."""
+        """Take nothing more, commit what is queued, then end the thread."""
         with self._changed:
             self._running = False
-            self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
-        self._threads = []
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
 
     def put(self, waiting: Waiting) -> bool:
         """Queue a notice. Returns False when the queue is full or the committer is not running."""

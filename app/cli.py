@@ -17,6 +17,7 @@ from typing import Final
 
 from app import run as running
 from app.checks import violations
+from app.collector import settle
 from app.database import DatabaseError
 from app.embedded import EmbeddedServerError
 from app.greeting import greeting
@@ -111,6 +112,7 @@ def _web(settings: Settings, _given: argparse.Namespace) -> int:
 def _worker(settings: Settings, _given: argparse.Namespace) -> int:
     stop = running.stop_on_signals()
     with _wired(settings) as wiring:
+        settle()
         work(wiring, stop=stop)
     return DONE
 

@@ -15,7 +15,6 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from app.checks import violations
-from app.collector import settle
 from app.database import ensure_months
 from app.wiring import Wiring
 from ledger.clock import CHINA, business_date
@@ -40,7 +39,6 @@ def work(wiring: Wiring, *, stop: Event) -> None:
     sealing = Thread(target=seal_until, args=(wiring, stop), name="sealer")
     scheduler.start()
     sealing.start()
-    settle()
     for watch in watches:
         watch.start()
     try:

@@ -61,7 +61,7 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
         """
         select format('the evidence %s of payment %s is not a verified message about it', f.evidence_id, f.payment_id)
         from payments.payment_fact f
-        left join gateways.raw_message m on m.lane = f.lane and m.message_id = f.evidence_id
+        left join gateways.v_message m on m.lane = f.lane and m.message_id = f.evidence_id
         where m.message_id is null or m.verdict <> 'verified' or m.subject is distinct from f.payment_id
         """,
     ),
@@ -109,7 +109,7 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
         select format('payment %s of operator %s lies in book %s of a %s', p.payment_id, p.operator_id, p.book_id, b.owner_kind)
         from payments.payment p
         join payments.operator o on o.operator_id = p.operator_id
-        left join ledger.book b on b.book_id = p.book_id
+        left join ledger.v_book b on b.book_id = p.book_id
         where b.owner_kind is distinct from 'operator' or o.book_id <> p.book_id
         """,
     ),

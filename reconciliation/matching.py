@@ -131,13 +131,11 @@ _SETS: Final = (
           on f.lane = :lane and f.channel = (select channel from bill) and f.merchant_no = l.merchant_no and f.trade_no = l.trade_no
     )
     select f.merchant_no, f.trade_no, f.payment_id, f.operator_id, f.amount_fen,
-           coalesce(s.first_index + p.position < :size, false) as is_sealed,
+           coalesce(p.leaf_index < :size, false) as is_sealed,
            (f.happened_at at time zone 'Asia/Shanghai')::date = bill.bill_on as is_due
     from facts f
     join bill on bill.channel = f.channel and bill.provider_no = f.provider_no
-    left join ledger.posting p
-      on p.lane = f.lane and p.entry_id = reconciliation.payment_entry_v1(f.payment_id) and p.line = 0
-    left join ledger.sealed_batch s on s.lane = p.lane and s.batch_id = p.batch_id
+    left join ledger.v_place p on p.lane = f.lane and p.entry_id = reconciliation.payment_entry_v1(f.payment_id)
     """,
     "analyze match_fact",
     # Used up by the last comparison of another day's file.

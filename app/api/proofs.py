@@ -9,10 +9,9 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, QueryParameter
 from msgspec import Struct
-from sqlalchemy import text
 
 from app.wiring import Wired
-from ledger import proofs
+from ledger import extracts, proofs
 from ledger.errors import NotFound, Refused
 from ledger.ids import entry_id, read_payment_number
 from ledger.journal import EntryKind
@@ -48,12 +47,10 @@ class Consistency(Struct, frozen=True):
 def checkpoint(wiring: Wired) -> str:
     """Return the newest checkpoint: a signed note in the form of C2SP tlog-checkpoint."""
     with wiring.db.connect() as tx:
-        found = tx.execute(
-            text("select checkpoint from ledger.seal where lane = :lane order by seal_id desc limit 1"), {"lane": wiring.lane}
-        ).scalar_one_or_none()
-    if found is None:
+        last = extracts.seal(tx, lane=wiring.lane)
+    if last is None:
         raise NotFound("nothing has been sealed yet")
-    return str(found)
+    return last.checkpoint
 
 
 @get("/v1/checkpoint/key", sync_to_thread=True, media_type="text/plain", tags=["proofs"], summary="Public key of the checkpoints")
@@ -85,11 +82,10 @@ def inclusion(
 def consistency(wiring: Wired, old_size: FromQuery[int], tree_size: FromQuery[int]) -> Consistency:
     """Prove that the book over ``tree_size`` sealed entries begins with the book over ``old_size``."""
     with wiring.db.connect() as tx:
-        sealed = tx.execute(
-            text("select tree_size from ledger.lane_head where lane = :lane"), {"lane": wiring.lane}
-        ).scalar_one_or_none()
-        if not 0 < old_size <= tree_size <= (sealed or 0):
-            raise Refused(f"sizes must rise from 1 to the {sealed or 0} entries sealed: old_size <= tree_size", code="size_invalid")
+        last = extracts.seal(tx, lane=wiring.lane)
+        sealed = 0 if last is None else last.tree_size
+        if not 0 < old_size <= tree_size <= sealed:
+            raise Refused(f"sizes must rise from 1 to the {sealed} entries sealed: old_size <= tree_size", code="size_invalid")
         path = proofs.consistency(tx, lane=wiring.lane, old=old_size, size=tree_size)
     return Consistency(old_size, tree_size, [hashed.hex() for hashed in path])
 

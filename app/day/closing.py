@@ -77,11 +77,11 @@ class Summary(Struct, frozen=True):
 _COUNTS: Final = {
     "states": "select state, count(*) from payments.v_payment group by state order by state",
     "treatments": "select treatment, count(*) from payments.v_payment_fact group by treatment order by treatment",
-    "evidence": "select m.operation, count(*) from payments.v_payment_fact f join gateways.raw_message m "
+    "evidence": "select m.operation, count(*) from payments.v_payment_fact f join gateways.v_message m "
     "on m.lane = f.lane and m.message_id = f.evidence_id group by m.operation order by m.operation",
-    "messages": "select operation || ' ' || verdict, count(*) from gateways.raw_message "
+    "messages": "select operation || ' ' || verdict, count(*) from gateways.v_message "
     "where operation in ('callback', 'query', 'close') group by 1 order by 1",
-    "cases": "select kind, count(*) from payments.payment_case where state = 'open' group by kind order by kind",
+    "cases": "select kind, count(*) from payments.v_case where state = 'open' group by kind order by kind",
 }
 
 

@@ -181,6 +181,16 @@ join ledger.batch b on b.lane = p.lane and b.batch_id = p.batch_id
 left join ledger.sealed_batch s on s.lane = p.lane and s.batch_id = p.batch_id;
 comment on view ledger.v_posting is 'Posting rows with their dense index; the index is null while the entry is unsealed';
 
+create view ledger.v_place as
+select p.lane, p.entry_id, p.book_id, s.first_index + p.position as leaf_index
+from ledger.posting p
+left join ledger.sealed_batch s on s.lane = p.lane and s.batch_id = p.batch_id
+where p.line = 0;
+comment on view ledger.v_place is 'Where each entry stands in its lane; the index is null while the entry is unsealed';
+
+create view ledger.v_book as select book_id, lane, owner_kind, owner_name, opened_at from ledger.book;
+comment on view ledger.v_book is 'Books and their owners';
+
 -- Grants.
 grant usage on schema ledger to tongting_app;
 grant select on all tables in schema ledger to tongting_app;

@@ -37,7 +37,12 @@ create table gateways.merchant_account ( -- Dated route: where an operator's mon
 );
 create index merchant_account_number on gateways.merchant_account (channel, merchant_no);
 
+create view gateways.v_message as
+select lane, message_id, channel, operation, direction, verdict, reason, subject, received_at from gateways.raw_message;
+comment on view gateways.v_message is 'Stored messages without their bytes';
+
 grant usage on schema gateways to tongting_app;
+grant select on gateways.v_message to tongting_app;
 grant select, insert on gateways.raw_message, gateways.merchant_account to tongting_app;
 grant update (valid) on gateways.merchant_account to tongting_app;
 create trigger append_only_rows before update or delete on gateways.raw_message for each row execute function ledger.refuse_change_v1();

@@ -167,6 +167,11 @@ create view payments.v_operator as
 select operator_id, lane, book_id, code, legal_name, credit_code, district, regime from payments.operator;
 comment on view payments.v_operator is 'Operators and their books';
 
+create view payments.v_case as
+select lane, case_id, kind, channel, order_no, payment_id, operator_id, amount_fen, evidence_id, state, opened_at, detail
+from payments.payment_case;
+comment on view payments.v_case is 'What a person or a later rule must finish';
+
 grant usage on schema payments to tongting_app;
 grant select, insert on all tables in schema payments to tongting_app;
 grant update on payments.charge, payments.payment, payments.plate, payments.lot, payments.operator to tongting_app;
