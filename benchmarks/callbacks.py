@@ -183,11 +183,12 @@ _FILL: Final = (
     """,
     f"""
     insert into payments.payment (payment_id, order_id, charge_id, lane, operator_id, book_id, route_id, channel, provider_no,
-                                  merchant_no, amount_fen, state, payer_digest, created_at, expires_at, next_query_at)
+                                  merchant_no, amount_fen, state, payer_digest, created_at, expires_at)
     select n.payment_id, n.order_id, n.charge_id, :lane, n.operator_id, o.book_id, 1, 'wechat', :provider, n.merchant, :fen,
-           'pending', '', :at, :until, :query
+           'pending', '', :at, :until
     from {_GIVEN} join payments.operator o on o.operator_id = n.operator_id
     """,
+    f"insert into payments.next_query (payment_id, lane, due_at) select n.payment_id, :lane, :query from {_GIVEN}",
 )
 
 

@@ -103,6 +103,5 @@ class Attempt(Struct, frozen=True, kw_only=True):
     succeeded_at: datetime | None
     created_at: datetime
     expires_at: datetime
-    next_query_at: datetime | None
     queries: int
     payer_digest: bytes

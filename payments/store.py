@@ -139,15 +139,20 @@ with taken as materialized (
 ), settled as (
     update payments.charge c set state = 'settled', settled_by = t.payment_id, settled_at = t.happened_at
     from taken t where t.treatment = 'settled' and c.charge_id = t.charge_id and c.lane = t.lane
+), answered as (
+    delete from payments.next_query q using taken t where q.payment_id = t.payment_id and q.lane = t.lane
 )
 update payments.payment p
-set state = 'succeeded', trade_no = t.trade_no, taken_fen = t.amount_fen, succeeded_at = t.happened_at, next_query_at = null
+set state = 'succeeded', trade_no = t.trade_no, taken_fen = t.amount_fen, succeeded_at = t.happened_at
 from taken t where p.payment_id = t.payment_id and p.lane = t.lane
 """
 
 
 def write_taken(tx: Connection, *, lane: int, taken: Sequence[Taken]) -> None:
-    """Write money that was taken: facts, final states, settled charges, events. The rows are held by the caller."""
+    """Write money that was taken: facts, final states, settled charges, events; no payment of them is asked about again.
+
+    The payments and charges are held by the caller. None of the columns updated here is in an index: see ``0006_lean_writes.sql``.
+    """
     columns = {
         "lane": lane,
         "payments": uuids([x.payment_id for x in taken]),
@@ -170,14 +175,24 @@ def write_taken(tx: Connection, *, lane: int, taken: Sequence[Taken]) -> None:
 
 
 def move_payments(tx: Connection, *, lane: int, moves: Sequence[Move]) -> None:
-    """Write states that came without money. The rows are held by the caller."""
+    """Write states that came without money, and when the channel is asked next. The payments are held by the caller."""
     tx.execute(
         text("""
-        update payments.payment p
-        set state = u.state, next_query_at = case when u.keep_query then p.next_query_at else u.next_query_at end
-        from unnest(cast(:ids as uuid[]), cast(:states as text[]), cast(:queries as timestamptz[]), cast(:keep as boolean[]))
-             as u (payment_id, state, next_query_at, keep_query)
-        where p.lane = :lane and p.payment_id = u.payment_id
+        with moved as materialized (
+            select u.*
+            from unnest(cast(:ids as uuid[]), cast(:states as text[]), cast(:queries as timestamptz[]), cast(:keep as boolean[]))
+                 as u (payment_id, state, next_query_at, keep_query)
+        ), unasked as (
+            delete from payments.next_query q using moved m
+            where q.lane = :lane and q.payment_id = m.payment_id and not m.keep_query and m.next_query_at is null
+        ), asked as (
+            insert into payments.next_query (payment_id, lane, due_at)
+            select payment_id, :lane, next_query_at from moved where not keep_query and next_query_at is not null
+            on conflict (payment_id, lane) do update set due_at = excluded.due_at
+        )
+        update payments.payment p set state = m.state
+        from moved m
+        where p.lane = :lane and p.payment_id = m.payment_id
         """),
         {
             "lane": lane, "ids": [x.payment_id for x in moves], "states": [x.state for x in moves],
@@ -353,7 +368,7 @@ def order_by_digest(tx: Connection, *, lane: int, digest: bytes, lock: bool) -> 
 
 _ATTEMPT: Final = """
 select payment_id, order_id, charge_id, lane, operator_id, book_id, route_id, channel, provider_no, merchant_no, amount_fen,
-       state, hand_off, trade_no, taken_fen, succeeded_at, created_at, expires_at, next_query_at, queries, payer_digest
+       state, hand_off, trade_no, taken_fen, succeeded_at, created_at, expires_at, queries, payer_digest
 from payments.payment
 """
 _hand_off: Final = msgspec.json.Decoder(HandOff)
@@ -381,14 +396,19 @@ def insert_payment(
     tx: Connection, *, payment_id: UUID, order: Order, route: MerchantAccount, provider_no: str, payer_digest: bytes,
     at: datetime, next_query_at: datetime,
 ) -> None:  # fmt: skip
-    """Insert an attempt in state created; the payee's book is its operator's."""
+    """Insert an attempt in state created, with its first query; the payee's book is its operator's."""
     tx.execute(
         text("""
-        insert into payments.payment (payment_id, order_id, charge_id, lane, operator_id, book_id, route_id, channel, provider_no,
-                                      merchant_no, amount_fen, state, payer_digest, created_at, expires_at, next_query_at)
-        select :payment_id, :order_id, :charge_id, :lane, o.operator_id, o.book_id, :route_id, :channel, :provider_no,
-               :merchant_no, :amount_fen, 'created', :payer_digest, :at, :expires_at, :next_query_at
-        from payments.operator o where o.operator_id = :operator_id
+        with made as (
+            insert into payments.payment (payment_id, order_id, charge_id, lane, operator_id, book_id, route_id, channel,
+                                          provider_no, merchant_no, amount_fen, state, payer_digest, created_at, expires_at)
+            select :payment_id, :order_id, :charge_id, :lane, o.operator_id, o.book_id, :route_id, :channel,
+                   :provider_no, :merchant_no, :amount_fen, 'created', :payer_digest, :at, :expires_at
+            from payments.operator o where o.operator_id = :operator_id
+            returning payment_id, lane
+        )
+        insert into payments.next_query (payment_id, lane, due_at)
+        select payment_id, lane, :next_query_at from made
         """),
         {
             "payment_id": payment_id, "order_id": order.order_id, "charge_id": order.charge_id, "lane": order.lane,
@@ -415,12 +435,13 @@ def lot_name(tx: Connection, *, lane: int, charge_id: UUID) -> str:
     return str(tx.execute(query, {"lane": lane, "charge": charge_id}).scalar_one())
 
 
-# Claims.
+# Claims. Whoever changes a row of next_query holds the lock of its payment, and a claim waits for no lock while it holds one:
+# so an applier, which locks payments in the order of their ids, never waits in a circle.
 
 _CLAIMED: Final = """
 returning p.payment_id, p.order_id, p.charge_id, p.lane, p.operator_id, p.book_id, p.route_id, p.channel, p.provider_no,
           p.merchant_no, p.amount_fen, p.state, p.hand_off, p.trade_no, p.taken_fen, p.succeeded_at, p.created_at, p.expires_at,
-          p.next_query_at, p.queries, p.payer_digest
+          p.queries, p.payer_digest
 """
 
 
@@ -443,30 +464,35 @@ def claim_due(
     """Claim the attempts whose query is due and schedule their next one; returns them in the order of their ids.
 
     ``after`` says how long after each query the next one follows; the last counts for all further ones. An attempt that is over
-    is asked about this once.
+    is asked about this once. Attempts that an applier or another worker holds, or has just decided, are left out; waits for
+    nobody.
     """
     query = text(
         """
-        with due as (
-            select lane, payment_id, queries from payments.payment
-            where lane = :lane and next_query_at <= :at and (claimed_until is null or claimed_until <= :at)
-            order by next_query_at, payment_id
+        with due as materialized (
+            select p.lane, p.payment_id, p.queries, p.state, p.expires_at
+            from payments.next_query q join payments.payment p on p.payment_id = q.payment_id and p.lane = q.lane
+            where q.lane = :lane and q.due_at <= :at and (p.claimed_until is null or p.claimed_until <= :at)
+            order by q.due_at, q.payment_id
             limit :limit
             for update skip locked
-        ), waits as (
-            select lane, payment_id, pauses[least(queries + 1, cardinality(pauses))] as pause,
-                   cast(:at as timestamptz) as at, cast(:close_after as interval) as close_after
+        ), open as (
+            select lane, payment_id, expires_at + cast(:close_after as interval) as close_at,
+                   cast(:at as timestamptz) + pauses[least(queries + 1, cardinality(pauses))] as pause_over
             from due, cast(:after as interval[]) as pauses
+            where state in ('created', 'pending', 'unknown')
+        ), again as (
+            update payments.next_query q
+            set due_at = case when o.close_at > :at then least(o.pause_over, o.close_at) else o.pause_over end
+            from open o
+            where q.lane = o.lane and q.payment_id = o.payment_id
+        ), last as (
+            delete from payments.next_query q using due d
+            where q.lane = d.lane and q.payment_id = d.payment_id and d.state not in ('created', 'pending', 'unknown')
         )
-        update payments.payment p
-        set claimed_until = :until, queries = p.queries + 1,
-            next_query_at = case
-                when p.state not in ('created', 'pending', 'unknown') then null
-                when p.expires_at + w.close_after > w.at then least(w.at + w.pause, p.expires_at + w.close_after)
-                else w.at + w.pause
-            end
-        from waits w
-        where p.lane = w.lane and p.payment_id = w.payment_id
+        update payments.payment p set claimed_until = :until, queries = p.queries + 1
+        from due d
+        where p.lane = d.lane and p.payment_id = d.payment_id
         """
         + _CLAIMED
     )

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, text
 
 from gateways.contract import Answer, Request, Unanswered
 from ledger.ids import RandomIds, payment_number
-from payments import charges, checkout, jobs, results
+from payments import charges, checkout, jobs, results, store
 from payments.checkout import Started, Status, Till
 from payments.errors import AlreadyPaid, ChannelBusy, ChargeUnknown, NoRoute, OrderExpired, OrderUnknown
 from payments.lots import Lot
@@ -277,12 +277,65 @@ def test_two_workers_ask_about_each_payment_once(world: World) -> None:
     assert sum(one.asked for one in ran) == 6
 
 
+def test_a_worker_leaves_out_what_an_applier_holds_and_does_not_wait_for_it(world: World) -> None:
+    started = world.start()
+    told = Due(world.lot, started.order, started.attempt, "token-1").callback()
+    world.later(seconds=5)
+    with world.db.begin() as tx:
+        results.apply(tx, lane=0, notices=[told], at=AT, ids=RandomIds())
+        assert jobs.run_due(world.till).asked == 0
+    assert jobs.run_due(world.till).asked == 0
+    assert world.states() == ["succeeded"]
+
+
+def test_an_applier_and_workers_at_the_same_payments_all_come_to_an_end(world: World) -> None:
+    with world.db.begin() as tx:
+        dues = [make_attempt(tx, world.lot, make_charge(tx, world.lot, f"N{n}")) for n in range(30)]
+    world.later(seconds=5)
+
+    def claim() -> int:
+        at, number = world.clock.now(), 0
+        while True:
+            with world.db.begin() as tx:
+                claimed = store.claim_due(
+                    tx, lane=0, at=at, until=at, after=[timedelta(0)], close_after=timedelta(0), limit=7
+                )  # fmt: skip
+            if not claimed:
+                return number
+            number += len(claimed)
+
+    def tell(part: list[Due]) -> None:
+        for one in part:
+            with world.db.begin() as tx:
+                results.apply(tx, lane=0, notices=[one.callback() for one in {one, *part[:3]}], at=AT, ids=RandomIds())
+
+    with ThreadPoolExecutor(4) as pool:
+        told = [pool.submit(tell, part) for part in (dues, dues[::-1])]
+        claims = [pool.submit(claim) for _ in range(2)]
+        assert [one.result(timeout=60) for one in told] == [None, None]
+        assert all(one.result(timeout=60) >= 0 for one in claims)
+    assert world.states() == ["succeeded"] * 30
+
+
+def test_a_payment_that_is_asked_about_again_after_it_was_over_gets_a_number_of_its_own(world: World) -> None:
+    """Its answers must be messages of their own: the number of a query is part of the message's id."""
+    started = world.start()
+    world.later(minutes=16)
+    assert jobs.run_due(world.till).closed == 1
+    doubtful = Due(world.lot, started.order, started.attempt, "token-1").callback(amount_fen=1)
+    with world.db.begin() as tx:
+        results.apply(tx, lane=0, notices=[doubtful], at=world.clock.now(), ids=RandomIds())
+    assert jobs.run_due(world.till).asked == 1
+    assert jobs.run_due(world.till).asked == 0  # it was over: asked once
+    with world.db.connect() as tx:
+        assert tx.execute(text("select queries from payments.payment")).scalar_one() == 2
+
+
 def test_a_worker_that_died_gives_its_payments_back_after_a_while(world: World) -> None:
     world.start()
     with world.db.begin() as tx:
-        tx.execute(
-            text("update payments.payment set next_query_at = :at, claimed_until = :until"), {"at": AT, "until": AT + jobs.CLAIM}
-        )
+        tx.execute(text("update payments.next_query set due_at = :at"), {"at": AT})
+        tx.execute(text("update payments.payment set claimed_until = :until"), {"until": AT + jobs.CLAIM})
     assert jobs.run_due(world.till).asked == 0
     world.later(minutes=2)
     assert jobs.run_due(world.till).asked == 1

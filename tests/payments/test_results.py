@@ -1,11 +1,11 @@
 """The only applier: what each word of a channel does to payments, charges and the book."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from gateways.contract import ChannelState
 from payments.decisions import Finding
@@ -13,6 +13,7 @@ from payments.results import Notice, Outcome, apply
 from tests.payments.conftest import AT, IDS, Books, Due, books, charge_state, message, payment_state
 
 CLEARING, INCOME, SUSPENSE = 101201, 600101, 224101
+FIRST_QUERY = AT + timedelta(seconds=5)
 
 
 def applied(db: Engine, *notices: Notice) -> list[Outcome]:
@@ -60,6 +61,54 @@ def test_a_second_payment_of_a_settled_charge_goes_to_suspense_with_a_refund_cas
     )  # fmt: skip
 
 
+def rewritten(tx: Connection) -> dict[str, tuple[int, int]]:
+    """Rows of each table that this connection updated so far, and how many of them without touching an index."""
+    rows = tx.execute(
+        text("""
+        select t, pg_stat_get_xact_tuples_updated(oid), pg_stat_get_xact_tuples_hot_updated(oid)
+        from unnest(array['payments.payment', 'payments.charge']) t, cast(t::regclass as oid) oid
+        """)
+    )
+    return {table: (updated, hot) for table, updated, hot in rows}
+
+
+def test_settling_touches_no_index_of_payments_and_charges(db: Engine, one: Due, due: Callable[..., Due]) -> None:
+    """An index over, or with a condition on, anything that a callback changes would cost an insert into every index per row."""
+    other = due()
+    with db.begin() as tx:
+        before = rewritten(tx)
+        apply(tx, lane=0, notices=[one.callback(), other.callback()], at=AT, ids=IDS)
+        after = rewritten(tx)
+    done = {table: tuple(b - a for a, b in zip(before[table], after[table], strict=True)) for table in after}
+    assert done == {"payments.payment": (2, 2), "payments.charge": (2, 2)}
+
+
+def scheduled(db: Engine) -> list[datetime]:
+    with db.connect() as tx:
+        return list(tx.execute(text("select due_at from payments.next_query")).scalars())
+
+
+@pytest.mark.parametrize("state", [ChannelState.CLOSED, ChannelState.FAILED, ChannelState.SUCCEEDED])
+def test_a_payment_that_is_over_is_not_asked_about_any_more(db: Engine, one: Due, state: ChannelState) -> None:
+    assert scheduled(db) == [FIRST_QUERY]
+    applied(db, one.answer(state=state))
+    assert scheduled(db) == []
+
+
+def test_a_payment_that_is_still_open_keeps_the_time_of_its_next_query(db: Engine, one: Due) -> None:
+    applied(db, one.answer(state=ChannelState.PENDING))
+    applied(db, one.answer(amount_fen=None))
+    assert (payment_state(db, one), scheduled(db)) == ("unknown", [FIRST_QUERY])
+
+
+def test_a_success_after_a_doubtful_message_ends_the_query_it_asked_for(db: Engine, one: Due) -> None:
+    applied(db, one.answer(state=ChannelState.CLOSED))
+    applied(db, one.callback(amount_fen=1))
+    assert scheduled(db) == [AT]
+    applied(db, one.callback(amount_fen=1), one.callback())
+    assert scheduled(db) == []
+
+
 @pytest.mark.parametrize("state", [ChannelState.CLOSED, ChannelState.FAILED])
 def test_a_success_after_closing_is_a_normal_late_success(db: Engine, one: Due, state: ChannelState) -> None:
     assert findings(applied(db, one.answer(state=state))) == ["moved"]
@@ -97,7 +146,7 @@ def test_a_callback_with_another_amount_is_refused_kept_and_asked_for(db: Engine
     assert books(db) == Books([], [], ["notice_amount_differs"], [], 1)
     assert (payment_state(db, one), charge_state(db, one)) == ("unknown", "open")
     with db.begin() as tx:
-        assert tx.execute(text("select next_query_at from payments.payment")).scalar_one() == AT
+        assert tx.execute(text("select due_at from payments.next_query")).scalar_one() == AT
 
 
 def test_a_query_with_another_amount_is_the_truth_and_goes_to_suspense_in_full(db: Engine, one: Due) -> None:
@@ -143,7 +192,7 @@ def test_a_doubtful_message_does_not_reopen_a_closed_payment_but_asks_at_once(db
     applied(db, one.callback(amount_fen=1))
     assert payment_state(db, one) == "closed"
     with db.begin() as tx:
-        assert tx.execute(text("select next_query_at from payments.payment")).scalar_one() == AT
+        assert tx.execute(text("select due_at from payments.next_query")).scalar_one() == AT
 
 
 @pytest.mark.parametrize("order_no", ["P0" + "0" * 26, "P1" + "0" * 26, "somebody-elses", ""])
