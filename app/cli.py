@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from app import run as running
+from app.callbacks import serve as callbacks
 from app.checks import violations
 from app.collector import settle
 from app.database import DatabaseError
@@ -62,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tongting {version('tongting')}")
     commands = parser.add_subparsers(required=True, metavar="command")
     _add(commands, "run", _run, "run everything here: database, web, worker and the channel stand-in, with a demo city")
-    _add(commands, "web", _web, "serve pages, API and callbacks (the database must be running)")
+    _add(commands, "web", _web, "serve pages and API (the database must be running)")
+    _add(commands, "callbacks", _callbacks, "take the channels' notices; several may share the port (the database must be running)")
     _add(commands, "worker", _worker, "run the sealer and the timed jobs (the database must be running)")
     _add(commands, "sandbox", _sandbox, "serve the stand-in for WeChat Pay")
     _add(commands, "migrate", _migrate, "bring keys and database to what this release needs")
@@ -106,6 +108,12 @@ def _run(settings: Settings, _given: argparse.Namespace) -> int:
 
 def _web(settings: Settings, _given: argparse.Namespace) -> int:
     serve(settings)
+    return DONE
+
+
+def _callbacks(settings: Settings, _given: argparse.Namespace) -> int:
+    with _wired(settings) as wiring:
+        callbacks.serve(wiring)
     return DONE
 
 

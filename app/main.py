@@ -3,6 +3,8 @@
 Knows which routes exist and what they share; must not know what they do. Called by ``tongting web`` and the tests.
 """
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib.metadata import version
 from typing import Final
 
@@ -15,7 +17,8 @@ from sqlalchemy import text
 
 from app import api, pages
 from app.api_docs import PlainDocs
-from app.callbacks import Gate, Limits, mounted
+from app.callbacks.doors import Doors
+from app.callbacks.serve import gate
 from app.pages.sorry import missing
 from app.simulation import SimulationRoutes
 from app.wiring import Wired, Wiring
@@ -35,16 +38,19 @@ def health(wiring: Wired) -> dict[str, str]:
 
 
 def create_app(wiring: Wiring) -> Litestar:
-    """Build the application. The wiring stays the caller's to close, after the application has shut down."""
-    gate, watches = _gate(wiring), wiring.key_watches()
+    """Build the application. The wiring stays the caller's to close, after the application has shut down.
+
+    In a simulated city it also opens the callbacks' port, because the clock that the notices are judged by stands in this process.
+    """
+    watches, doors = wiring.key_watches(), _simulated_doors(wiring)
     simulation = [SimulationRoutes] if wiring.settings.simulated else []
     return Litestar(
-        route_handlers=[health, mounted(gate), *api.routes, *pages.routes, *simulation],
+        route_handlers=[health, *api.routes, *pages.routes, *simulation],
         dependencies={"wiring": Provide(lambda: wiring, sync_to_thread=False)},
-        state=State({"wiring": wiring, "gate": gate}),
+        state=State({"wiring": wiring}),
         exception_handlers={NotFoundException: missing},
-        on_startup=[gate.start, *(watch.start for watch in watches)],
-        on_shutdown=[gate.stop, *(watch.stop for watch in watches)],
+        on_startup=[*(watch.start for watch in watches), *(_opening(one, wiring) for one in doors)],
+        on_shutdown=[*(one.close for one in doors), *(watch.stop for watch in watches)],
         openapi_config=OpenAPIConfig(
             title="Tongting 通停", version=version("tongting"), description=_ABOUT, path="/schema", render_plugins=[PlainDocs()]
         ),
@@ -52,11 +58,9 @@ def create_app(wiring: Wiring) -> Litestar:
     )
 
 
-def _gate(wiring: Wiring) -> Gate:
-    settings = wiring.settings
-    limits = Limits(
-        batch_max=settings.callback_batch_max,
-        body_bytes_max=settings.callback_body_bytes_max,
-        refused_per_minute=settings.callback_refused_per_minute,
-    )
-    return Gate(db=wiring.gate_db, lane=wiring.lane, channels=wiring.channels, clock=wiring.clock, ids=wiring.ids, limits=limits)
+def _simulated_doors(wiring: Wiring) -> list[Doors]:
+    return [Doors(gate(wiring))] if wiring.settings.simulated else []
+
+
+def _opening(doors: Doors, wiring: Wiring) -> Callable[[], Awaitable[None]]:
+    return partial(doors.open, wiring.settings.callback_host, wiring.settings.callback_port)

@@ -4,7 +4,8 @@ Knows processes, ports, logs and their order; must not know what the processes d
 
     tongting run ── PostgreSQL (embedded, unless an external one is set)
                  ├─ tongting sandbox   the stand-in for WeChat Pay, unless switched off
-                 ├─ tongting web       pages, API, callbacks
+                 ├─ tongting web       pages, API
+                 ├─ tongting callbacks the channels' notices, several processes on one port
                  └─ tongting worker    sealer and timed jobs
 """
 
@@ -27,6 +28,7 @@ import msgspec
 from msgspec import Struct
 
 from app import demo
+from app.callbacks.serve import processes
 from app.database import prepare
 from app.embedded import TUNED, EmbeddedPostgres, HomeInUse, HomeLock, roll, signal_when_parent_dies
 from app.keys import make_missing
@@ -56,17 +58,22 @@ class Part(Struct, frozen=True):
     name: str
     port: int | None = None
     health: str | None = None
+    number: int = 1
+    """Which one, where several processes run the same command."""
 
 
 def parts(settings: Settings) -> list[Part]:
     """Return the processes of an installation in the order of their start; they are stopped the other way round.
 
-    In a simulation the sealer and the jobs run when they are told to, over HTTP, so there is no worker.
+    In a simulation one clock stands in the web process: it takes the notices itself, and runs sealer and jobs when it is told to.
     """
     found = [Part("web", settings.web_port, f"http://{settings.web_host}:{settings.web_port}/health")]
     if settings.sandbox:
         found.insert(0, Part("sandbox", settings.sandbox_port, f"{settings.sandbox_url}/health"))
     if not settings.simulated:
+        health = f"http://{settings.callback_host}:{settings.callback_port}/health"
+        several = range(1, processes(settings.callback_processes) + 1)
+        found += [Part("callbacks", settings.callback_port, health, number) for number in several]
         found.append(Part("worker"))
     return found
 
@@ -76,7 +83,7 @@ class Child:
 
     def __init__(self, part: Part, settings: Settings) -> None:
         self.part = part
-        self.log = settings.home / "logs" / f"{part.name}.log"
+        self.log = settings.home / "logs" / (f"{part.name}.log" if part.number == 1 else f"{part.name}-{part.number}.log")
         self._environment = {**os.environ, **as_environment(settings)}
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
@@ -261,6 +268,7 @@ def refuse_taken_ports(settings: Settings) -> None:
     hosts: Mapping[str, tuple[str, str]] = {
         "web": (settings.web_host, "TONGTING_WEB_PORT"),
         "sandbox": (settings.sandbox_host, "TONGTING_SANDBOX_PORT"),
+        "callbacks": (settings.callback_host, "TONGTING_CALLBACK_PORT"),
     }
     for part in parts(settings):
         if part.port is not None and taken(hosts[part.name][0], part.port):

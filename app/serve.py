@@ -1,17 +1,17 @@
-"""Serve the web application with granian: a process per core, each with its own queue of callbacks and its own commits.
+"""Serve the web application, pages and API, with granian: a process per core.
 
 Knows the server's settings; must not know routes. Called by ``tongting web``.
 """
 
 import os
 import signal
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from granian import Granian
 from granian.constants import Interfaces, RuntimeModes
 from granian.http import HTTP1Settings
+from litestar import Litestar
 
-from app.callbacks import Application, in_front
 from app.collector import settle
 from app.embedded import signal_when_parent_dies
 from app.main import create_app
@@ -49,11 +49,11 @@ def workers(settings: Settings) -> int:
     return settings.web_workers or min(WORKERS_MAX, os.cpu_count() or 1)
 
 
-def application() -> Application:
+def application() -> Litestar:
     """Build the application inside the serving process, which ends when its supervisor does."""
     signal_when_parent_dies(os.getppid(), signal.SIGTERM)
     wiring = build(load())
     app = create_app(wiring)
     app.on_shutdown.append(wiring.close)
     settle()
-    return in_front(app.state.gate, cast(Application, app))
+    return app

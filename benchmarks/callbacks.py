@@ -1,4 +1,4 @@
-"""Measure callbacks end to end: a real ``tongting web`` process, genuine signed notices, a load generator in its own process.
+"""Measure callbacks end to end: real ``tongting callbacks`` processes, genuine signed notices, a load generator in its own process.
 
 Knows the product from outside and its tables for filling; must not change how the product runs. Called by ``benchmarks``.
 """
@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from msgspec import Struct
 from sqlalchemy import Connection, Engine, text
 
+from app.callbacks.serve import LISTENING, processes
 from app.keys import SANDBOX_PUBLIC_KEY_ID, make_missing, sandbox_keys_dir
 from app.wiring import LANE, origin
 from benchmarks.load import written
@@ -57,8 +57,8 @@ class Load(Struct, frozen=True, kw_only=True):
 class Bench:
     """A served product on its own database. Make with ``opened``."""
 
-    def __init__(self, settings: Settings, db: Engine, process: subprocess.Popen[bytes]) -> None:
-        self._settings, self._db, self._process = settings, db, process
+    def __init__(self, settings: Settings, db: Engine, serving: list[subprocess.Popen[bytes]]) -> None:
+        self._settings, self._db, self._serving = settings, db, serving
         self._lots = _city(db, settings)
 
     def round(self, *, connections: int, notices: int) -> Load:
@@ -67,14 +67,14 @@ class Bench:
         path = self._settings.home / "requests.bin"
         written(path, signed(payments, self._settings))
         before = self.rss_mb()
-        run = [sys.executable, "-m", "benchmarks.load", str(self._settings.web_port), str(connections), str(path)]
+        run = [sys.executable, "-m", "benchmarks.load", str(self._settings.callback_port), str(connections), str(path)]
         output = subprocess.run(run, check=True, capture_output=True).stdout
         path.unlink()
         return msgspec.convert(json.loads(output) | {"rss_mb_start": before, "rss_mb_end": self.rss_mb()}, type=Load)
 
     def rss_mb(self) -> float:
-        """Resident memory of the serving process (the largest of its family), from /proc; 0 where there is none."""
-        return max((_rss_kb(pid) for pid in _family(self._process.pid)), default=0) / 1000
+        """Resident memory of the largest serving process, from /proc; 0 where there is none."""
+        return max(_rss_kb(process.pid) for process in self._serving) / 1000
 
     def _filled(self, count: int) -> list[tuple[UUID, str]]:
         """Make charges, orders and payments as the checkout leaves them; returns payment ids with their merchant numbers."""
@@ -88,37 +88,34 @@ def opened(url: str, home: Path) -> Iterator[Bench]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    settings = load({"TONGTING_HOME": str(home), "TONGTING_DATABASE_URL": url, "TONGTING_WEB_PORT": str(port)})
+    settings = load({"TONGTING_HOME": str(home), "TONGTING_DATABASE_URL": url, "TONGTING_CALLBACK_PORT": str(port)})
     make_missing(settings)
     db = engine(url)
     environment = os.environ | as_environment(settings)
-    with (home / "web.log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "app.cli", "web"], env=environment, stdout=log, stderr=log)
+    command = [sys.executable, "-m", "app.cli", "callbacks"]
+    with (home / "callbacks.log").open("wb") as log:
+        several = range(processes(settings.callback_processes))
+        serving = [subprocess.Popen(command, env=environment, stdout=log, stderr=log) for _ in several]
     try:
-        _await_ready(port, process)
-        yield Bench(settings, db, process)
+        _await_ready(serving, home / "callbacks.log")
+        yield Bench(settings, db, serving)
     finally:
-        process.terminate()
-        process.wait(30)
+        for process in serving:
+            process.terminate()
+        for process in serving:
+            process.wait(30)
         db.dispose()
 
 
-def _await_ready(port: int, process: subprocess.Popen[bytes]) -> None:
+def _await_ready(serving: list[subprocess.Popen[bytes]], log: Path) -> None:
+    """Wait until every process has said that it listens."""
     for _ in range(300):
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
+        if log.read_text().count(LISTENING) == len(serving):
             return
-        except OSError:
-            if process.poll() is not None:
-                break
-            time.sleep(0.1)
-    raise RuntimeError("the web process did not come up; see web.log")
-
-
-def _family(pid: int) -> list[int]:
-    """Return a process and its children."""
-    listed = Path(f"/proc/{pid}/task/{pid}/children")
-    return [pid, *(int(child) for child in (listed.read_text().split() if listed.exists() else []))]
+        if any(process.poll() is not None for process in serving):
+            break
+        time.sleep(0.1)
+    raise RuntimeError(f"a serving process did not come up:\n{log.read_text()}")
 
 
 def _rss_kb(pid: int) -> int:

@@ -58,6 +58,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     simulated_start_at: datetime
     seal_seconds: float
     seal_origin: str
+    callback_host: str
+    callback_port: int
+    callback_processes: int
     callback_batch_max: int
     callback_body_bytes_max: int
     callback_refused_per_minute: int
@@ -144,10 +147,16 @@ def _derived(values: dict[str, Any]) -> dict[str, Any]:
     public = (values["public_url"] or f"http://{values['web_host']}:{values['web_port']}").rstrip("/")
     values |= {"home": home, "public_url": public}
     values["keys_dir"] = Path(values["keys_dir"] or home / "keys").expanduser().absolute()
-    values["wechat_notify_url"] = values["wechat_notify_url"] or f"{public}/callbacks/wechat"
     if values["sandbox"] in (True, "true", "True", "1"):
         values |= _sandbox_addresses(f"http://{values['sandbox_host']}:{values['sandbox_port']}")
+        values["wechat_notify_url"] = values["wechat_notify_url"] or _beside(values["callback_host"], values["callback_port"])
+    values["wechat_notify_url"] = values["wechat_notify_url"] or f"{public}/callbacks/wechat"
     return values
+
+
+def _beside(host: str, port: object) -> str:
+    """Return where the stand-in, which runs on this machine, finds the callbacks' own port."""
+    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/callbacks/wechat"
 
 
 def _sandbox_addresses(sandbox: str) -> dict[str, str | None]:
@@ -173,7 +182,7 @@ def _settings(values: dict[str, Any]) -> Settings:
 
 
 def _check(settings: Settings) -> None:
-    ports = {"web_port": settings.web_port, "sandbox_port": settings.sandbox_port}
+    ports = {name: getattr(settings, name) for name in ("web_port", "sandbox_port", "callback_port")}
     positive = {"callback_batch_max", "database_pool_size", "price_lock_minutes", "token_minutes", "seal_seconds", "jobs_seconds"}
     for name, port in ports.items():
         if not 0 < port < 65536:

@@ -151,7 +151,8 @@ class RawMessage(Struct, frozen=True):
     verdict: Verdict
     reason: str | None
     received_at: datetime
-    headers: Mapping[str, str]
+    headers: str
+    """The header lines that verify it again, as a JSON object."""
     body: bytes
     subject: UUID | None = None
     """Payment the message speaks of, when known."""

@@ -3,7 +3,6 @@
 Knows the raw_message table; must not know what a message means. Called by the applier and by whoever refuses a message.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal
@@ -13,9 +12,9 @@ import msgspec
 from sqlalchemy import Connection
 
 from gateways.contract import Channel, RawMessage, Verdict
-from ledger.arrays import blobs, instants, texts, uuids
-from ledger.db import raw
+from ledger.arrays import blobs, instants, smallint, texts, uuids
 from ledger.ids import Ids
+from ledger.volley import Shot, Statement, fire
 
 _headers_json: Final = msgspec.json.Encoder(order="sorted").encode
 
@@ -40,55 +39,60 @@ def received(
     Only the headers that verify it again are kept. The id's name covers those headers, the body and ``occasion`` (what tells two
     equal answers apart, such as the number of the query), so that a simulated day gives each message the same id again.
     """
-    kept = {name: headers[name] for name in channel.evidence_headers if name in headers}
-    digest = hashlib.sha256(_headers_json(kept) + body).hexdigest()
+    kept = _headers_json({name: headers[name] for name in channel.evidence_headers if name in headers})
     return RawMessage(
-        message_id=ids.new(at, f"message {channel.name} {operation} {occasion} {digest}"),
+        message_id=ids.new(at, f"message {channel.name} {operation} {occasion}", kept, body),
         channel=channel.name,
         operation=operation,
         direction=direction,
         verdict=verdict,
         reason=reason,
         received_at=at,
-        headers=kept,
+        headers=kept.decode(),
         body=body,
         subject=subject,
         request=request,
     )
 
 
-_KEEP: Final = b"""
-insert into gateways.raw_message
-    (received_at, message_id, lane, channel, operation, direction, verdict, reason, subject, headers, body, request)
-select received_at, message_id, %(lane)s, channel, operation, direction, verdict, reason, subject, headers, body, request
-from unnest(%(received)s::timestamptz[], %(ids)s::uuid[], %(channels)s::text[], %(operations)s::text[], %(directions)s::text[],
-            %(verdicts)s::text[], %(reasons)s::text[], %(subjects)s::uuid[], %(headers)s::text[], %(bodies)s::bytea[],
-            %(requests)s::bytea[])
-     as m (received_at, message_id, channel, operation, direction, verdict, reason, subject, headers, body, request)
-"""
+_KEEP: Final = Statement(
+    "keep_messages",
+    """
+    insert into gateways.raw_message
+        (received_at, message_id, lane, channel, operation, direction, verdict, reason, subject, headers, body, request)
+    select received_at, message_id, %(lane)s::smallint, channel, operation, direction, verdict, reason, subject, headers, body,
+           request
+    from unnest(%(received)s::timestamptz[], %(ids)s::uuid[], %(channels)s::text[], %(operations)s::text[],
+                %(directions)s::text[], %(verdicts)s::text[], %(reasons)s::text[], %(subjects)s::uuid[], %(headers)s::text[],
+                %(bodies)s::bytea[], %(requests)s::bytea[])
+         as m (received_at, message_id, channel, operation, direction, verdict, reason, subject, headers, body, request)
+    """,
+)
 
 
 def keep(tx: Connection, *, lane: int, messages: Sequence[RawMessage]) -> None:
     """Store messages as evidence, verbatim, in one statement. Append only; a message id may be stored once.
 
     Raises:
-        sqlalchemy.exc.IntegrityError, psycopg.errors.UniqueViolation: a message id is there already.
+        psycopg.errors.UniqueViolation: a message id is there already.
     """
-    if not messages:
-        return
-    columns = {
-        "lane": lane,
-        "received": instants([x.received_at for x in messages]),
-        "ids": uuids([x.message_id for x in messages]),
-        "channels": texts([x.channel for x in messages]),
-        "operations": texts([x.operation for x in messages]),
-        "directions": texts([x.direction for x in messages]),
-        "verdicts": texts([x.verdict for x in messages]),
-        "reasons": texts([x.reason for x in messages]),
-        "subjects": uuids([x.subject for x in messages]),
-        "headers": texts([_headers_json(x.headers).decode() for x in messages]),
-        "bodies": blobs([x.body for x in messages]),
-        "requests": blobs([x.request for x in messages]),
-    }
-    with raw(tx).cursor() as cursor:
-        cursor.execute(_KEEP, columns, prepare=True)
+    if messages:
+        fire(tx, [keeping(lane=lane, messages=messages)])
+
+
+def keeping(*, lane: int, messages: Sequence[RawMessage]) -> Shot:
+    """Return what ``keep`` sends, for a caller that sends more with it."""
+    return _KEEP.shot(
+        lane=smallint(lane),
+        received=instants([x.received_at for x in messages]),
+        ids=uuids([x.message_id for x in messages]),
+        channels=texts([x.channel for x in messages]),
+        operations=texts([x.operation for x in messages]),
+        directions=texts([x.direction for x in messages]),
+        verdicts=texts([x.verdict for x in messages]),
+        reasons=texts([x.reason for x in messages]),
+        subjects=uuids([x.subject for x in messages]),
+        headers=texts([x.headers for x in messages]),
+        bodies=blobs([x.body for x in messages]),
+        requests=blobs([x.request for x in messages]),
+    )

@@ -16,6 +16,7 @@ from ledger import store
 from ledger.db import raw
 from ledger.errors import Conflict, NotFound, Refused
 from ledger.journal import Entry, content, encode, leaf_hash, reversal_of
+from ledger.volley import Shot
 
 BATCH_ENTRIES_MAX: Final = 10_000
 _CHUNK: Final = 64
@@ -62,18 +63,15 @@ def post(tx: Connection, *, lane: int, entries: Sequence[Entry], at: datetime) -
     return Posted(posted=len(wanted), already=frozenset(already))
 
 
-def post_new(tx: Connection, *, lane: int, entries: Sequence[Entry], at: datetime) -> None:
-    """Write entries whose keys the caller knows to be new, because it holds their sources under lock: one statement, no savepoint.
+def posting_new(*, lane: int, entries: Sequence[Entry], at: datetime) -> Shot:
+    """Return the statement that writes entries whose keys the caller knows to be new, because it holds their sources under lock.
 
-    For groups of a few hundred; thousands are faster with ``post``. Otherwise as ``post``.
-
-    Raises:
-        psycopg.errors.UniqueViolation: a key is taken after all; nothing of ``tx`` may be committed.
-        Refused: ``book_unknown``, a book does not exist in this lane.
+    For groups of a few hundred, which then cost one round trip together with whatever else their transaction writes; thousands
+    are faster with ``post``. Otherwise as ``post``. A key that is taken after all (``psycopg.errors.UniqueViolation``) or a book
+    that does not lie in the lane (SQLSTATE ``TB001``) fails the statement, so nothing of its transaction may be committed.
     """
     leaves = b"".join([leaf_hash(entry, lane=lane) for entry in entries])
-    with raw(tx).cursor() as cursor:
-        store.append_group(cursor, lane=lane, entries=entries, leaves=leaves, at=at)
+    return store.appending(lane=lane, entries=entries, leaves=leaves, at=at)
 
 
 def reverse(

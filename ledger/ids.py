@@ -27,8 +27,8 @@ _RANDOM_BITS: Final = 66
 class Ids(Protocol):
     """Gives source ids."""
 
-    def new(self, at: datetime, name: str) -> UUID:
-        """Return a new id for the instant ``at``. ``name`` says in words what it is for and is unique in its run."""
+    def new(self, at: datetime, name: str, *content: bytes) -> UUID:
+        """Return a new id for the instant ``at``. ``name`` and ``content`` say what it is for, and are unique in its run."""
         ...
 
 
@@ -39,7 +39,7 @@ class RandomIds:
         self._random = random.Random(os.urandom(32))
         os.register_at_fork(after_in_child=lambda: self._random.seed(os.urandom(32)))
 
-    def new(self, at: datetime, name: str) -> UUID:  # noqa: ARG002  # part of the protocol; chance needs no name
+    def new(self, at: datetime, name: str, *content: bytes) -> UUID:  # noqa: ARG002  # part of the protocol; chance needs no name
         return _compose(at, self._random.getrandbits(_RANDOM_BITS))
 
 
@@ -49,8 +49,8 @@ class SeededIds:
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def new(self, at: datetime, name: str) -> UUID:
-        digest = hashlib.sha256(f"{self._seed}\n{name}".encode()).digest()
+    def new(self, at: datetime, name: str, *content: bytes) -> UUID:
+        digest = hashlib.sha256(b"\n".join([f"{self._seed}\n{name}".encode(), *content])).digest()
         return _compose(at, int.from_bytes(digest[:9], "big") >> 6)
 
 

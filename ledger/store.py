@@ -10,9 +10,10 @@ from uuid import UUID
 import psycopg
 from sqlalchemy import Connection, Row, text
 
-from ledger.arrays import bigints, instants, integers, uuids
+from ledger.arrays import bigints, instant, instants, integer, integers, smallint, uuids
 from ledger.errors import Refused
 from ledger.journal import Entry, Line
+from ledger.volley import Shot, Statement
 
 
 def next_batch(cursor: psycopg.Cursor[object], *, lane: int, book_ids: list[int]) -> int:
@@ -46,53 +47,53 @@ def insert_batch(cursor: psycopg.Cursor[object], *, lane: int, batch_id: int, en
     )
 
 
-_APPEND: Final = b"""
-with asked as materialized (
-    select array(
-        select distinct wanted from unnest(%(books)s::integer[]) as wanted
-        where not exists (select from ledger.book where book_id = wanted and lane = %(lane)s::smallint)) as unknown
-), batch as (
-    insert into ledger.batch (lane, batch_id, entries, leaves, booked_at)
-    select %(lane)s, nextval('ledger.batch_number'), %(entries)s, %(leaves)s, %(at)s from asked where cardinality(unknown) = 0
-    returning batch_id
-), rows as (
-    insert into ledger.posting (lane, batch_id, position, line, entry_id, evidence_id, book_id, debit_account, credit_account,
-                                amount_fen, happened_at, booked_on)
-    select %(lane)s, batch_id, position, line, entry_id, evidence_id, book_id, debit_account, credit_account, amount_fen,
-           happened_at, date '0001-01-01' + (booked_day - 1)
-    from batch, unnest(%(positions)s::integer[], %(lines)s::integer[], %(ids)s::uuid[], %(evidence)s::uuid[],
-                       %(books)s::integer[], %(debits)s::integer[], %(credits)s::integer[], %(amounts)s::bigint[],
-                       %(times)s::timestamptz[], %(days)s::integer[])
-         as p (position, line, entry_id, evidence_id, book_id, debit_account, credit_account, amount_fen, happened_at, booked_day)
+_APPEND: Final = Statement(
+    "append_group",
+    """
+    with asked as materialized (
+        select array(
+            select distinct wanted from unnest(%(books)s::integer[]) as wanted
+            where not exists (select from ledger.book where book_id = wanted and lane = %(lane)s::smallint)) as unknown
+    ), batch as (
+        insert into ledger.batch (lane, batch_id, entries, leaves, booked_at)
+        select %(lane)s, nextval('ledger.batch_number'), %(entries)s::integer, %(leaves)s::bytea, %(at)s::timestamptz
+        from asked where cardinality(unknown) = 0
+        returning batch_id
+    ), rows as (
+        insert into ledger.posting (lane, batch_id, position, line, entry_id, evidence_id, book_id, debit_account,
+                                    credit_account, amount_fen, happened_at, booked_on)
+        select %(lane)s, batch_id, position, line, entry_id, evidence_id, book_id, debit_account, credit_account, amount_fen,
+               happened_at, date '0001-01-01' + (booked_day - 1)
+        from batch, unnest(%(positions)s::integer[], %(lines)s::integer[], %(ids)s::uuid[], %(evidence)s::uuid[],
+                           %(books)s::integer[], %(debits)s::integer[], %(credits)s::integer[], %(amounts)s::bigint[],
+                           %(times)s::timestamptz[], %(days)s::integer[])
+             as p (position, line, entry_id, evidence_id, book_id, debit_account, credit_account, amount_fen, happened_at,
+                   booked_day)
+    )
+    select ledger.refuse_unknown_books_v1(%(lane)s, unknown) from asked where cardinality(unknown) > 0
+    """,
 )
-select unknown from asked
-"""
 
 
-def append_group(cursor: psycopg.Cursor[Any], *, lane: int, entries: Sequence[Entry], leaves: bytes, at: datetime) -> None:
-    """Write a small batch in one statement, so that it costs one round trip."""
+def appending(*, lane: int, entries: Sequence[Entry], leaves: bytes, at: datetime) -> Shot:
+    """Return what writes a small batch in one statement. It fails (SQLSTATE TB001) when a book does not lie in the lane."""
     rows = [(position, number, entry, line) for position, entry in enumerate(entries) for number, line in enumerate(entry.lines)]
-    columns = {
-        "lane": lane,
-        "entries": len(entries),
-        "leaves": leaves,
-        "at": at,
-        "positions": integers([position for position, _, _, _ in rows]),
-        "lines": integers([number for _, number, _, _ in rows]),
-        "ids": uuids([entry.entry_id for _, _, entry, _ in rows]),
-        "evidence": uuids([entry.evidence_id for _, _, entry, _ in rows]),
-        "books": integers([entry.book_id for _, _, entry, _ in rows]),
-        "debits": integers([line.debit for _, _, _, line in rows]),
-        "credits": integers([line.credit for _, _, _, line in rows]),
-        "amounts": bigints([line.amount_fen for _, _, _, line in rows]),
-        "times": instants([entry.happened_at for _, _, entry, _ in rows]),
-        "days": integers([entry.booked_on.toordinal() for _, _, entry, _ in rows]),
-    }
-    cursor.execute(_APPEND, columns, prepare=True)
-    found = cursor.fetchone()
-    assert found is not None
-    if found[0]:
-        raise Refused(f"lane {lane} has no book {found[0][:10]}; open the book first", code="book_unknown")
+    return _APPEND.shot(
+        lane=smallint(lane),
+        entries=integer(len(entries)),
+        leaves=leaves,
+        at=instant(at),
+        positions=integers([position for position, _, _, _ in rows]),
+        lines=integers([number for _, number, _, _ in rows]),
+        ids=uuids([entry.entry_id for _, _, entry, _ in rows]),
+        evidence=uuids([entry.evidence_id for _, _, entry, _ in rows]),
+        books=integers([entry.book_id for _, _, entry, _ in rows]),
+        debits=integers([line.debit for _, _, _, line in rows]),
+        credits=integers([line.credit for _, _, _, line in rows]),
+        amounts=bigints([line.amount_fen for _, _, _, line in rows]),
+        times=instants([entry.happened_at for _, _, entry, _ in rows]),
+        days=integers([entry.booked_on.toordinal() for _, _, entry, _ in rows]),
+    )
 
 
 def entries(tx: Connection, *, lane: int, entry_ids: Sequence[UUID]) -> list[Entry]:

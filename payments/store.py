@@ -14,8 +14,9 @@ from psycopg.rows import class_row
 from sqlalchemy import Connection, Row, text
 
 from gateways.contract import HandOff, MerchantAccount, Result
-from ledger.arrays import bigints, blobs, instants, integers, texts, uuids
+from ledger.arrays import bigints, blobs, instants, integers, smallint, texts, uuids
 from ledger.db import raw
+from ledger.volley import Shot, Statement, fire
 from payments.decisions import HeldCharge, HeldPayment
 from payments.records import Attempt, Charge, Order
 
@@ -66,7 +67,9 @@ class NewCase(Struct, frozen=True):
 Holders = dict[tuple[str, str, str], UUID]
 """Which payment holds a trade number, by channel, merchant number and trade number."""
 
-_LOCK: Final = b"""
+_LOCK: Final = Statement(
+    "lock_payments",
+    """
 with held as materialized (
     select p.payment_id, p.charge_id, p.operator_id, p.book_id, p.channel, p.provider_no, p.merchant_no, p.amount_fen,
            p.state, p.trade_no, p.taken_fen, p.expires_at
@@ -91,7 +94,8 @@ cross join lateral (
     where f.lane = %(lane)s::smallint and f.channel = w.channel and f.merchant_no = w.merchant_no and f.trade_no = w.trade_no
     offset 0
 ) f
-"""
+""",
+)
 
 
 def lock_payments(
@@ -99,27 +103,29 @@ def lock_payments(
 ) -> tuple[dict[UUID, HeldPayment], dict[UUID, HeldCharge], Holders]:
     """Lock the payments in the order of their ids, then their charges in theirs; also return who holds which trade number."""
     paid = [result for _, result in wanted if result.trade_no]
-    asked = {
-        "lane": lane,
-        "payments": uuids([subject for subject, _ in wanted]),
-        "channels": texts([result.channel for result in paid]),
-        "merchants": texts([result.merchant_no for result in paid]),
-        "trades": texts([result.trade_no for result in paid]),
-    }
+    asked = _LOCK.shot(
+        lane=smallint(lane),
+        payments=uuids([subject for subject, _ in wanted]),
+        channels=texts([result.channel for result in paid]),
+        merchants=texts([result.merchant_no for result in paid]),
+        trades=texts([result.trade_no for result in paid]),
+    )
     payments: dict[UUID, HeldPayment] = {}
     charges: dict[UUID, HeldCharge] = {}
     holders: Holders = {}
-    with raw(tx).cursor(binary=True) as cursor:
-        for row in cursor.execute(_LOCK, asked, prepare=True).fetchall():
-            if row[0] is None:
-                holders[row[4], row[6], row[9]] = row[15]
-            else:
-                payments[row[0]] = HeldPayment(*row[:12])
-                charges[row[1]] = HeldCharge(row[1], *row[12:15])
+    [rows] = fire(tx, [asked])
+    for row in rows:
+        if row[0] is None:
+            holders[row[4], row[6], row[9]] = row[15]
+        else:
+            payments[row[0]] = HeldPayment(*row[:12])
+            charges[row[1]] = HeldCharge(row[1], *row[12:15])
     return payments, charges, holders
 
 
-_WRITE: Final = b"""
+_WRITE: Final = Statement(
+    "write_taken",
+    """
 with taken as materialized (
     select %(lane)s::smallint as lane, u.*
     from unnest(%(payments)s::uuid[], %(charges)s::uuid[], %(evidence)s::uuid[], %(treatments)s::text[],
@@ -145,33 +151,33 @@ with taken as materialized (
 update payments.payment p
 set state = 'succeeded', trade_no = t.trade_no, taken_fen = t.amount_fen, succeeded_at = t.happened_at
 from taken t where p.payment_id = t.payment_id and p.lane = t.lane
-"""
+""",
+)
 
 
-def write_taken(tx: Connection, *, lane: int, taken: Sequence[Taken]) -> None:
-    """Write money that was taken: facts, final states, settled charges, events; no payment of them is asked about again.
+def writing_taken(*, lane: int, taken: Sequence[Taken]) -> Shot:
+    """Return what writes money that was taken: facts, final states, settled charges, events. No payment of
+    them is asked about again.
 
     The payments and charges are held by the caller. None of the columns updated here is in an index: see ``0006_lean_writes.sql``.
     """
-    columns = {
-        "lane": lane,
-        "payments": uuids([x.payment_id for x in taken]),
-        "charges": uuids([x.charge_id for x in taken]),
-        "evidence": uuids([x.evidence_id for x in taken]),
-        "treatments": texts([x.treatment for x in taken]),
-        "channels": texts([x.channel for x in taken]),
-        "merchants": texts([x.merchant_no for x in taken]),
-        "trades": texts([x.trade_no for x in taken]),
-        "amounts": bigints([x.amount_fen for x in taken]),
-        "times": instants([x.happened_at for x in taken]),
-        "events": uuids([x.event_id for x in taken]),
-        "operators": integers([x.operator_id for x in taken]),
-        "lots": integers([x.lot_id for x in taken]),
-        "kinds": texts([x.kind for x in taken]),
-        "bodies": blobs([x.body for x in taken]),
-    }
-    with raw(tx).cursor() as cursor:
-        cursor.execute(_WRITE, columns, prepare=True)
+    return _WRITE.shot(
+        lane=smallint(lane),
+        payments=uuids([x.payment_id for x in taken]),
+        charges=uuids([x.charge_id for x in taken]),
+        evidence=uuids([x.evidence_id for x in taken]),
+        treatments=texts([x.treatment for x in taken]),
+        channels=texts([x.channel for x in taken]),
+        merchants=texts([x.merchant_no for x in taken]),
+        trades=texts([x.trade_no for x in taken]),
+        amounts=bigints([x.amount_fen for x in taken]),
+        times=instants([x.happened_at for x in taken]),
+        events=uuids([x.event_id for x in taken]),
+        operators=integers([x.operator_id for x in taken]),
+        lots=integers([x.lot_id for x in taken]),
+        kinds=texts([x.kind for x in taken]),
+        bodies=blobs([x.body for x in taken]),
+    )
 
 
 def move_payments(tx: Connection, *, lane: int, moves: Sequence[Move]) -> None:

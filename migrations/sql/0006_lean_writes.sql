@@ -35,3 +35,10 @@ create index raw_message_subject on gateways.raw_message using brin (subject uui
 drop index payments.outbox_lot;
 alter table payments.outbox drop constraint outbox_pkey;
 alter table payments.outbox add primary key (lot_id, transaction_id, event_id, lane);
+
+-- Lets a statement that writes entries fail by itself, so that it can travel together with the commit behind it.
+create function ledger.refuse_unknown_books_v1(lane smallint, books integer[]) returns void language plpgsql as $$
+begin
+    raise exception 'lane % has no book %; open the book first', lane, books[1:10] using errcode = 'TB001';
+end $$;
+comment on function ledger.refuse_unknown_books_v1(smallint, integer[]) is 'Fail with SQLSTATE TB001: these books do not lie in the lane';

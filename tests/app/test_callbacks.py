@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,17 +13,23 @@ import httpx
 import msgspec
 import psycopg
 import pytest
+import uvloop
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from granian.constants import Interfaces
 from granian.server.embed import Server
 from sqlalchemy import Engine, text
 
-from app.callbacks import Bucket, Committer, Gate, Limits, Waiting
+from app.callbacks import exchange
+from app.callbacks.committer import Committer, Waiting
+from app.callbacks.doors import Doors
+from app.callbacks.gate import Bucket, Gate, Limits
+from app.callbacks.serve import gate
 from app.keys import SANDBOX_PUBLIC_KEY_ID, sandbox_keys_dir
-from app.main import create_app
 from app.wiring import Wiring
+from gateways.contract import Answer
 from gateways.sandbox.signing import PaidOrder, Signer, answer_headers, signed_callback
+from ledger.db import engine
 from payments import results
 from payments.decisions import Finding
 from payments.invariants import check
@@ -50,11 +56,8 @@ NOTHING = Books([], [], [], [], 1)
 
 @contextmanager
 def served(app: Any, port: int | None = None) -> Iterator[str]:
-    """Serve an application in a thread, on a port of its own unless one is given; yields the address of the notices."""
-    if port is None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+    """Serve an application in a thread, on a port of its own unless one is given; yields its address."""
+    port = free_port() if port is None else port
     server: Any = None
     loop = asyncio.new_event_loop()
 
@@ -71,10 +74,33 @@ def served(app: Any, port: int | None = None) -> Iterator[str]:
                 break
             time.sleep(0.02)
         try:
-            yield f"http://127.0.0.1:{port}/callbacks/wechat"
+            yield f"http://127.0.0.1:{port}"
         finally:
             loop.call_soon_threadsafe(server.stop)
             thread.join(20)
+
+
+@contextmanager
+def opened(gate: Gate) -> Iterator[int]:
+    """Open a gate's doors in a thread; yields their port. When the block ends they are closed as the process closes them."""
+    doors, port = Doors(gate), free_port()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        loop = runner.get_loop()
+        thread = threading.Thread(target=loop.run_forever, daemon=True)
+        thread.start()
+        asyncio.run_coroutine_threadsafe(doors.open("127.0.0.1", port), loop).result(5)
+        try:
+            yield port
+        finally:
+            asyncio.run_coroutine_threadsafe(doors.close(), loop).result(20)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(5)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class Channel:
@@ -111,8 +137,8 @@ def lot(product: Wiring) -> Lot:
 
 @pytest.fixture
 def channel(product: Wiring) -> Iterator[Channel]:
-    with served(create_app(product)) as url:
-        yield Channel(product, url)
+    with opened(gate(product)) as port:
+        yield Channel(product, f"http://127.0.0.1:{port}/callbacks/wechat")
 
 
 @pytest.fixture
@@ -300,7 +326,167 @@ def test_only_posts_to_a_known_channel_are_taken(product: Wiring, channel: Chann
     with httpx.Client(trust_env=False) as client:
         assert client.get(channel.url).status_code == 405
         assert client.post(channel.url.replace("wechat", "nobody")).status_code == 404
+        assert client.post(channel.url.replace("/callbacks/wechat", "/")).status_code == 404
     assert books(product.db).messages == 0
+
+
+def test_a_query_string_and_a_slash_at_the_end_change_nothing(product: Wiring, channel: Channel, due: Due) -> None:
+    channel.url += "/?from=proxy"
+    assert channel.send(*channel.notice(due)).content == SUCCESS
+
+
+def test_health_says_whether_the_database_answers(product: Wiring, channel: Channel) -> None:
+    answer = httpx.get(channel.url.replace("/callbacks/wechat", "/health"), trust_env=False)
+    assert (answer.status_code, answer.text) == (200, "ok\n")
+    away = Gate(
+        db=engine("postgresql+psycopg:///x?host=/nowhere"), lane=0, channels=product.channels, clock=product.clock, ids=IDS
+    )  # fmt: skip
+    with opened(away) as port:
+        assert httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).status_code == 503
+
+
+# Connections, byte by byte.
+
+
+class Wire:
+    """A bare connection."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", int(channel.url.split(":")[2].split("/")[0])), timeout=10)
+
+    def read(self, answers: int) -> bytes:
+        """Read until so many answers have come, or the other side has ended."""
+        got = b""
+        while got.count(b"HTTP/1.1 ") < answers or not got.endswith((b"}", b"\n")):
+            part = self.socket.recv(65536)
+            if not part:
+                break
+            got += part
+        return got
+
+    def ended(self) -> bool:
+        """Tell whether the other side has ended; nothing can be done with the connection afterwards."""
+        with self.socket, suppress(ConnectionError):
+            return self.socket.recv(1) == b""
+        return True
+
+
+def on_the_wire(headers: dict[str, str], body: bytes, *more: str) -> bytes:
+    lines = ["POST /callbacks/wechat HTTP/1.1", "host: x", f"content-length: {len(body)}", *more]
+    return "\r\n".join(lines + [f"{name}: {value}" for name, value in headers.items()]).encode() + b"\r\n\r\n" + body
+
+
+@pytest.fixture
+def wire(channel: Channel) -> Iterator[Wire]:
+    wire = Wire(channel)
+    yield wire
+    wire.socket.close()
+
+
+def test_requests_sent_at_once_are_answered_in_their_order(product: Wiring, channel: Channel, due: Due, wire: Wire) -> None:
+    bad = on_the_wire({}, b"not genuine")
+    wire.socket.sendall(on_the_wire(*channel.notice(due)) + bad + on_the_wire(*channel.notice(due, copy=1)))
+    statuses = [part[:3] for part in wire.read(3).split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [b"200", b"401", b"200"]
+    assert kept(product.db, 3) == msgspec.structs.replace(BOOKED, messages=3)
+
+
+def test_more_requests_than_may_wait_are_all_answered(product: Wiring, channel: Channel, due: Due, wire: Wire) -> None:
+    wire.socket.sendall(b"".join([on_the_wire(*channel.notice(due, copy=copy)) for copy in range(60)]))
+    assert wire.read(60).count(b"HTTP/1.1 200 OK") == 60
+
+
+def test_a_request_byte_by_byte_is_taken(product: Wiring, channel: Channel, due: Due, wire: Wire) -> None:
+    wire.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for byte in on_the_wire(*channel.notice(due)):
+        wire.socket.send(bytes([byte]))
+    assert SUCCESS in wire.read(1)
+    assert books(product.db) == BOOKED
+
+
+def test_the_connection_is_closed_when_the_sender_wants_it(channel: Channel, due: Due, wire: Wire) -> None:
+    wire.socket.sendall(on_the_wire(*channel.notice(due), "connection: close"))
+    assert b"\r\nconnection: close\r\n" in wire.read(1)
+    assert wire.ended()
+
+
+def test_a_sender_that_asks_first_is_told_to_go_on(channel: Channel, due: Due, wire: Wire) -> None:
+    request = on_the_wire(*channel.notice(due), "expect: 100-continue")
+    head, _, body = request.partition(b"\r\n\r\n")
+    wire.socket.sendall(head + b"\r\n\r\n")
+    assert wire.socket.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    wire.socket.sendall(body)
+    assert SUCCESS in wire.read(1)
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"hello, is this a bank?\r\n\r\n", b"400"),
+        (b"POST /callbacks/wechat HTTP/1.1\r\nx: " + b"y" * 20_000 + b"\r\n\r\n", b"431"),
+        (b"POST /" + b"y" * 20_000 + b" HTTP/1.1\r\n\r\n", b"431"),
+        (b"POST /callbacks/wechat HTTP/1.1\r\ncontent-length: 99999999\r\n\r\n", b"413"),
+    ],
+)  # fmt: skip
+def test_what_is_no_request_is_refused_and_the_connection_ends(wire: Wire, sent: bytes, status: bytes) -> None:
+    wire.socket.sendall(sent)
+    answer = wire.read(1)
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert b"\r\nconnection: close\r\n" in answer
+    assert wire.ended()
+
+
+def test_a_sender_that_stops_in_the_middle_is_cut_off(
+    product: Wiring, channel: Channel, due: Due, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(exchange, "REQUEST_SWEEPS_MAX", 0)
+    wire.socket.sendall(on_the_wire(*channel.notice(due))[:-1])
+    assert wire.ended()
+    assert books(product.db).messages == 0
+
+
+def test_a_silent_connection_is_closed_in_the_end(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "IDLE_SWEEPS_MAX", 0)
+    assert wire.ended()
+
+
+def test_a_sender_that_is_gone_before_its_answer_harms_nobody(product: Wiring, channel: Channel, due: Due, wire: Wire) -> None:
+    wire.socket.sendall(on_the_wire(*channel.notice(due)))
+    wire.socket.close()
+    assert kept(product.db, 1) == BOOKED
+    assert channel.send(*channel.notice(due, copy=1)).content == SUCCESS
+
+
+def test_connections_beyond_the_limit_are_turned_away(channel: Channel, due: Due, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "CONNECTIONS_MAX", 1)
+    first = Wire(channel)
+    with first.socket:
+        first.socket.sendall(on_the_wire({}, b""))
+        assert first.read(1).startswith(b"HTTP/1.1 401")
+        assert Wire(channel).ended()
+
+
+def test_closing_the_doors_answers_what_was_read_and_waits_for_what_is_half_read(product: Wiring, lot: Lot, due: Due) -> None:
+    sender = Channel(product, "")
+    with ExitStack() as closing:
+        port = closing.enter_context(opened(gate(product)))
+        sender.url = f"http://127.0.0.1:{port}/callbacks/wechat"
+        idle, half = Wire(sender), Wire(sender)
+        idle.socket.sendall(on_the_wire({}, b""))
+        idle.read(1)
+        request = on_the_wire(*sender.notice(due))
+        half.socket.sendall(request[:-10])
+        time.sleep(0.1)
+        finishing = threading.Timer(0.3, half.socket.sendall, [request[-10:]])
+        finishing.start()
+        closing.close()
+        finishing.join()
+        assert SUCCESS in half.read(1)
+        assert half.ended()
+        assert idle.ended()
+    assert len(books(product.db).entries) == 1
+    with pytest.raises(ConnectionError):
+        Wire(sender)
 
 
 # The committer by itself.
@@ -312,7 +498,7 @@ def waiting(product: Wiring, notice: Notice) -> Waiting:
 
 @pytest.fixture
 def committer(product: Wiring) -> Committer:
-    return Committer(db=product.db, lane=0, clock=product.clock, ids=IDS, batch_max=100)
+    return Committer(db=product.db, lane=0, clock=product.clock, ids=IDS)
 
 
 def statuses(group: list[Waiting]) -> list[int]:
@@ -355,27 +541,39 @@ def test_without_a_database_all_are_told_to_come_again(product: Wiring, lot: Lot
     assert books(product.db).messages == 0
 
 
-def test_closing_the_gate_commits_what_is_queued(product: Wiring, lot: Lot, due: Due, committer: Committer) -> None:
-    committer.start()
-    queued = [waiting(product, due.callback()) for _ in range(20)]
-    assert all(committer.put(one) for one in queued)
-    committer.stop()
-    assert books(product.db) == msgspec.structs.replace(BOOKED, messages=20)
-    assert not committer.put(waiting(product, due.callback()))
+def test_a_group_is_never_larger_than_it_may_be(product: Wiring, lot: Lot, due: Due) -> None:
+    small = Gate(
+        db=product.db, lane=0, channels=product.channels, clock=product.clock, ids=IDS, limits=Limits(batch_max=3)
+    )  # fmt: skip
+    sender = Channel(product, "")
+    told: list[Answer] = []
+
+    async def all_at_once() -> None:
+        for copy in range(8):
+            small.take(product.channels.find("wechat"), *sender.notice(due, copy=copy), told.append)
+        await asyncio.sleep(0)
+
+    asyncio.run(all_at_once())
+    assert [answer.status for answer in told] == [200] * 8
+    assert (small.counts.batches, small.counts.largest, small.counts.committed) == (3, 3, 8)
+    assert books(product.db) == msgspec.structs.replace(BOOKED, messages=8)
 
 
 def test_a_flood_of_refused_messages_is_counted_and_not_kept(product: Wiring, lot: Lot) -> None:
-    gate = Gate(db=product.db, lane=0, channels=product.channels, clock=product.clock, ids=IDS, limits=Limits(refused_per_minute=3))
-    gate.start()
-    connected = product.channels.find("wechat")
+    guarded = Gate(
+        db=product.db, lane=0, channels=product.channels, clock=product.clock, ids=IDS, limits=Limits(refused_per_minute=3)
+    )  # fmt: skip
+    told: list[Answer] = []
 
-    async def flood() -> set[int]:
-        return {(await gate.take(connected, {}, b"%d" % n)).status for n in range(10)}
+    async def flood() -> None:
+        for n in range(10):
+            guarded.take(product.channels.find("wechat"), {}, b"%d" % n, told.append)
+        await asyncio.sleep(0)
 
-    assert asyncio.run(flood()) == {401}
-    gate.stop()
+    asyncio.run(flood())
+    assert {answer.status for answer in told} == {401}
     assert books(product.db).messages == 3
-    assert (gate.counts.refused_kept, gate.counts.refused_not_kept) == (3, 7)
+    assert (guarded.counts.refused_kept, guarded.counts.refused_not_kept) == (3, 7)
 
 
 def test_a_bucket_fills_again_with_time() -> None:

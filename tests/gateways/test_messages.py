@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 from sqlalchemy import Connection, text
@@ -52,7 +53,7 @@ def test_a_kept_notice_can_be_verified_again(tx: Connection, wechat: WeChat, pai
     )  # fmt: skip
     headers, body = signed_callback(pair.public_key, paid, api_key=pair.api_key, at=NOW)
     kept = message(wechat, headers=headers, body=body)
-    assert wechat.parse_callback(kept.headers, kept.body, keys=pair.ring, now=NOW).verdict == "verified"
+    assert wechat.parse_callback(msgspec.json.decode(kept.headers), kept.body, keys=pair.ring, now=NOW).verdict == "verified"
 
 
 def test_keeping_nothing_does_nothing(tx: Connection) -> None:

@@ -58,7 +58,7 @@ def message(operation: str = "callback", *, verdict: str = "verified", reason: s
     return RawMessage(
         message_id=IDS.new(AT, f"message {number}"), channel="wechat", operation=operation,
         direction="in" if operation == "callback" else "out", verdict=verdict, reason=reason,  # type: ignore[arg-type]
-        received_at=AT, headers={"wechatpay-serial": "X"}, body=b"{%d}" % number,
+        received_at=AT, headers='{"wechatpay-serial":"X"}', body=b"{%d}" % number,
     )  # fmt: skip
 
 
