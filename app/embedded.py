@@ -28,8 +28,15 @@ SUPERUSER: Final = "postgres"
 START_SECONDS_MAX: Final = 60.0
 STOP_SECONDS_MAX: Final = 30.0
 LOG_BYTES_MAX: Final = 20_000_000
-TUNED: Final = {"shared_buffers": "256MB", "max_wal_size": "4GB", "checkpoint_timeout": "15min", "max_connections": "200"}
-"""For a machine that runs the whole product. Durability (fsync, synchronous_commit, full_page_writes) stays on as by default."""
+TUNED: Final = {
+    "shared_buffers": "256MB",
+    "max_wal_size": "4GB",
+    "min_wal_size": "1GB",
+    "checkpoint_timeout": "15min",
+    "max_connections": "200",
+}
+"""For a machine that runs the whole product. Durability (fsync, synchronous_commit, full_page_writes) stays on as by default.
+Log files are used again up to ``min_wal_size``: a new one is first filled with zeros, while somebody waits for the commit."""
 
 _PR_SET_PDEATHSIG: Final = 1
 _SOCKET_PATH_MAX: Final = 100

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import psycopg
 from sqlalchemy import Engine, text
 
 from app.database import prepare
@@ -22,7 +23,7 @@ from ledger.db import engine
 
 BOOKS: Final = 1_000
 SCALE: Final = 50
-SERVER_SETTINGS: Final = {"shared_buffers": "1GB", "max_wal_size": "8GB", "max_connections": "120"}
+SERVER_SETTINGS: Final = {"shared_buffers": "1GB", "max_wal_size": "8GB", "min_wal_size": "4GB", "max_connections": "120"}
 
 
 class Ground:
@@ -75,6 +76,8 @@ def ground() -> Iterator[Ground]:
         server.start()
         made = Ground(server)
         made.pgbench("-i", "-q", "-s", str(SCALE))
+        with psycopg.connect(server.dsn(), autocommit=True) as admin:
+            admin.execute("checkpoint")  # its log files are used again from here on, as in a server that has run for a while
         yield made
     finally:
         server.stop()

@@ -50,13 +50,13 @@ class Link:
         part = self.socket.recv(65536)
         if not part:
             return 0
-        self.received += part
-        head, gap, body = self.received.partition(b"\r\n\r\n")
-        if not gap:
+        received = self.received = self.received + part if self.received else part
+        gap = received.find(b"\r\n\r\n")
+        if gap < 0:
             return None
-        marker = head.lower().find(b"content-length:")
-        length = int(head[marker + 15 :].split(b"\r\n", 1)[0])
-        return int(head[9:12]) if len(body) >= length else None
+        marker = received.find(b"content-length:")
+        length = int(received[marker + 15 : received.find(b"\r\n", marker)])
+        return int(received[9:12]) if len(received) >= gap + 4 + length else None
 
 
 def run(port: int, connections: int, requests: list[bytes]) -> dict[str, float]:

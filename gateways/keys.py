@@ -5,8 +5,9 @@ adapters read it. A ring is replaced as a whole, so a rotation needs no restart 
 """
 
 import re
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from binascii import Error as Base64Error
+from binascii import a2b_base64
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from threading import Event
@@ -44,7 +45,7 @@ class VerificationKey(Struct, frozen=True):
     def verifies(self, message: bytes, signature: str) -> bool:
         """Tell whether ``signature`` (base64) is this key's RSA-SHA256 (PKCS #1 v1.5) signature over ``message``."""
         try:
-            self.public_key.verify(b64decode(signature, validate=True), message, _PADDING, _SHA256)
+            self.public_key.verify(a2b_base64(signature, strict_mode=True), message, _PADDING, _SHA256)
         except (InvalidSignature, Base64Error, ValueError):
             return False
         return True
@@ -89,7 +90,7 @@ class KeyRing:
     def decrypt(self, *, nonce: str, ciphertext: str, associated: str) -> bytes | None:
         """Return the plaintext of an AES-256-GCM box, or None when it is not a genuine box of ours."""
         try:
-            return self._aead.decrypt(nonce.encode(), b64decode(ciphertext, validate=True), associated.encode() or None)
+            return self._aead.decrypt(nonce.encode(), a2b_base64(ciphertext, strict_mode=True), associated.encode() or None)
         except (InvalidTag, Base64Error, ValueError):
             return None
 

@@ -21,18 +21,19 @@ _POSTGRES_US: Final = 946_684_800_000_000
 
 
 def uuids(values: Sequence[UUID | None]) -> bytes:
-    parts = [_NULL if value is None else _UUID(16, value.int.to_bytes(16, "big")) for value in values]
-    return _head(2950, len(values), nulls=None in values) + b"".join(parts)
+    return _head(2950, len(values)) + b"".join(
+        [_NULL if value is None else _UUID(16, value.int.to_bytes(16, "big")) for value in values]
+    )
 
 
 def texts(values: Sequence[str | None]) -> bytes:
-    parts = [_NULL if value is None else _sized(value.encode()) for value in values]
-    return _head(25, len(values), nulls=None in values) + b"".join(parts)
+    """Values that repeat are encoded once: most columns of a group say the same in every row."""
+    parts = {value: _NULL if value is None else _sized(value.encode()) for value in set(values)}
+    return _head(25, len(values)) + b"".join([parts[value] for value in values])
 
 
 def blobs(values: Sequence[bytes | None]) -> bytes:
-    parts = [_NULL if value is None else _sized(value) for value in values]
-    return _head(17, len(values), nulls=None in values) + b"".join(parts)
+    return _head(17, len(values)) + b"".join([_NULL if value is None else _sized(value) for value in values])
 
 
 def bigints(values: Sequence[int]) -> bytes:
@@ -60,8 +61,9 @@ def instant(value: datetime) -> bytes:
     return (microseconds(value) - _POSTGRES_US).to_bytes(8, "big", signed=True)
 
 
-def _head(element_oid: int, count: int, *, nulls: bool = False) -> bytes:
-    return _HEAD(1, int(nulls), element_oid, count, 1) if count else struct.pack("!iii", 0, 0, element_oid)
+def _head(element_oid: int, count: int) -> bytes:
+    """Dimensions, "may hold nulls", type, length, first index. The server looks for nulls itself."""
+    return _HEAD(1, 1, element_oid, count, 1) if count else struct.pack("!iii", 0, 0, element_oid)
 
 
 def _sized(value: bytes) -> bytes:

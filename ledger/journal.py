@@ -75,50 +75,51 @@ class Entry(Struct, frozen=True, gc=False):
 def encode(entry: Entry, *, lane: int, batch_id: int, position: int) -> tuple[bytes, bytes]:
     """Return the leaf hash of an entry (32 bytes) and its rows in PostgreSQL's binary COPY form.
 
-    The leaf is SHA-256 over 0x00 (RFC 6962) and the canonical record, all integers big-endian: type 1, version 1, lane (1 byte
-    each), entry id, evidence id (16 each), book (4), microseconds since 1970 (8), days since 0001-01-01 counting from 1 (4),
-    number of lines (1), then per line debit, credit (4 each) and fen (8).
-
     Raises:
         ValueError: an impossible entry (a defect of the recipe that made it).
     """
-    lines = entry.lines
-    key = entry.source_id.int
-    if key & 0xFF or not 0 < entry.kind < 256 or not 0 < len(lines) <= LINES_MAX:
-        raise ValueError(f"not an entry: {entry}")
-    entry_id = (key | entry.kind).to_bytes(16, "big")
-    evidence_id = entry.evidence_id.int.to_bytes(16, "big")
-    book_id = entry.book_id
-    happened_us = (entry.happened_at - _EPOCH) // _MICROSECOND
-    booked_day = entry.booked_on.toordinal()
-    record = _HEAD.pack(
-        _RECORD_TYPE, _RECORD_VERSION, lane, entry_id, evidence_id, book_id, happened_us, booked_day, len(lines)
-    )  # fmt: skip
+    sealed, happened_us, booked_day = _sealed(entry, lane)
+    entry_id, evidence_id, book_id = sealed[4:20], sealed[20:36], entry.book_id
     rows = b""
-    for number, line in enumerate(lines):
-        debit, credit, amount_fen = line.debit, line.credit, line.amount_fen
-        if debit not in CODES or credit not in CODES or debit == credit or not 0 < amount_fen <= AMOUNT_FEN_MAX:
-            raise ValueError(f"not a posting: {line} in {entry}")
-        record += _LINE.pack(debit, credit, amount_fen)
+    for number, line in enumerate(entry.lines):
         rows += _ROW.pack(
-            _COLUMNS, 8, amount_fen, 8, batch_id, 8, happened_us - _POSTGRES_US, 16, entry_id, 16, evidence_id,
-            4, book_id, 4, debit, 4, credit, 4, position, 4, booked_day - _POSTGRES_DAYS, 2, lane, 2, number,
+            _COLUMNS, 8, line.amount_fen, 8, batch_id, 8, happened_us - _POSTGRES_US, 16, entry_id, 16, evidence_id,
+            4, book_id, 4, line.debit, 4, line.credit, 4, position, 4, booked_day - _POSTGRES_DAYS, 2, lane, 2, number,
         )  # fmt: skip
-    return hashlib.sha256(record).digest(), rows
+    return hashlib.sha256(sealed).digest(), rows
 
 
 def leaf_hash(entry: Entry, *, lane: int) -> bytes:
-    """Return the leaf hash under which the entry is sealed."""
-    return encode(entry, lane=lane, batch_id=0, position=0)[0]
+    """Return the leaf hash under which the entry is sealed. Raises ValueError as ``encode``."""
+    return hashlib.sha256(_sealed(entry, lane)[0]).digest()
 
 
 def record(entry: Entry, *, lane: int) -> bytes:
-    """Return the canonical record of an entry: what a verifier hashes, behind 0x00, to get the leaf. Its form is at ``encode``."""
-    head = _HEAD.pack(
-        _RECORD_TYPE, _RECORD_VERSION, lane, entry.entry_id.bytes, entry.evidence_id.bytes, entry.book_id,
-        (entry.happened_at - _EPOCH) // _MICROSECOND, entry.booked_on.toordinal(), len(entry.lines),
+    """Return the canonical record of an entry: what a verifier hashes, behind 0x00, to get the leaf. Raises as ``encode``.
+
+    All integers big-endian: type 1, version 1, lane (1 byte each), entry id, evidence id (16 each), book (4), microseconds since
+    1970 (8), days since 0001-01-01 counting from 1 (4), number of lines (1), then per line debit, credit (4 each) and fen (8).
+    """
+    return _sealed(entry, lane)[0][1:]
+
+
+def _sealed(entry: Entry, lane: int) -> tuple[bytes, int, int]:
+    """Return what a leaf hashes (0x00 as in RFC 6962, then the record), with the two times in the units of the record."""
+    lines, key = entry.lines, entry.source_id.int
+    if key & 0xFF or not 0 < entry.kind < 256 or not 0 < len(lines) <= LINES_MAX:
+        raise ValueError(f"not an entry: {entry}")
+    happened_us = (entry.happened_at - _EPOCH) // _MICROSECOND
+    booked_day = entry.booked_on.toordinal()
+    sealed = _HEAD.pack(
+        _RECORD_TYPE, _RECORD_VERSION, lane, (key | entry.kind).to_bytes(16, "big"), entry.evidence_id.int.to_bytes(16, "big"),
+        entry.book_id, happened_us, booked_day, len(lines),
     )  # fmt: skip
-    return head[1:] + b"".join(_LINE.pack(line.debit, line.credit, line.amount_fen) for line in entry.lines)
+    for line in lines:
+        debit, credit, amount_fen = line.debit, line.credit, line.amount_fen
+        if debit not in CODES or credit not in CODES or debit == credit or not 0 < amount_fen <= AMOUNT_FEN_MAX:
+            raise ValueError(f"not a posting: {line} in {entry}")
+        sealed += _LINE.pack(debit, credit, amount_fen)
+    return sealed, happened_us, booked_day
 
 
 def content(entry: Entry) -> tuple[object, ...]:

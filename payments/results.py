@@ -173,7 +173,7 @@ class _Work:
             store.Taken(
                 payment.payment_id, charge.charge_id, notice.message.message_id, finding.value, payment.channel,
                 result.merchant_no, result.trade_no, result.amount_fen, result.happened_at,
-                self._ids.new(self._at, f"event {kind} {payment.payment_id}"), payment.operator_id, charge.lot_id, kind,
+                self._ids.new(self._at, kind, payment.payment_id.bytes), payment.operator_id, charge.lot_id, kind,
                 _event(kind, finding, result, charge),
             )
         )  # fmt: skip

@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import Final
 
 from msgspec import Struct
 from sqlalchemy import Engine, text
@@ -25,6 +26,9 @@ from ledger.ids import Ids
 from payments.results import Notice
 
 Tell = Callable[[Answer], None]
+
+GATHERED_MAX: Final = 128
+"""Beyond this many the fixed cost of a commit hardly counts any more, and nobody shall wait longer."""
 
 
 class Limits(Struct, frozen=True):
@@ -68,6 +72,7 @@ class Gate:
         self._db, self._clock, self._ids = db, clock, ids
         self._committer = Committer(db=db, lane=lane, clock=clock, ids=ids)
         self._queue: deque[Waiting] = deque()
+        self._gathering = False
         self._bucket = Bucket(self.limits.refused_per_minute)
         self._instant: datetime | None = None
         self._same_instant: dict[bytes, int] = {}
@@ -107,9 +112,18 @@ class Gate:
         return True
 
     def _put(self, waiting: Waiting) -> None:
-        if not self._queue:
-            asyncio.get_running_loop().call_soon(self.settle)
         self._queue.append(waiting)
+        if not self._gathering:
+            self._gathering = True
+            asyncio.get_running_loop().call_soon(self._gather, 0)
+
+    def _gather(self, before: int) -> None:
+        """Commit once a round of the event loop has brought nothing more: then everything that has arrived is in the queue."""
+        if before < len(self._queue) < GATHERED_MAX:
+            asyncio.get_running_loop().call_soon(self._gather, len(self._queue))
+        else:
+            self._gathering = False
+            self.settle()
 
     def _keep_refused(self, channel: Channel, reading: Reading, headers: Mapping[str, str], body: bytes, now: datetime) -> None:
         """Keep a message that is not genuine, as evidence of an attack or of a wrong key; a flood of them is only counted."""
