@@ -23,7 +23,7 @@ class Doors:
     """The open port of one gate in one event loop. Several processes may open the same port: the kernel shares connections out."""
 
     def __init__(self, gate: Gate) -> None:
-        self._gate = gate
+        self.gate = gate
         self._exchanges: set[Exchange] = set()
         self._server: asyncio.Server | None = None
         self._date = b""
@@ -45,10 +45,10 @@ class Doors:
         while self._exchanges and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         self._timer.cancel()
-        self._gate.settle()
+        self.gate.settle()
 
     def _exchange(self) -> Exchange:
-        return Exchange(self._gate, self._exchanges, self._render)
+        return Exchange(self.gate, self._exchanges, self._render)
 
     def _sweep(self) -> None:
         self._date = formatdate(usegmt=True).encode()

@@ -61,3 +61,4 @@ async def _serve(wiring: Wiring) -> None:
     log.info("%s: %s:%d", LISTENING, wiring.settings.callback_host, wiring.settings.callback_port)
     await stop.wait()
     await doors.close()
+    log.info("closed after %s", doors.gate.counts)
