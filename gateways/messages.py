@@ -56,7 +56,6 @@ def received(
 
 
 _KEEP: Final = Statement(
-    "keep_messages",
     """
     insert into gateways.raw_message
         (received_at, message_id, lane, channel, operation, direction, verdict, reason, subject, headers, body, request)

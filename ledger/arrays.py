@@ -57,6 +57,10 @@ def integer(value: int) -> bytes:
     return value.to_bytes(4, "big", signed=True)
 
 
+def bigint(value: int) -> bytes:
+    return value.to_bytes(8, "big", signed=True)
+
+
 def instant(value: datetime) -> bytes:
     return (microseconds(value) - _POSTGRES_US).to_bytes(8, "big", signed=True)
 

@@ -115,10 +115,10 @@ def _try_write(tx: Connection, *, lane: int, entries: Sequence[Entry], at: datet
 
 def _write(tx: Connection, *, lane: int, entries: Sequence[Entry], at: datetime) -> None:
     """Write one batch. Raises UniqueViolation when a key is taken; the transaction is then broken."""
+    batch_id = store.next_batch(tx, lane=lane, book_ids=sorted({entry.book_id for entry in entries}))
     with raw(tx).cursor() as cursor:
-        batch_id = store.next_batch(cursor, lane=lane, book_ids=sorted({entry.book_id for entry in entries}))
         leaves = _copy(cursor, entries, lane=lane, batch_id=batch_id)
-        store.insert_batch(cursor, lane=lane, batch_id=batch_id, entries=len(entries), leaves=leaves, at=at)
+    store.insert_batch(tx, lane=lane, batch_id=batch_id, entries=len(entries), leaves=leaves, at=at)
 
 
 def _copy(cursor: psycopg.Cursor[object], entries: Sequence[Entry], *, lane: int, batch_id: int) -> bytes:

@@ -7,48 +7,44 @@ from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
-import psycopg
 from sqlalchemy import Connection, Row, text
 
-from ledger.arrays import bigints, instant, instants, integer, integers, smallint, uuids
+from ledger.arrays import bigint, bigints, instant, instants, integer, integers, smallint, uuids
 from ledger.errors import Refused
 from ledger.journal import Entry, Line
-from ledger.volley import Shot, Statement
+from ledger.volley import Shot, Statement, fire
+
+_NEXT_BATCH: Final = Statement("""
+    select nextval('ledger.batch_number'), array(
+        select wanted from unnest(%(books)s::integer[]) as wanted
+        where not exists (select from ledger.book where book_id = wanted and lane = %(lane)s::smallint))
+    """)
+_INSERT_BATCH: Final = Statement("""
+    insert into ledger.batch (lane, batch_id, entries, leaves, booked_at)
+    values (%(lane)s::smallint, %(batch_id)s::bigint, %(entries)s::integer, %(leaves)s::bytea, %(at)s::timestamptz)
+    """)
 
 
-def next_batch(cursor: psycopg.Cursor[object], *, lane: int, book_ids: list[int]) -> int:
+def next_batch(tx: Connection, *, lane: int, book_ids: Sequence[int]) -> int:
     """Take a batch number, after seeing that every book lies in the lane."""
-    cursor.execute(
-        b"""
-        select nextval('ledger.batch_number'), array(
-            select wanted from unnest(%(books)s::integer[]) as wanted
-            where not exists (select from ledger.book where book_id = wanted and lane = %(lane)s::smallint))
-        """,
-        {"lane": lane, "books": book_ids},
-        prepare=True,
-    )
-    row = cursor.fetchone()
-    assert isinstance(row, tuple)
-    batch_id, unknown = row
+    [[(batch_id, unknown)]] = fire(tx, [_NEXT_BATCH.shot(lane=smallint(lane), books=integers(book_ids))])
     if unknown:
         raise Refused(f"lane {lane} has no book {unknown[:10]}; open the book first", code="book_unknown")
-    assert isinstance(batch_id, int)
-    return batch_id
+    return int(batch_id)
 
 
-def insert_batch(cursor: psycopg.Cursor[object], *, lane: int, batch_id: int, entries: int, leaves: bytes, at: datetime) -> None:
-    cursor.execute(
-        b"""
-        insert into ledger.batch (lane, batch_id, entries, leaves, booked_at)
-        values (%b, %b, %b, %b, %b)
-        """,
-        (lane, batch_id, entries, leaves, at),
-        prepare=True,
-    )
+def insert_batch(tx: Connection, *, lane: int, batch_id: int, entries: int, leaves: bytes, at: datetime) -> None:
+    values = {
+        "lane": smallint(lane),
+        "batch_id": bigint(batch_id),
+        "entries": integer(entries),
+        "leaves": leaves,
+        "at": instant(at),
+    }
+    fire(tx, [_INSERT_BATCH.shot(**values)])
 
 
 _APPEND: Final = Statement(
-    "append_group",
     """
     with asked as materialized (
         select array(

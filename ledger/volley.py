@@ -3,9 +3,11 @@
 Knows psycopg and libpq's pipeline mode; must not know tables. Called by the rooms' stores on the hot paths.
 
 psycopg's own pipeline sends each statement by itself as it comes; here they leave together, with BEGIN in front when no
-transaction is open and COMMIT behind when the caller says so. Each statement is prepared once per connection.
+transaction is open and COMMIT behind when the caller says so. Each statement is prepared once per connection; psycopg itself
+prepares nothing (see ``ledger.db.engine``), because it would deallocate ours with its own after a rollback or a DROP.
 """
 
+import hashlib
 import re
 from collections.abc import Generator, Sequence
 from typing import Any, Final
@@ -17,7 +19,7 @@ from psycopg import abc, generators
 from psycopg.adapt import Buffer, Transformer
 from psycopg.pq import ExecStatus, Format, TransactionStatus
 from psycopg.pq.abc import PGresult
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection
 
 from ledger.db import raw
 
@@ -28,13 +30,10 @@ _prepared: Final[WeakKeyDictionary[psycopg.Connection[Any], set[bytes]]] = WeakK
 
 
 class Statement:
-    """A statement whose parameters are named, each with a cast beside it (``%(lane)s::smallint``), and given in binary form.
+    """A statement whose parameters are named, each with a cast beside it (``%(lane)s::smallint``), and given in binary form."""
 
-    ``name`` is unique in the product.
-    """
-
-    def __init__(self, name: str, sql: str) -> None:
-        self.name = f"tongting_{name}".encode()
+    def __init__(self, sql: str) -> None:
+        self.name = b"tongting_" + hashlib.sha256(sql.encode()).hexdigest()[:16].encode()
         self.parameters = list(dict.fromkeys(_NAME.findall(sql)))
         places = {parameter: f"${place}" for place, parameter in enumerate(self.parameters, 1)}
         self.sql = _NAME.sub(lambda found: places[found[1]], sql).encode()
@@ -58,7 +57,10 @@ def fire(tx: Connection, shots: Sequence[Shot], *, and_commit: bool = False) -> 
 
     Raises:
         psycopg.Error: the first statement that failed. Those behind it were not carried out, and nothing is committed.
+        RuntimeError: ``tx`` is outside a transaction, so nobody would commit or roll back what is written.
     """
+    if not tx.in_transaction():
+        raise RuntimeError("a volley is fired inside a transaction: take engine.begin()")
     connection = raw(tx)
     opens = connection.pgconn.transaction_status == TransactionStatus.IDLE
     with connection.lock:
@@ -112,10 +114,3 @@ def _rows(adapter: abc.Transformer, result: PGresult) -> Rows:
         return []
     adapter.set_pgresult(result, format=Format.BINARY)
     return adapter.load_rows(0, result.ntuples, tuple)
-
-
-@event.listens_for(Engine, "rollback")
-@event.listens_for(Engine, "rollback_savepoint")
-def _forget(tx: Connection, *_: object) -> None:
-    """Prepare anew after a rollback: psycopg then deallocates every statement of the connection, ours with its own."""
-    _prepared.pop(raw(tx), None)

@@ -68,7 +68,6 @@ Holders = dict[tuple[str, str, str], UUID]
 """Which payment holds a trade number, by channel, merchant number and trade number."""
 
 _LOCK: Final = Statement(
-    "lock_payments",
     """
 with held as materialized (
     select p.payment_id, p.charge_id, p.operator_id, p.book_id, p.channel, p.provider_no, p.merchant_no, p.amount_fen,
@@ -124,7 +123,6 @@ def lock_payments(
 
 
 _WRITE: Final = Statement(
-    "write_taken",
     """
 with taken as materialized (
     select %(lane)s::smallint as lane, u.*
@@ -374,7 +372,8 @@ def order_by_digest(tx: Connection, *, lane: int, digest: bytes, lock: bool) -> 
 
 _ATTEMPT: Final = """
 select payment_id, order_id, charge_id, lane, operator_id, book_id, route_id, channel, provider_no, merchant_no, amount_fen,
-       state, hand_off, trade_no, taken_fen, succeeded_at, created_at, expires_at, queries, payer_digest
+       state, trade_no, taken_fen, succeeded_at, created_at, expires_at, queries, payer_digest,
+       (select h.body from payments.hand_off h where h.payment_id = payment.payment_id and h.lane = payment.lane) as hand_off
 from payments.payment
 """
 _hand_off: Final = msgspec.json.Decoder(HandOff)
@@ -426,9 +425,10 @@ def insert_payment(
 
 
 def keep_hand_off(tx: Connection, *, lane: int, payment_id: UUID, hand_off: HandOff) -> None:
+    """Keep what the payer's page needs. A payment has one: the first stays."""
     tx.execute(
-        text("update payments.payment set hand_off = :hand_off where lane = :lane and payment_id = :id"),
-        {"lane": lane, "id": payment_id, "hand_off": msgspec.json.encode(hand_off)},
+        text("insert into payments.hand_off (payment_id, lane, body) values (:id, :lane, :body) on conflict do nothing"),
+        {"lane": lane, "id": payment_id, "body": msgspec.json.encode(hand_off)},
     )
 
 
@@ -446,7 +446,8 @@ def lot_name(tx: Connection, *, lane: int, charge_id: UUID) -> str:
 
 _CLAIMED: Final = """
 returning p.payment_id, p.order_id, p.charge_id, p.lane, p.operator_id, p.book_id, p.route_id, p.channel, p.provider_no,
-          p.merchant_no, p.amount_fen, p.state, p.hand_off, p.trade_no, p.taken_fen, p.succeeded_at, p.created_at, p.expires_at,
+          p.merchant_no, p.amount_fen, p.state, p.trade_no, p.taken_fen, p.succeeded_at, p.created_at, p.expires_at,
+          (select h.body from payments.hand_off h where h.payment_id = p.payment_id and h.lane = p.lane) as hand_off,
           p.queries, p.payer_digest
 """
 

@@ -67,4 +67,5 @@ def db(database: str) -> Iterator[Engine]:
 def tx(db: Engine) -> Iterator[Connection]:
     """An open transaction in the application role; rolled back at the end."""
     with db.connect() as connection:
+        connection.begin()
         yield connection

@@ -123,7 +123,7 @@ def _own_city(settings: Settings, seed: int, out: Path) -> Iterator[Settings]:
     home = Path(tempfile.mkdtemp(prefix="tongting-day-"))
     home.chmod(0o711)
     own = simulated(settings, home=home, seed=seed, ports=free_ports())
-    print(f"Starting a simulated city on ports {own.web_port} and {own.sandbox_port} ...", file=sys.stderr, flush=True)
+    print(f"Starting a simulated city at {own.public_url} ...", file=sys.stderr, flush=True)
     try:
         with run.served_database(own, tuned=_THROWN_AWAY):
             run.prepare_home(own)
@@ -137,21 +137,23 @@ def _own_city(settings: Settings, seed: int, out: Path) -> Iterator[Settings]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def simulated(settings: Settings, *, home: Path, seed: int, ports: tuple[int, int]) -> Settings:
+def simulated(settings: Settings, *, home: Path, seed: int, ports: Mapping[str, str]) -> Settings:
     """Return the settings of a simulated city of its own: everything as given, but its place, addresses, clock and seed."""
     return changed(
-        settings, home=str(home), keys_dir="", database_url="", web_host="127.0.0.1", web_port=str(ports[0]), public_url="",
-        sandbox="true", sandbox_host="127.0.0.1", sandbox_port=str(ports[1]), wechat_notify_url="",
-        token_minutes=str(24 * 60), simulated="true", simulated_seed=str(seed),
+        settings, home=str(home), keys_dir="", database_url="", web_host="127.0.0.1", public_url="",
+        sandbox="true", sandbox_host="127.0.0.1", callback_host="127.0.0.1", wechat_notify_url="",
+        token_minutes=str(24 * 60), simulated="true", simulated_seed=str(seed), **ports,
     )  # fmt: skip
 
 
-def free_ports() -> tuple[int, int]:
-    """Return two ports that nobody listens on at the moment."""
-    with socket.socket() as first, socket.socket() as second:
-        first.bind(("127.0.0.1", 0))
-        second.bind(("127.0.0.1", 0))
-        return first.getsockname()[1], second.getsockname()[1]
+def free_ports() -> dict[str, str]:
+    """Return settings of ports that nobody listens on at the moment."""
+    names = ("web_port", "sandbox_port", "callback_port")
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in names]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return {name: str(probe.getsockname()[1]) for name, probe in zip(names, probes, strict=True)}
 
 
 def _empty(out: Path) -> None:

@@ -13,6 +13,18 @@ select payment_id, lane, next_query_at from payments.payment where next_query_at
 alter table payments.payment drop column next_query_at; -- and with it the index payment_due
 grant select, insert, update, delete on payments.next_query to tongting_app;
 
+-- What is written once and read by the payer's page alone would be copied by every update of its payment.
+create table payments.hand_off ( -- What the payer's page needs to call up the wallet
+    payment_id      uuid not null, -- Payment
+    lane            smallint not null, -- Lane of the payment
+    body            bytea not null, -- The hand-off as JSON
+    primary key (payment_id, lane)
+);
+insert into payments.hand_off (payment_id, lane, body)
+select payment_id, lane, hand_off from payments.payment where hand_off is not null;
+alter table payments.payment drop column hand_off;
+grant select, insert on payments.hand_off to tongting_app;
+
 -- Room for the next version of every row on its own page, for they are all updated. At 50 it was too little when one commit settles
 -- a whole page: a settled row is longer by its settlement, and the old versions stay until the commit.
 alter table payments.charge set (fillfactor = 45);

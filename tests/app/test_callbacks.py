@@ -52,6 +52,9 @@ CLEARING, INCOME, SUSPENSE = 101201, 600101, 224101
 SUCCESS = '{"code":"SUCCESS","message":"成功"}'.encode()
 BOOKED = Books([(CLEARING, INCOME, 1200)], ["settled"], [], ["payment.succeeded"], 1)
 NOTHING = Books([], [], [], [], 1)
+CUT_ALL = """
+select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname = current_database()
+"""
 
 
 @contextmanager
@@ -539,6 +542,35 @@ def test_without_a_database_all_are_told_to_come_again(product: Wiring, lot: Lot
         results.apply = real
     assert statuses(group) == [500, 500, 500]
     assert books(product.db).messages == 0
+
+
+def test_a_payment_that_somebody_holds_does_not_stop_its_neighbours(
+    product: Wiring, lot: Lot, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr("ledger.db.LOCK_MS_MAX", 50)
+    impatient = engine(str(product.settings.database_url), by_key=True)
+    with product.db.begin() as tx:
+        dues = [make_attempt(tx, lot, make_charge(tx, lot, f"S{n}")) for n in range(4)]
+    group = [waiting(product, one.callback()) for one in dues]
+    with product.db.begin() as holder:
+        holder.execute(text("select 1 from payments.payment where payment_id = :id for update"), {"id": dues[2].attempt.payment_id})
+        Committer(db=impatient, lane=0, clock=product.clock, ids=IDS).commit(group)
+    assert statuses(group) == [200, 200, 500, 200]
+    assert ("verified", "not_applied") in verdicts(product.db)
+    Committer(db=impatient, lane=0, clock=product.clock, ids=IDS).commit(again := [waiting(product, dues[2].callback())])
+    assert statuses(again) == [200]
+    impatient.dispose()
+
+
+def test_after_the_database_was_away_the_next_group_is_taken(product: Wiring, lot: Lot, due: Due, committer: Committer) -> None:
+    committer.commit(first := [waiting(product, due.callback())])
+    admin = engine(str(product.settings.database_url), role=None)
+    with admin.begin() as tx:
+        tx.execute(text(CUT_ALL))
+    admin.dispose()
+    committer.commit(cut := [waiting(product, due.callback())])
+    committer.commit(then := [waiting(product, due.callback())])
+    assert statuses(first + cut + then) == [200, 500, 200]
 
 
 def test_a_group_is_never_larger_than_it_may_be(product: Wiring, lot: Lot, due: Due) -> None:

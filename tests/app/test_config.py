@@ -12,7 +12,21 @@ def test_the_defaults_alone_make_usable_settings() -> None:
     settings = load({"TONGTING_HOME": "/srv/parking"})
     assert settings.keys_dir == Path("/srv/parking/keys")
     assert settings.database_url is None
-    assert settings.wechat_notify_url == "http://127.0.0.1:8620/callbacks/wechat"
+    assert settings.wechat_notify_url == "http://127.0.0.1:8622/callbacks/wechat"
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ({"SANDBOX": "false", "PUBLIC_URL": "https://pay.example/"}, "https://pay.example/callbacks/wechat"),
+        ({"PUBLIC_URL": "http://192.0.2.10:8620"}, "http://127.0.0.1:8622/callbacks/wechat"),
+        ({"CALLBACK_HOST": "0.0.0.0", "CALLBACK_PORT": "9000"}, "http://127.0.0.1:9000/callbacks/wechat"),
+        ({"WECHAT_NOTIFY_URL": "https://other.example/n"}, "https://other.example/n"),
+    ],
+)
+def test_the_channel_is_told_where_its_notices_are_taken(given: dict[str, str], address: str) -> None:
+    settings = load({f"TONGTING_{name}": value for name, value in given.items()})
+    assert settings.wechat_notify_url == address
 
 
 def test_every_setting_is_explained_in_the_defaults() -> None:

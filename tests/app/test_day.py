@@ -78,10 +78,7 @@ def running_city() -> Iterator[dict[str, str]]:
     """A simulated city under ``tongting run``; yields the settings it runs with."""
     home = Path(tempfile.mkdtemp(prefix="tongting-test-"))
     home.chmod(0o711)
-    web, sandbox = free_ports()
-    settings = {
-        "home": str(home), "web_port": str(web), "sandbox_port": str(sandbox), "simulated": "true", "simulated_seed": str(SEED)
-    }  # fmt: skip
+    settings = {"home": str(home), "simulated": "true", "simulated_seed": str(SEED)} | free_ports()
     with (home / "out").open("wb") as out:
         run = subprocess.Popen([sys.executable, "-m", "app.cli", "run"], env=environment_of(**settings), stdout=out, stderr=out)
     deadline = time.monotonic() + SECONDS_MAX

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from app.embedded import EmbeddedPostgres
+from app.run import answers
 
 SECONDS_MAX = 90.0
 
@@ -31,11 +32,12 @@ class City:
     """An installation under test: its home, its ports, its supervisor."""
 
     def __init__(self, home: Path) -> None:
-        self.home, self.web_port, self.sandbox_port = home, free_port(), free_port()
+        self.home, self.web_port, self.sandbox_port, self.callback_port = home, free_port(), free_port(), free_port()
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("TONGTING_")} | {
             "TONGTING_HOME": str(home),
             "TONGTING_WEB_PORT": str(self.web_port),
             "TONGTING_SANDBOX_PORT": str(self.sandbox_port),
+            "TONGTING_CALLBACK_PORT": str(self.callback_port),
         }
         self.out = home.with_suffix(".out")
 
@@ -146,10 +148,11 @@ def test_parts_that_die_are_started_again(city: City) -> None:
         lambda: (server.data / "postmaster.pid").exists() and str(postmaster) not in (server.data / "postmaster.pid").read_text()
     )
     wait_for(city.healthy)
-    for pid in [pid for pid in city.processes() if b"\0web\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]:
-        os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: "tongting web ended unexpectedly" in city.said)
-    wait_for(city.healthy)
+    for part, port in (("web", city.web_port), ("callbacks", city.callback_port)):
+        for pid in [pid for pid in city.processes() if f"\0{part}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]:
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: f"tongting {part} ended unexpectedly" in city.said)  # noqa: B023  # waited for within the round
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"))  # noqa: B023
     assert end(supervisor) == 0
 
 
@@ -163,12 +166,14 @@ def test_a_killed_supervisor_takes_everything_with_it(city: City) -> None:
 
 
 @linux_only
-def test_a_taken_port_is_named_and_nothing_is_left_running(city: City) -> None:
+@pytest.mark.parametrize("part", ["web", "callback"])
+def test_a_taken_port_is_named_and_nothing_is_left_running(city: City, part: str) -> None:
+    port = getattr(city, f"{part}_port")
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind(("127.0.0.1", city.web_port))
+        other.bind(("127.0.0.1", port))
         other.listen()
         refused = city.command("run")
     assert refused.returncode == 3
-    assert f"port {city.web_port} is taken by another program" in refused.stderr
+    assert f"port {port} is taken by another program; stop it or set TONGTING_{part.upper()}_PORT" in refused.stderr
     assert city.processes() == []

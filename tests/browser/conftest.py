@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, syn
 from sqlalchemy import text
 
 from app import keys
+from app.day.command import free_ports
 from app.embedded import EmbeddedPostgres
 from app.run import name_merchants
 from app.wiring import Wiring, build
@@ -105,12 +105,6 @@ class City:
             return int(tx.execute(query, {"serial": f"S{self._serial}"}).scalar_one())
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _answers(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + SECONDS_MAX
     with httpx.Client(trust_env=False) as client:
@@ -132,14 +126,14 @@ def city(server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> 
     with psycopg.connect(server.dsn(), autocommit=True) as admin:
         admin.execute(f'create database "{database}" template {TEMPLATE}')
     chosen = {
-        "TONGTING_HOME": str(home), "TONGTING_DATABASE_URL": server.url(database), "TONGTING_WEB_PORT": str(_free_port()),
-        "TONGTING_SANDBOX_PORT": str(_free_port()), "TONGTING_SANDBOX_TIME_FACTOR": "50",
-    }  # fmt: skip
+        "TONGTING_HOME": str(home), "TONGTING_DATABASE_URL": server.url(database), "TONGTING_SANDBOX_TIME_FACTOR": "50",
+    } | {f"TONGTING_{name.upper()}": port for name, port in free_ports().items()}  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TONGTING_")} | chosen
     settings = load(chosen)
     keys.make_missing(settings)
     processes = []
-    for command, address in (("sandbox", settings.sandbox_url), ("web", settings.public_url)):
+    callbacks = f"http://{settings.callback_host}:{settings.callback_port}"
+    for command, address in (("sandbox", settings.sandbox_url), ("web", settings.public_url), ("callbacks", callbacks)):
         log = home / f"{command}.log"
         with log.open("wb") as out:
             process = subprocess.Popen([sys.executable, "-m", "app.cli", command], env=environment, stdout=out, stderr=out)

@@ -1,7 +1,6 @@
 """One payment from the lot's charge to the lot's event, every step over real HTTP: API, stand-in, notice, feed."""
 
 import shutil
-import socket
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from app import keys
 from app.checks import violations
+from app.day.command import free_ports
 from app.main import create_app
 from app.stand_in import sandbox_config
 from app.wiring import Wiring, build
@@ -31,12 +31,6 @@ CHARGE: dict[str, Any] = {
     "lot_serial": "1", "plate": "苏B12345", "plate_color": "blue", "entered_at": "2026-03-02T10:00:00+08:00", "minutes": 90,
     "amount_fen": 900, "tariff_text": "每小时6元",
 }  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Stage:
@@ -93,12 +87,15 @@ def simulated(home: Path, **other: object) -> Settings:
 @pytest.fixture
 def stage(simulated_home: Path, database: str, tmp_path: Path) -> Iterator[Stage]:
     shutil.copytree(simulated_home, tmp_path / "product")
-    web, channel = free_port(), free_port()
-    settings = simulated(tmp_path / "product", database_url=database, web_port=web, sandbox_port=channel)
+    ports = free_ports()
+    settings = simulated(tmp_path / "product", database_url=database, **ports)
     wiring = build(settings)
     with wiring.db.begin() as tx:
         lot = make_city(tx)
-    with running(sandbox_config(settings), host="127.0.0.1", port=channel), served(create_app(wiring), port=web):
+    with (
+        running(sandbox_config(settings), host="127.0.0.1", port=settings.sandbox_port),
+        served(create_app(wiring), port=settings.web_port),
+    ):
         acting = Stage(wiring, lot, settings.public_url, settings.sandbox_url)
         yield acting
         acting.http.close()
