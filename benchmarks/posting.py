@@ -30,8 +30,8 @@ from ledger.journal import Entry
 from ledger.seal import Sealer, Witness
 
 BATCH: Final = 1_000
-WRITERS: Final = 2
-"""Connections of the one process: while one waits for its commit the other encodes."""
+WRITERS: Final = 4
+"""Connections of the one process: while some wait for the server or their commit, another encodes."""
 
 _IDS: Final = RandomIds()
 _EVIDENCE: Final = _IDS.new(datetime.now(UTC), "evidence")
