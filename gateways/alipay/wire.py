@@ -78,7 +78,7 @@ Number = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-|*@]{1,64}$")]
 
 
 class Fen(int):
-    """Whole fen in a shape of this channel, where the wire has yuan: text, or in some samples a JSON number."""
+    """Whole fen, never negative, in a shape of this channel; the wire has yuan, as text or in some samples as a JSON number."""
 
 
 # Amounts and times
@@ -761,9 +761,12 @@ def authorise_url(*, app_id: str, redirect_uri: str) -> str:
 
 def _from_wire(kind: type, value: object) -> object:
     """Read the one type that JSON does not have. Raises ValueError, which a decoder turns into its own error."""
-    if kind is Fen and isinstance(value, str | int) and not isinstance(value, bool):
-        return Fen(fen(str(value)))
-    raise ValueError(f"{value!r} is not an amount in yuan")
+    if kind is not Fen or not isinstance(value, str | int) or isinstance(value, bool):
+        raise ValueError(f"{value!r} is not an amount in yuan")
+    amount_fen = fen(str(value))
+    if amount_fen < 0:
+        raise ValueError(f"{value!r} is negative")
+    return Fen(amount_fen)
 
 
 def _to_wire(value: object) -> str:
