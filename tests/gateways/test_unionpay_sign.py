@@ -310,6 +310,7 @@ def test_another_key_than_the_certificates_does_not_sign(authority: Authority) -
         "041@中国银联股份有限公司",
         "041@x@中国银联股份有限公司 @1",
         "041@x@00040000:SIGN@1",
+        "041@x@y@中国银联股份有限公司@1",
         "@@@",
         "x",
     ],
@@ -318,10 +319,15 @@ def test_a_certificate_of_the_same_authority_in_another_name_is_refused(authorit
     assert objected(authority, authority.message(authority.leaf(name))) is Objection.CERTIFICATE_NAME
 
 
+@pytest.mark.parametrize("name", ["041@x@中国银联股份有限公司", "041@x@中国银联股份有限公司@1@2"])
+def test_the_third_part_of_the_name_decides(authority: Authority, name: str) -> None:
+    assert objected(authority, authority.message(authority.leaf(name))) is None
+
+
 def test_a_certificate_with_two_names_or_none_is_refused(authority: Authority) -> None:
-    twice = Name([NameAttribute(NameOID.COMMON_NAME, MERCHANT_NAME), NameAttribute(NameOID.COMMON_NAME, CHANNEL_NAME)])
+    names = [NameAttribute(NameOID.COMMON_NAME, MERCHANT_NAME), NameAttribute(NameOID.COMMON_NAME, CHANNEL_NAME)]
     none = Name([NameAttribute(NameOID.COUNTRY_NAME, "CN")])
-    for name in (twice, none):
+    for name in (Name(names), Name(names[::-1]), none):
         assert objected(authority, authority.message(authority.leaf(name))) is Objection.CERTIFICATE_NAME
 
 
