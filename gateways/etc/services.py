@@ -1,0 +1,432 @@
+"""The services of WXETC-1 [P]: what each one's body holds, how it is built and read, what must agree in it.
+
+Knows bodies; must not know envelopes, keys or what follows in the book. Called by the adapter and the stand-in.
+A builder raises ValueError for a message that must not be sent; a reader never raises: it returns what to answer.
+Source: docs/ETC.md, section 8.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from gateways.contract import ChannelState
+from gateways.etc import clearing
+from gateways.etc.clearing import (
+    UPLOAD_CHARGES_MAX,
+    BookingResult,
+    ClearingStatistics,
+    DisputeResult,
+    Instant,
+    MerchantNo,
+    MessageNo,
+    Package,
+    PartyNo,
+)
+from gateways.etc.codes import BookingReason, PlateColour, Receipt, RefundReason, Rejection
+from gateways.etc.envelope import plain
+from gateways.etc.record import CAP_FEN_DEFAULT, FEE_FEN_MAX, TransactionRecord, china_time, read_china_time
+
+STATUS_ENTRIES_MAX: Final = 100_000
+"""Most entries that one answer of a status list adds or removes [P]."""
+STATUS_LIST_HOURS_MAX: Final = 2
+"""A status list that was not renewed for so long is stale; lists are expected hourly."""
+
+_KEPT: Final = (datetime, date)
+_T = TypeVar("_T", bound=Struct)
+
+
+class Service(StrEnum):
+    """Names of the services; the path and ``msgType``."""
+
+    TRANS_UPLOAD = "etc.trans.upload"
+    PLATE_PAY = "etc.plate.pay"
+    PLATE_PAY_QUERY = "etc.plate.pay.query"
+    PLATE_PAY_NOTIFY = "etc.plate.pay.notify"
+    ACCOUNT_RESULT = "etc.account.result"
+    DISPUTE_RESULT = "etc.dispute.result"
+    CLEAR_STAT = "etc.clear.stat"
+    REFUND_APPLY = "etc.refund.apply"
+    REFUND_RESULT = "etc.refund.result"
+    STATUS_LIST = "etc.status.list"
+    RECON_FILE = "etc.recon.file"
+
+
+CALLED_BY_US: Final = frozenset(
+    {
+        Service.TRANS_UPLOAD,
+        Service.PLATE_PAY,
+        Service.PLATE_PAY_QUERY,
+        Service.REFUND_APPLY,
+        Service.STATUS_LIST,
+        Service.RECON_FILE,
+    }
+)
+"""The other services are called by the clearing party at our door."""
+
+OrderNo = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-]{1,32}\Z")]
+ChargeNo = Annotated[str, Meta(pattern=r"^[0-9]{26}\Z")]
+LotNo = Annotated[str, Meta(pattern=r"^[0-9]{10}\Z")]
+IssuerNo = Annotated[str, Meta(pattern=r"^[0-9]{6}\Z")]
+Plate = Annotated[str, Meta(pattern=r"^[0-9A-Za-z\u4e00-\u9fff]{1,12}\Z")]
+Fee = Annotated[int, Meta(ge=0, le=FEE_FEN_MAX)]
+ListEntry = Annotated[str, Meta(pattern=r"^[0-9A-Za-z\u4e00-\u9fff]{1,32}\Z")]
+ListVersion = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_.\-]{0,32}\Z")]
+ListKind = Literal["CARD", "OBU", "PLATE"]
+
+
+class PlateState(StrEnum):
+    """What the clearing party says of a charge by plate."""
+
+    ACCEPTED = "ACCEPTED"
+    """The issuer will pull the money; it is not there yet."""
+    PAID = "PAID"
+    REFUSED = "REFUSED"
+    UNKNOWN = "UNKNOWN"
+    """Ask again: it may still become PAID."""
+
+
+PLATE_STATES: Final[dict[PlateState, ChannelState]] = {
+    PlateState.ACCEPTED: ChannelState.PENDING,
+    PlateState.PAID: ChannelState.SUCCEEDED,
+    PlateState.REFUSED: ChannelState.FAILED,
+    PlateState.UNKNOWN: ChannelState.UNKNOWN,
+}
+
+
+class _Upload(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    rename={
+        "message_no": "messageId",
+        "clear_on": "clearTargetDate",
+        "service_provider_no": "serviceProviderId",
+        "issuer_no": "issuerId",
+        "amount_fen": "amount",
+    },
+):
+    message_no: MessageNo
+    clear_on: date
+    service_provider_no: PartyNo
+    issuer_no: IssuerNo
+    count: int
+    amount_fen: int
+    transactions: tuple[dict[str, Any], ...]
+
+
+class PlatePay(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    rename={
+        "order_no": "orderId",
+        "charge_id": "id",
+        "lot_no": "parkId",
+        "merchant_no": "merchantNo",
+        "colour": "plateColor",
+        "entered_at": "enterTime",
+        "exited_at": "exitTime",
+        "fee_fen": "fee",
+        "notify_no": "notifyId",
+        "cap_fen": "capFen",
+    },
+):
+    """Ask for a charge by plate. ``merchant_no`` is the operator's own; nobody else may receive the money."""
+
+    order_no: OrderNo
+    charge_id: ChargeNo
+    lot_no: LotNo
+    merchant_no: MerchantNo
+    plate: Plate
+    colour: PlateColour
+    entered_at: Instant
+    exited_at: Instant
+    fee_fen: Fee
+    mode: Literal["EXIT", "ARREARS"]
+    """At the exit, or later for a debt."""
+    notify_no: Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-]{1,32}\Z")]
+    cap_fen: Annotated[int, Meta(ge=1, le=FEE_FEN_MAX)] = CAP_FEN_DEFAULT
+    """The other side must refuse a fee above this, too."""
+
+
+class PlatePayQuery(Struct, frozen=True, rename={"order_no": "orderId"}):
+    """Ask what became of a charge by plate."""
+
+    order_no: OrderNo
+
+
+class PlatePayState(Struct, frozen=True, kw_only=True, rename={"order_no": "orderId", "paid_at": "payTime"}):
+    """``data`` of the reply to a charge by plate and to its query."""
+
+    order_no: OrderNo
+    state: PlateState
+    paid_at: Instant | None = None
+    reason: BookingReason | None = None
+    """Why it is refused."""
+
+
+class PlatePayNotice(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    rename={
+        "order_no": "orderId",
+        "paid_at": "payTime",
+        "issuer_no": "issuerId",
+        "channel_serial": "channelSerial",
+        "fee_fen": "fee",
+    },
+):
+    """Tells the end of a charge by plate. A paid one has a time, an issuer and the channel's own number."""
+
+    order_no: OrderNo
+    state: PlateState
+    fee_fen: Fee
+    paid_at: Instant | None = None
+    issuer_no: IssuerNo | None = None
+    channel_serial: Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-]{1,32}\Z")] | None = None
+
+
+class RefundApply(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    rename={
+        "refund_no": "refundId",
+        "charge_id": "id",
+        "order_no": "orderId",
+        "refund_fen": "refundFen",
+        "reason": "reasonCode",
+    },
+):
+    """Ask for a refund of one charge, named either by its 26 digits or by its order number."""
+
+    refund_no: OrderNo
+    refund_fen: Annotated[int, Meta(ge=1, le=FEE_FEN_MAX)]
+    reason: RefundReason
+    charge_id: ChargeNo | None = None
+    order_no: OrderNo | None = None
+    remark: Annotated[str, Meta(max_length=128)] = ""
+
+
+class RefundResult(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    rename={"refund_no": "refundId", "done_at": "doneTime", "clear_on": "clearTargetDate"},
+):
+    """Tells the end of a refund. ``clear_on`` is the clearing date from which it is deducted."""
+
+    refund_no: OrderNo
+    state: Literal["DONE", "REFUSED"]
+    done_at: Instant | None = None
+    clear_on: date | None = None
+
+
+class StatusListAsk(Struct, frozen=True, rename="camel"):
+    """Ask for what changed in a province's list since a version; an empty version asks for all."""
+
+    kind: ListKind
+    province_code: Annotated[str, Meta(pattern=r"^[0-9]{2}\Z")]
+    since_version: ListVersion = ""
+
+
+class StatusList(Struct, frozen=True, kw_only=True):
+    """``data`` of the reply: entries that must not be charged. ``full``: it replaces what was known."""
+
+    version: ListVersion
+    full: bool
+    add: Annotated[tuple[ListEntry, ...], Meta(max_length=STATUS_ENTRIES_MAX)] = ()
+    remove: Annotated[tuple[ListEntry, ...], Meta(max_length=STATUS_ENTRIES_MAX)] = ()
+
+
+class ReconFileAsk(Struct, frozen=True, rename={"clear_on": "clearTargetDate", "merchant_no": "merchantNo"}):
+    """Ask where one operator's reconciliation file of a clearing date is."""
+
+    clear_on: date
+    merchant_no: MerchantNo
+
+
+class ReconFileLink(Struct, frozen=True, rename={"file_name": "fileName"}):
+    """``data`` of the reply [P]: where the file is and its SM3; beside it lies the same digest with the suffix ``.sm3``."""
+
+    file_name: Annotated[str, Meta(pattern=r"^WXETC_DETAIL_[0-9A-Za-z_\-]{1,32}_[0-9]{8}\.txt\Z")]
+    url: Annotated[str, Meta(pattern=r"^https?://[\x21-\x7e]{1,1000}\Z")]
+    sm3: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+
+class Arrival(StrEnum):
+    """Whether a message number was seen before."""
+
+    NEW = "new"
+    AGAIN = "again"
+    """The same content: give the first reply again and do nothing."""
+    OTHER_CONTENT = "other_content"
+    """Answer 5; the first message stands."""
+
+
+def arrival(fingerprint: str, *, first: str | None) -> Arrival:
+    """Judge a message by what came first under the same number of the same sender (None: nothing)."""
+    if first is None:
+        return Arrival.NEW
+    return Arrival.AGAIN if first == fingerprint else Arrival.OTHER_CONTENT
+
+
+def body_of(message: Struct) -> dict[str, Any]:
+    """Return the body that says ``message``. Raises ValueError for one that its own reader would refuse."""
+    body = _builtins(message)
+    if isinstance(refused := read(type(message), body), Rejection):
+        raise ValueError(f"{type(message).__name__} must not be sent: {refused.reason}")
+    return body
+
+
+def read(kind: type[_T], body: Mapping[str, Any]) -> _T | Rejection:
+    """Return what a body says: form wrong 3, counts or contradictions 4. Fields that are not listed are ignored."""
+    try:
+        message = msgspec.convert(body, kind)
+    except (msgspec.ValidationError, OverflowError) as wrong:
+        return Rejection(Receipt.SCHEMA_INVALID, str(wrong))
+    rule = _RULES.get(kind)
+    if rule is not None and (wrong_content := rule(message)):
+        return Rejection(Receipt.CONTENT_WRONG, wrong_content)
+    return message
+
+
+def upload_body(package: Package, *, cap_fen: int = CAP_FEN_DEFAULT) -> dict[str, Any]:
+    """Return the body of ``etc.trans.upload``. Raises ValueError for a package that must not be sent."""
+    if objection := clearing.package_objection(package, charges_max=UPLOAD_CHARGES_MAX, cap_fen=cap_fen):
+        raise ValueError(f"package {package.message_no} must not be sent: {objection}")
+    return _builtins(
+        _Upload(
+            message_no=package.message_no,
+            clear_on=package.clear_on,
+            service_provider_no=package.service_provider_no,
+            issuer_no=package.issuer_no,
+            count=len(package.records),
+            amount_fen=package.amount_fen,
+            transactions=tuple(transaction_body(record, trans_no) for trans_no, record in enumerate(package.records, 1)),
+        )
+    )
+
+
+def read_upload(body: Mapping[str, Any], *, cap_fen: int = CAP_FEN_DEFAULT) -> Package | Rejection:
+    """Return the package that an upload brings, or what to answer."""
+    upload = read(_Upload, body)
+    if isinstance(upload, Rejection):
+        return upload
+    if len(upload.transactions) > UPLOAD_CHARGES_MAX:
+        return Rejection(Receipt.CONTENT_WRONG, f"an upload has at most {UPLOAD_CHARGES_MAX} charges")
+    records: list[TransactionRecord] = []
+    for trans_no, transaction in enumerate(upload.transactions, 1):
+        record = read_transaction(transaction, trans_no=trans_no)
+        if isinstance(record, Rejection):
+            return record
+        records.append(record)
+    package = Package(
+        message_no=upload.message_no,
+        clear_on=upload.clear_on,
+        service_provider_no=upload.service_provider_no,
+        issuer_no=upload.issuer_no,
+        records=tuple(records),
+    )
+    objection = clearing.totals_objection(package, count=upload.count, amount_fen=upload.amount_fen)
+    objection = objection or clearing.package_objection(package, charges_max=UPLOAD_CHARGES_MAX, cap_fen=cap_fen)
+    return package if objection is None else Rejection(Receipt.CONTENT_WRONG, objection)
+
+
+def transaction_body(record: TransactionRecord, trans_no: int) -> dict[str, Any]:
+    """Return one charge of an upload: its place from 1 and the fields of section 4, those without a value left out."""
+    told: dict[str, Any] = msgspec.to_builtins(record, builtin_types=(datetime,))
+    told["transTime"] = china_time(record.happened_at)
+    told["enterTime"] = None if record.entered_at is None else china_time(record.entered_at)
+    return {"transId": trans_no} | {name: value for name, value in told.items() if value not in (None, "")}
+
+
+def read_transaction(body: Mapping[str, Any], *, trans_no: int) -> TransactionRecord | Rejection:
+    """Return one charge of an upload, or what to answer; ``trans_no`` is the place it must have."""
+    if body.get("transId") != trans_no:
+        return Rejection(Receipt.CONTENT_WRONG, f"charge {trans_no} says it is {body.get('transId')!r}")
+    at, entered_at = _china_time_of(body, "transTime"), _china_time_of(body, "enterTime")
+    if at is None or (entered_at is None and "enterTime" in body):
+        return Rejection(Receipt.SCHEMA_INVALID, f"charge {trans_no}: a time is missing or has another form")
+    try:
+        return msgspec.convert({**body, "transTime": at, "enterTime": entered_at}, TransactionRecord)
+    except (msgspec.ValidationError, OverflowError) as wrong:
+        return Rejection(Receipt.SCHEMA_INVALID, f"charge {trans_no}: {wrong}")
+
+
+def refund_objection(refund: RefundApply, *, paid_fen: int, refunded_fen: int, cleared: bool) -> str | None:
+    """Return why a refund cannot be asked for, or None: nothing before clearing, never more than is left.
+
+    ``refunded_fen`` counts what was given back or is being given back.
+    """
+    if not cleared:
+        return "the charge is not cleared yet"
+    rest_fen = paid_fen - refunded_fen
+    return None if refund.refund_fen <= rest_fen else f"{refund.refund_fen} fen are more than the {rest_fen} left"
+
+
+def with_changes(present: frozenset[str], change: StatusList) -> frozenset[str]:
+    """Return a status list after a change; a full one replaces it. An entry both added and removed stays in."""
+    return frozenset(change.add) if change.full else (present - frozenset(change.remove)) | frozenset(change.add)
+
+
+def _builtins(message: Struct) -> dict[str, Any]:
+    body: dict[str, Any] = plain(msgspec.to_builtins(message, builtin_types=_KEPT))
+    return body
+
+
+def _china_time_of(body: Mapping[str, Any], name: str) -> Any:
+    text = body.get(name)
+    return read_china_time(text) if isinstance(text, str) else None
+
+
+def _plate_pay_rule(pay: PlatePay) -> str | None:
+    if pay.fee_fen > pay.cap_fen:
+        return f"a fee of {pay.fee_fen} fen is above the cap of {pay.cap_fen}"
+    if pay.entered_at > pay.exited_at:
+        return "the entry is after the exit"
+    return None if pay.charge_id.startswith(pay.lot_no) else "the charge's id is not of this car park"
+
+
+def _plate_state_rule(told: PlatePayState) -> str | None:
+    if told.state is PlateState.PAID and told.paid_at is None:
+        return "a paid charge has a time"
+    return "only a refused charge has a reason" if told.reason is not None and told.state is not PlateState.REFUSED else None
+
+
+def _plate_notice_rule(notice: PlatePayNotice) -> str | None:
+    proof = (notice.paid_at, notice.issuer_no, notice.channel_serial)
+    return "a paid charge has time, issuer and serial" if notice.state is PlateState.PAID and None in proof else None
+
+
+def _refund_rule(refund: RefundApply) -> str | None:
+    return "a refund names a charge or an order" if (refund.charge_id is None) is (refund.order_no is None) else None
+
+
+def _refund_result_rule(result: RefundResult) -> str | None:
+    proof = (result.done_at, result.clear_on)
+    return "a refund that is done has a time and a clearing date" if result.state == "DONE" and None in proof else None
+
+
+def _clear_stat_rule(statistics: ClearingStatistics) -> str | None:
+    if statistics.fee_fen is None or statistics.net_fen is None:
+        return "channelFee and netAmount are missing"
+    return clearing.clearing_form_objection(statistics)
+
+
+_RULES: Final[dict[type[Struct], Callable[[Any], str | None]]] = {
+    PlatePay: _plate_pay_rule,
+    PlatePayState: _plate_state_rule,
+    PlatePayNotice: _plate_notice_rule,
+    RefundApply: _refund_rule,
+    RefundResult: _refund_result_rule,
+    BookingResult: clearing.booking_form_objection,
+    DisputeResult: clearing.dispute_form_objection,
+    ClearingStatistics: _clear_stat_rule,
+}
+"""What must agree within a body, beyond its form."""
