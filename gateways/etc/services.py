@@ -348,7 +348,7 @@ def transaction_body(record: TransactionRecord, trans_no: int) -> dict[str, Any]
 
 def read_transaction(body: Mapping[str, Any], *, trans_no: int) -> TransactionRecord | Rejection:
     """Return one charge of an upload, or what to answer; ``trans_no`` is the place it must have."""
-    if body.get("transId") != trans_no:
+    if body.get("transId") != trans_no or body["transId"] is True:
         return Rejection(Receipt.CONTENT_WRONG, f"charge {trans_no} says it is {body.get('transId')!r}")
     at, entered_at = _china_time_of(body, "transTime"), _china_time_of(body, "enterTime")
     if at is None or (entered_at is None and "enterTime" in body):

@@ -76,6 +76,10 @@ def test_keys_are_sorted_by_code_point_at_every_level() -> None:
     assert canonical(body).decode() == '{"B":1,"a":1,"\ue000":1,"\U0001f697":{"a":[{"x":2,"y":1}],"z":1}}'
 
 
+def test_only_what_json_must_escape_is_escaped() -> None:
+    assert canonical({"a": '"\\/\b\f\n\r\t\x1f\x7f\u2028'}) == b'{"a":"\\"\\\\/\\b\\f\\n\\r\\t\\u001f\x7f\xe2\x80\xa8"}'
+
+
 def test_the_signed_bytes_are_the_head_in_order_and_the_digest() -> None:
     assert signed_bytes(head(), "ab") == (
         b"1.0|etc.plate.pay|00000000000000000042|00000000000000FD|00000000000000FE|2025-06-18T15:00:00+08:00|SM2SM3|their-1|ab"

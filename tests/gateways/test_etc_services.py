@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gateways.contract import ChannelState
+from gateways.etc import clearing
 from gateways.etc.clearing import (
     UPLOAD_CHARGES_MAX,
     BookingResult,
@@ -300,6 +301,8 @@ def test_an_upload_is_refused_for_its_reason(fields: dict[str, Any], expected: R
     ("fields", "expected"),
     [
         ({"transId": 2}, Receipt.CONTENT_WRONG),
+        ({"transId": True}, Receipt.CONTENT_WRONG),
+        ({"transId": None}, Receipt.CONTENT_WRONG),
         ({"transTime": "2025-06-18T14:34:34"}, Receipt.SCHEMA_INVALID),
         ({"transTime": 1}, Receipt.SCHEMA_INVALID),
         ({"enterTime": ""}, Receipt.SCHEMA_INVALID),
@@ -435,6 +438,17 @@ def test_clearing_off_by_a_fen_or_a_charge_or_of_something_unknown_is_answered_8
     refused = clearing_objection(CLEARED, booked_packages=packages, released_files=files)
     assert refused is not None
     assert refused.result is Receipt.CLEARING_DISAGREES
+
+
+def test_the_other_reading_of_counts_and_amounts_is_one_switch_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clearing, "BOOKING_COUNT_IS_WHOLE", False)
+    assert booking_objection(SENT, BOOKING) is not None
+    assert booking_objection(SENT, replace(BOOKING, count=2)) is None
+    monkeypatch.setattr(clearing, "DISPUTE_AMOUNT_IS_RELEASED", False)
+    disputed = {(MESSAGE_NO, 2): 200, (MESSAGE_NO, 3): 300}
+    assert dispute_objection(DISPUTES, disputed) is not None
+    both = replace(DISPUTES, amount_fen=500, packages=(replace(DISPUTES.packages[0], amount_fen=500),))
+    assert dispute_objection(both, disputed) is None
 
 
 def test_clearing_that_lists_a_package_twice_is_answered_8() -> None:
