@@ -19,7 +19,7 @@ from app.database import ensure_months
 from app.wiring import Wiring
 from ledger.clock import CHINA, business_date
 from ledger.seal import Sealer, SealRefused
-from payments import jobs
+from payments import jobs, refund_jobs
 from reconciliation import daily
 
 LOG: Final = logging.getLogger("tongting.worker")
@@ -56,6 +56,7 @@ def schedule(wiring: Wiring) -> BackgroundScheduler:
     defaults = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
     scheduler = BackgroundScheduler(timezone=UTC, job_defaults=defaults)
     scheduler.add_job(_logged(ask_about_payments, wiring), "interval", seconds=wiring.settings.jobs_seconds)
+    scheduler.add_job(_logged(make_refunds, wiring), "interval", seconds=wiring.settings.jobs_seconds)
     scheduler.add_job(_logged(prepare_months, wiring), "cron", hour=2)
     scheduler.add_job(_logged(check, wiring), "interval", hours=CHECK_HOURS)
     scheduler.add_job(_logged(reconcile_yesterday, wiring), "cron", hour=RECONCILE_HOURS, minute="10,40", timezone=CHINA)
@@ -111,6 +112,16 @@ def ask_about_payments(wiring: Wiring, *, threads: int = ASKING_THREADS) -> int:
     while ran := jobs.run_due(till, limit=ASKING_MAX, threads=threads).asked:
         asked += ran
     return asked
+
+
+def make_refunds(wiring: Wiring, *, threads: int = ASKING_THREADS) -> int:
+    """Promise what second payments are owed, and call the channels about every refund that is due. Returns how many calls."""
+    till, called = wiring.till(), 0
+    while refund_jobs.promise_second_payments(till, fen_max=wiring.settings.refund_second_payment_fen_max, limit=ASKING_MAX):
+        pass
+    while ran := refund_jobs.run_due(till, limit=ASKING_MAX, threads=threads):
+        called += ran
+    return called
 
 
 def prepare_months(wiring: Wiring) -> None:
