@@ -119,7 +119,10 @@ class OrderRef(Struct, frozen=True):
 
 
 class RefundOrder(Struct, frozen=True):
-    """A refund to be made at a channel. The same refund number must always come with the same content: it is what makes a repeat safe."""
+    """A refund to be made at a channel.
+
+    The same refund number must always come with the same content: it is what makes a repeat safe.
+    """
 
     refund_no: str
     """Our refund number, see ``ledger.ids.refund_number``."""
@@ -232,11 +235,12 @@ class RawMessage(Struct, frozen=True):
 class Reading(Struct, frozen=True):
     """What an adapter makes of a message about one payment or one refund: a notice, or the answer to a call.
 
-    ``result`` (about a payment) or ``refund`` is present only when the verdict is ``verified`` (and for a query's unsigned "no such order", ``unverified``).
-    ``reason`` is a stable word: for a notice ``header_missing``, ``stale``, ``serial_unknown``, ``signature``, ``not_json``,
-    ``decrypt``, ``field_missing``, ``event_unknown`` (genuine, but of a kind not handled here: the verdict is ``verified`` without
-    a result); for an answer also ``other_order``, ``error_unlisted``, an Unanswered's reason, or what the channel's error code
-    means (docs/CHANNELS.md, errors).
+    ``result`` (about a payment) or ``refund`` is present only when the verdict is ``verified``, or ``unverified`` for an error
+    answer that carries no signature ("no such order", "no such refund"). ``reason`` is a stable word: for a notice
+    ``header_missing``, ``stale``, ``serial_unknown``, ``signature``, ``not_json``, ``decrypt``, ``field_missing``,
+    ``event_unknown`` (genuine, but of a kind not handled here: the verdict is ``verified`` without a result); for an answer also
+    ``other_order``, ``other_refund``, ``error_unlisted``, an Unanswered's reason, or what the channel's error code means
+    (docs/CHANNELS.md, errors).
     """
 
     verdict: Verdict
@@ -312,6 +316,8 @@ class BillLine(Struct, frozen=True):
     """Payment: paid at. Refund: accepted at. UTC."""
     refund_no: str | None = None
     """Our refund number, on refund lines."""
+    refund_state: RefundState | None = None
+    """On refund lines: what the channel said of the refund when it made the bill; later bills do not mend it."""
 
 
 class Bill(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""The WeChat Pay adapter: service-provider JSAPI order, query, close, payment notice, keys, trade bill.
+"""The WeChat Pay adapter: service-provider JSAPI order, query, close, refund, notices, keys, trade bill.
 
 Joins wire, sign and bill to the neutral contract; must not know network, clock, database or settings.
 Called through the contract by payments, reconciliation and the application.
@@ -54,7 +54,7 @@ _T = TypeVar("_T")
 
 
 class Provider(Struct, frozen=True):
-    """Who we are at WeChat Pay: the service provider. ``notify_url`` takes the payment notices, without a query string."""
+    """Who we are at WeChat Pay: the service provider. ``notify_url`` takes all notices, without a query string."""
 
     provider_no: str
     """sp_mchid."""
@@ -90,10 +90,10 @@ class WeChat:
     # Notices
 
     def parse_callback(self, headers: Mapping[str, str], body: bytes, *, keys: KeyRing, now: datetime) -> Reading:
-        """Read a payment notice: verify the raw bytes, decrypt, decode.
+        """Read a notice of a payment or a refund: verify the raw bytes, decrypt, decode.
 
-        Combined orders, parking deductions, refunds and whatever else is genuine but not handled here are ``event_unknown``: the
-        caller keeps them and refuses them, so that they come again. Source: docs/CHANNELS.md, notices.
+        Combined orders, parking deductions and whatever else is genuine but not handled here are ``event_unknown``: the caller
+        keeps them and refuses them, so that they come again. Source: docs/CHANNELS.md, notices.
         """
         if (reason := sign.objection(headers, body, keys=keys, now=now)) is not None:
             return Reading(verdict="refused", reason=reason)
@@ -106,10 +106,11 @@ class WeChat:
         return self._open_notice(notice, keys)
 
     def _open_notice(self, notice: wire.Notice, keys: KeyRing) -> Reading:
-        read = {"TRANSACTION.SUCCESS": self._read_transaction}.get(notice.event_type)
-        if notice.event_type.startswith("REFUND."):
+        if notice.event_type == "TRANSACTION.SUCCESS":
+            read = self._read_transaction
+        elif notice.event_type.startswith("REFUND."):
             read = self._read_refund_notice
-        if read is None:
+        else:
             return Reading(verdict="verified", reason="event_unknown")
         box = notice.resource
         plain = keys.decrypt(nonce=box.nonce, ciphertext=box.ciphertext, associated=box.associated_data or "")
@@ -238,7 +239,7 @@ class WeChat:
                 sub_mchid=refund.merchant_no,
                 transaction_id=refund.trade_no,
                 out_refund_no=refund.refund_no,
-                reason=None if refund.reason is None else _cut(_plain(refund.reason), wire.REFUND_REASON_BYTES_MAX),
+                reason=_cut(_plain(refund.reason or ""), wire.REFUND_REASON_BYTES_MAX) or None,
                 amount=wire.RefundAmount(refund=refund.refund_fen, total=refund.total_fen, currency="CNY"),
                 notify_url=self.provider.notify_url,
             )
@@ -282,8 +283,8 @@ class WeChat:
             return Reading(verdict="unreadable", reason="other_refund")
         return reading
 
-    def _read_refund_notice(self, plain: bytes) -> Reading:
-        return self._read_refund(plain, merchant_no=None)
+    def _read_refund_notice(self, body: bytes) -> Reading:
+        return self._read_refund(body, merchant_no=None)
 
     def _read_refund(self, body: bytes, *, merchant_no: str | None) -> Reading:
         """Read a refund. An answer does not name the merchants: ``merchant_no`` is whom we asked about."""
