@@ -131,6 +131,18 @@ def of_payment(tx: Connection, *, lane: int, payment_id: UUID) -> list[Refund]:
     return [Refund(**row._mapping) for row in tx.execute(query, {"lane": lane, "id": payment_id})]
 
 
+def gone_back(tx: Connection, *, lane: int, payment_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """Return how many fen of each payment have gone back to the payer; payments without a refund are left out."""
+    rows = tx.execute(
+        text("""
+        select payment_id, sum(amount_fen)::bigint as fen from payments.refund
+        where lane = :lane and payment_id = any(cast(:ids as uuid[])) and state = 'done' group by payment_id
+        """),
+        {"lane": lane, "ids": list(payment_ids)},
+    )
+    return {row.payment_id: row.fen for row in rows}
+
+
 def hold(tx: Connection, *, lane: int, refund_ids: Sequence[UUID]) -> dict[UUID, HeldRefund]:
     """Hold refunds in the order of their ids."""
     tx.execute(

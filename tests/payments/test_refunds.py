@@ -15,7 +15,7 @@ from gateways.calls import Line
 from gateways.contract import RefundResult, RefundState
 from ledger.clock import SetClock
 from ledger.errors import Conflict, NotFound, Refused
-from payments import refund_jobs, refund_store, refunds, results
+from payments import checkout, refund_jobs, refund_store, refunds, results
 from payments.checkout import Till
 from payments.invariants import check
 from payments.orders import RandomTokens
@@ -263,3 +263,22 @@ def test_the_same_claim_is_given_to_one_worker(db: Engine, paid: Due) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = [one for many in pool.map(claim, range(8)) for one in many]
     assert found == [refund.refund_id]
+
+
+def stage(till: Till, of: Due) -> tuple[str, int]:
+    shown = checkout.status(till, token=of.token)
+    return shown.stage, shown.refunded_fen
+
+
+def test_the_payer_sees_what_went_back(db: Engine, due: Callable[..., Due], till: Till) -> None:
+    first = due()
+    second = due(same_charge_as=first)
+    taken(db, first)
+    taken(db, second)
+    assert (stage(till, first), stage(till, second)) == (("paid", 0), ("refund_due", 0))
+    say(db, word(promised(db, second, 1200), RefundState.DONE))
+    assert stage(till, second) == ("refunded", 1200)
+    say(db, word(promised(db, first, 500), RefundState.DONE))
+    assert stage(till, first) == ("paid", 500)
+    say(db, word(promised(db, first, 700, "r-2"), RefundState.DONE))
+    assert stage(till, first) == ("refunded", 1200)
