@@ -342,6 +342,18 @@ def test_refund_notices_go_out_in_the_order_of_due_time_and_order_number(play: P
     assert [refunded(read(played, notice)).order_no for notice in came] == [order(1).order_no, order(2).order_no]
 
 
+def test_refund_notices_go_out_by_themselves_when_they_are_not_sent_by_hand(play: Play) -> None:
+    with inbox(lambda _: 200) as (url, came):
+        played = play(notify_url=url, manual=False, refund_seconds=0.0)
+        refund(played, refund_order(paid(played)))
+        waited = 0
+        while len(came) < 2 and waited < 400:
+            waited += 1
+            HTTP.get(f"{played.url}/health")
+        ended = [reading.refund.state for notice in came if (reading := read(played, notice)).refund is not None]
+    assert ended == [RefundState.DONE]
+
+
 def test_refunds_survive_a_restart_with_their_notices(play: Play) -> None:
     with inbox(lambda _: 200) as (url, came):
         first = play(notify_url=url)
