@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.checks import violations
 from app.database import ensure_months
+from app.key_check import findings
 from app.wiring import Wiring
 from ledger.clock import CHINA, business_date
 from ledger.seal import Sealer, SealRefused
@@ -59,6 +60,7 @@ def schedule(wiring: Wiring) -> BackgroundScheduler:
     scheduler.add_job(_logged(make_refunds, wiring), "interval", seconds=wiring.settings.jobs_seconds)
     scheduler.add_job(_logged(prepare_months, wiring), "cron", hour=2)
     scheduler.add_job(_logged(check, wiring), "interval", hours=CHECK_HOURS)
+    scheduler.add_job(_logged(check_keys, wiring), "cron", hour=1, timezone=CHINA)
     scheduler.add_job(_logged(reconcile_yesterday, wiring), "cron", hour=RECONCILE_HOURS, minute="10,40", timezone=CHINA)
     return scheduler
 
@@ -152,6 +154,14 @@ def check(wiring: Wiring) -> None:
     with wiring.db.connect() as tx:
         for violation in violations(tx):
             LOG.critical("invariant %s is broken: %s", violation.invariant, violation.detail)
+
+
+def check_keys(wiring: Wiring) -> None:
+    """Say which key files will soon expire or cannot be used: noted 30 days ahead, urgent 10, an alarm 3."""
+    levels = {"noted": logging.INFO, "urgent": logging.WARNING, "wrong": logging.CRITICAL}
+    for one in findings(wiring.settings, at=wiring.clock.now()):
+        if one.level in levels:
+            LOG.log(levels[one.level], "key file %s: %s", one.file, one.words)
 
 
 def _logged(job: Callable[[Wiring], object], wiring: Wiring) -> Callable[[], None]:
