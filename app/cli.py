@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ from app.collector import settle
 from app.database import DatabaseError
 from app.embedded import EmbeddedServerError
 from app.greeting import greeting
+from app.key_check import findings
 from app.serve import serve
 from app.wiring import Wiring, build
 from app.worker import seal_all, work
@@ -74,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     simulated.add_argument("--seed", type=int, default=1, help="the same seed gives the same books (default: 1)")
     simulated.add_argument("--payments", type=_positive, default=2000, help="how many times money is taken (default: 2000)")
     simulated.add_argument("--out", type=Path, default=Path("build/day"), help="directory for its files (default: build/day)")
+    looked_at = _add(commands, "keys", _keys, "look at the key files and say in words what is wrong, or will soon be")
+    looked_at.add_argument("action", choices=["check"], help="check: read every file; exit code 1 when one is wrong")
     checkpoint = _add(commands, "checkpoint", _checkpoint, "print the last signed checkpoint and the key that verifies it")
     checkpoint.add_argument("--accept", action="store_true", help="take the database's last checkpoint as the last one signed")
     return parser
@@ -174,6 +178,14 @@ def _day(settings: Settings, given: argparse.Namespace) -> int:
     for violation in summary.invariants_broken:
         print(f"{violation.invariant}  {violation.detail}", file=sys.stderr)
     return WRONG if summary.invariants_broken else DONE
+
+
+def _keys(settings: Settings, _given: argparse.Namespace) -> int:
+    at = settings.simulated_start_at if settings.simulated else datetime.now(UTC)
+    said = findings(settings, at=at)
+    for one in said:
+        print(f"{one.level:<7} {one.file:<60} {one.words}")
+    return WRONG if any(one.level == "wrong" for one in said) else DONE
 
 
 def _positive(word: str) -> int:

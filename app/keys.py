@@ -127,9 +127,9 @@ def read(settings: Settings) -> Keys:
     """
     keys = settings.keys_dir
     return Keys(
-        seal=_ed25519(keys / "seal.pem"),
-        pay_code={int(path.stem): _ed25519(path) for path in _several(keys / "pay-code")},
-        tokens={path.stem: _p256(path) for path in _several(keys / "token")},
+        seal=ed25519_private(keys / "seal.pem"),
+        pay_code={int(path.stem): ed25519_private(path) for path in _several(keys / "pay-code")},
+        tokens={path.stem: p256_private(path) for path in _several(keys / "token")},
         wechat=_wechat(keys / "wechat"),
     )
 
@@ -140,20 +140,20 @@ def _wechat(keys: Path) -> WeChatKeys:
     apiv3 = _bytes(keys / "apiv3.key").strip()
     if len(apiv3) != 32:
         raise SettingsError(f"{keys / 'apiv3.key'} must hold exactly 32 characters")
-    merchant = _certificate(keys / "merchant-certificate.pem")
+    merchant = certificate(keys / "merchant-certificate.pem")
     return WeChatKeys(
         merchant_key=rsa_private(keys / "merchant.pem"),
         merchant_serial=serial(merchant),
         apiv3_key=apiv3,
         app_secret=_bytes(keys / "app-secret.key").decode().strip(),
-        certificates=tuple(_certificate(path) for path in verifying if path.stem not in named),
-        public_keys={name: _public(path) for name, path in named.items()},
+        certificates=tuple(certificate(path) for path in verifying if path.stem not in named),
+        public_keys={name: rsa_public(path) for name, path in named.items()},
     )
 
 
-def serial(certificate: x509.Certificate) -> str:
+def serial(of: x509.Certificate) -> str:
     """Return a certificate's serial as the channel writes it: hex, upper case, 40 characters."""
-    return f"{certificate.serial_number:040X}"
+    return f"{of.serial_number:040X}"
 
 
 def _make_channel(source: _Source, wechat: Path, sandbox: Path, made: list[str]) -> None:
@@ -164,7 +164,7 @@ def _make_channel(source: _Source, wechat: Path, sandbox: Path, made: list[str])
     _make_certified(source, sandbox / "certificate-key.pem", sandbox / "certificate.pem", "sandbox platform", made)
     private = sandbox / f"{SANDBOX_PUBLIC_KEY_ID}.pem"
     _make(private, lambda: source.rsa("sandbox public key"), made)
-    platform = _certificate(sandbox / "certificate.pem")
+    platform = certificate(sandbox / "certificate.pem")
     _make(wechat / "verify" / f"{serial(platform)}.pem", (sandbox / "certificate.pem").read_bytes, made)
     _make(wechat / "verify" / private.name, lambda: _public_pem(rsa_private(private)), made)
 
@@ -225,14 +225,16 @@ def _several(directory: Path) -> list[Path]:
     return found
 
 
-def _ed25519(path: Path) -> ed25519.Ed25519PrivateKey:
+def ed25519_private(path: Path) -> ed25519.Ed25519PrivateKey:
+    """Return the Ed25519 private key of a file. Raises SettingsError."""
     key = _private(path)
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise SettingsError(f"{path} does not hold an unencrypted Ed25519 private key in PEM form")
     return key
 
 
-def _p256(path: Path) -> ec.EllipticCurvePrivateKey:
+def p256_private(path: Path) -> ec.EllipticCurvePrivateKey:
+    """Return the P-256 private key of a file. Raises SettingsError."""
     key = _private(path)
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise SettingsError(f"{path} does not hold an unencrypted P-256 private key in PEM form")
@@ -255,7 +257,8 @@ def _private(path: Path) -> object:
         return None
 
 
-def _public(path: Path) -> rsa.RSAPublicKey:
+def rsa_public(path: Path) -> rsa.RSAPublicKey:
+    """Return the RSA public key of a file. Raises SettingsError."""
     try:
         key = serialization.load_pem_public_key(_bytes(path))
     except ValueError:
@@ -265,7 +268,8 @@ def _public(path: Path) -> rsa.RSAPublicKey:
     return key
 
 
-def _certificate(path: Path) -> x509.Certificate:
+def certificate(path: Path) -> x509.Certificate:
+    """Return the certificate of a file. Raises SettingsError."""
     try:
         return x509.load_pem_x509_certificate(_bytes(path))
     except ValueError:

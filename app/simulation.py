@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from sqlalchemy import text
 
 from app.wiring import Wired, Wiring
-from app.worker import ask_about_payments, seal_all
+from app.worker import ask_about_payments, make_refunds, seal_all
 from ledger.clock import SetClock
 
 SEAL_SECONDS_MAX: Final = 30.0
@@ -36,9 +36,10 @@ class SimulationState(Struct, frozen=True):
 
 
 class JobsRun(Struct, frozen=True):
-    """How many payments the channel was asked about."""
+    """How many payments the channel was asked about, and how many calls about refunds were made."""
 
     asked: int
+    refunds: int
 
 
 class SealedUpTo(Struct, frozen=True):
@@ -70,8 +71,8 @@ class SimulationRoutes(Controller):
 
     @post("/jobs", sync_to_thread=True, status_code=200)
     def run_jobs(self, wiring: Wired) -> JobsRun:
-        """Ask the channel about every payment that is due, one after another."""
-        return JobsRun(ask_about_payments(wiring, threads=1))
+        """Ask the channel about every payment and every refund that is due, one after another."""
+        return JobsRun(ask_about_payments(wiring, threads=1), make_refunds(wiring, threads=1))
 
     @post("/seal", sync_to_thread=True, status_code=200)
     def seal(self, wiring: Wired) -> SealedUpTo:

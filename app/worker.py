@@ -16,10 +16,11 @@ from sqlalchemy.exc import DBAPIError
 
 from app.checks import violations
 from app.database import ensure_months
+from app.key_check import findings
 from app.wiring import Wiring
 from ledger.clock import CHINA, business_date
 from ledger.seal import Sealer, SealRefused
-from payments import jobs
+from payments import jobs, refund_jobs
 from reconciliation import daily
 
 LOG: Final = logging.getLogger("tongting.worker")
@@ -56,8 +57,10 @@ def schedule(wiring: Wiring) -> BackgroundScheduler:
     defaults = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
     scheduler = BackgroundScheduler(timezone=UTC, job_defaults=defaults)
     scheduler.add_job(_logged(ask_about_payments, wiring), "interval", seconds=wiring.settings.jobs_seconds)
+    scheduler.add_job(_logged(make_refunds, wiring), "interval", seconds=wiring.settings.jobs_seconds)
     scheduler.add_job(_logged(prepare_months, wiring), "cron", hour=2)
     scheduler.add_job(_logged(check, wiring), "interval", hours=CHECK_HOURS)
+    scheduler.add_job(_logged(check_keys, wiring), "cron", hour=1, timezone=CHINA)
     scheduler.add_job(_logged(reconcile_yesterday, wiring), "cron", hour=RECONCILE_HOURS, minute="10,40", timezone=CHINA)
     return scheduler
 
@@ -113,6 +116,16 @@ def ask_about_payments(wiring: Wiring, *, threads: int = ASKING_THREADS) -> int:
     return asked
 
 
+def make_refunds(wiring: Wiring, *, threads: int = ASKING_THREADS) -> int:
+    """Promise what second payments are owed, and call the channels about every refund that is due. Returns how many calls."""
+    till, called = wiring.till(), 0
+    while refund_jobs.promise_second_payments(till, fen_max=wiring.settings.refund_second_payment_fen_max, limit=ASKING_MAX):
+        pass
+    while ran := refund_jobs.run_due(till, limit=ASKING_MAX, threads=threads):
+        called += ran
+    return called
+
+
 def prepare_months(wiring: Wiring) -> None:
     """Create the monthly partitions ahead."""
     with wiring.db.begin() as tx:
@@ -141,6 +154,14 @@ def check(wiring: Wiring) -> None:
     with wiring.db.connect() as tx:
         for violation in violations(tx):
             LOG.critical("invariant %s is broken: %s", violation.invariant, violation.detail)
+
+
+def check_keys(wiring: Wiring) -> None:
+    """Say which key files will soon expire or cannot be used: noted 30 days ahead, urgent 10, an alarm 3."""
+    levels = {"noted": logging.INFO, "urgent": logging.WARNING, "wrong": logging.CRITICAL}
+    for one in findings(wiring.settings, at=wiring.clock.now()):
+        if one.level in levels:
+            LOG.log(levels[one.level], "key file %s: %s", one.file, one.words)
 
 
 def _logged(job: Callable[[Wiring], object], wiring: Wiring) -> Callable[[], None]:

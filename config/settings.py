@@ -67,6 +67,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     price_lock_minutes: int
     query_after_seconds: tuple[int, ...]
     jobs_seconds: float
+    refund_second_payment_fen_max: int
     token_minutes: int
     help_line: str
 

@@ -23,6 +23,8 @@ from gateways.contract import (
     PrepayOutcome,
     RawMessage,
     Reading,
+    RefundOrder,
+    RefundRef,
     Request,
     Unanswered,
     Verdict,
@@ -94,6 +96,31 @@ def close(line: Line, order: OrderRef, *, subject: UUID, occasion: str) -> Call[
     outcome = channel.parse_close(answer, keys=keys, now=line.clock.now())
     return Call(
         outcome, _record(line, Operation.CLOSE, request, answer, outcome.verdict, outcome.reason, occasion, subject)
+    )  # fmt: skip
+
+
+def refund(line: Line, order: RefundOrder, *, subject: UUID, occasion: str) -> Call[Reading]:
+    """Ask the channel for a refund. May be repeated with the same order: the refund number makes it one refund.
+
+    ``occasion`` numbers the calls. Never raises for what the outside does: the reading then has no refund, and nothing is known.
+    """
+    channel, keys = line.connected.channel, line.connected.keys
+    request = channel.build_refund(order, keys=keys, now=line.clock.now(), nonce=_nonce())
+    answer = line.transport.send(request)
+    reading = channel.parse_refund(answer, refund=order, keys=keys, now=line.clock.now())
+    return Call(
+        reading, _record(line, Operation.REFUND, request, answer, reading.verdict, reading.reason, occasion, subject)
+    )  # fmt: skip
+
+
+def refund_query(line: Line, ref: RefundRef, *, subject: UUID, occasion: str) -> Call[Reading]:
+    """Ask the channel what became of a refund. ``occasion`` numbers the calls, so that two equal answers are two messages."""
+    channel, keys = line.connected.channel, line.connected.keys
+    request = channel.build_refund_query(ref, keys=keys, now=line.clock.now(), nonce=_nonce())
+    answer = line.transport.send(request)
+    reading = channel.parse_refund_query(answer, refund=ref, keys=keys, now=line.clock.now())
+    return Call(
+        reading, _record(line, Operation.REFUND_QUERY, request, answer, reading.verdict, reading.reason, occasion, subject)
     )  # fmt: skip
 
 

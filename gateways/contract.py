@@ -40,6 +40,27 @@ class ChannelState(StrEnum):
     """Time-out, bad signature, unreadable or unlisted: nothing is known."""
 
 
+class RefundState(StrEnum):
+    """What a channel says about a refund. Everything not listed by the channel's document is ``unknown``."""
+
+    DONE = "done"
+    """The money went back to the payer."""
+    PENDING = "pending"
+    """Taken on; the money is on its way."""
+    CLOSED = "closed"
+    """Proven not made and over: the money stayed. Another refund needs a new number."""
+    STUCK = "stuck"
+    """The payer's card or account took it no more: a person must decide how it goes back."""
+    LATER = "later"
+    """Not carried out for now (such as too little balance): the same number may be asked for again later."""
+    NOT_FOUND = "not_found"
+    """The channel says it never had this refund: the same number may be asked for again."""
+    REFUSED = "refused"
+    """The channel refuses it for good; nothing was made."""
+    UNKNOWN = "unknown"
+    """Time-out, bad signature, unreadable or unlisted: nothing is known."""
+
+
 class Operation(StrEnum):
     """What may be asked of a channel, or comes from it; ``Channel.supports`` names what an adapter has."""
 
@@ -51,6 +72,8 @@ class Operation(StrEnum):
     """Asking where the bill file is."""
     BILL_FILE = "bill_file"
     """Fetching the file itself."""
+    REFUND = "refund"
+    REFUND_QUERY = "refund_query"
     CERTIFICATES = "certificates"
     """Fetching the keys that the channel signs with."""
 
@@ -92,6 +115,35 @@ class OrderRef(Struct, frozen=True):
     """Names an order at a channel for a query or a close."""
 
     order_no: str
+    merchant_no: str
+
+
+class RefundOrder(Struct, frozen=True):
+    """A refund to be made at a channel.
+
+    The same refund number must always come with the same content: it is what makes a repeat safe.
+    """
+
+    refund_no: str
+    """Our refund number, see ``ledger.ids.refund_number``."""
+    order_no: str
+    """The number of the payment."""
+    trade_no: str
+    """The channel's number of the payment."""
+    merchant_no: str
+    refund_fen: int
+    total_fen: int
+    """What the payment took."""
+    reason: str | None = None
+    """Shown to the payer."""
+
+
+class RefundRef(Struct, frozen=True):
+    """Names a refund at a channel for a query."""
+
+    refund_no: str
+    order_no: str
+    trade_no: str
     merchant_no: str
 
 
@@ -141,6 +193,26 @@ class Result(Struct, frozen=True):
     """When the money was taken, UTC."""
 
 
+class RefundResult(Struct, frozen=True):
+    """What a verified message of a channel says about one refund."""
+
+    channel: str
+    state: RefundState
+    refund_no: str
+    """Our refund number as the channel has it."""
+    provider_no: str
+    merchant_no: str
+    order_no: str | None = None
+    trade_no: str | None = None
+    channel_refund_no: str | None = None
+    """The channel's own number of the refund."""
+    refund_fen: int | None = None
+    happened_at: datetime | None = None
+    """When the money went back, UTC."""
+    word: str | None = None
+    """The channel's own word for the state, for a person."""
+
+
 class RawMessage(Struct, frozen=True):
     """An outside message to be kept verbatim. ``message_id`` is the evidence id."""
 
@@ -161,18 +233,20 @@ class RawMessage(Struct, frozen=True):
 
 
 class Reading(Struct, frozen=True):
-    """What an adapter makes of a message about one payment: a notice, or the answer to a query.
+    """What an adapter makes of a message about one payment or one refund: a notice, or the answer to a call.
 
-    ``result`` is present only when the verdict is ``verified`` (and for a query's unsigned "no such order", ``unverified``).
-    ``reason`` is a stable word: for a notice ``header_missing``, ``stale``, ``serial_unknown``, ``signature``, ``not_json``,
-    ``decrypt``, ``field_missing``, ``event_unknown`` (genuine, but of a kind not handled here: the verdict is ``verified`` without
-    a result); for an answer also ``other_order``, ``error_unlisted``, an Unanswered's reason, or what the channel's error code
-    means (docs/CHANNELS.md, errors).
+    ``result`` (about a payment) or ``refund`` is present only when the verdict is ``verified``, or ``unverified`` for an error
+    answer that carries no signature ("no such order", "no such refund"). ``reason`` is a stable word: for a notice
+    ``header_missing``, ``stale``, ``serial_unknown``, ``signature``, ``not_json``, ``decrypt``, ``field_missing``,
+    ``event_unknown`` (genuine, but of a kind not handled here: the verdict is ``verified`` without a result); for an answer also
+    ``other_order``, ``other_refund``, ``error_unlisted``, an Unanswered's reason, or what the channel's error code means
+    (docs/CHANNELS.md, errors).
     """
 
     verdict: Verdict
     reason: str | None = None
     result: Result | None = None
+    refund: RefundResult | None = None
 
 
 class HandOff(Struct, frozen=True):
@@ -242,6 +316,8 @@ class BillLine(Struct, frozen=True):
     """Payment: paid at. Refund: accepted at. UTC."""
     refund_no: str | None = None
     """Our refund number, on refund lines."""
+    refund_state: RefundState | None = None
+    """On refund lines: what the channel said of the refund when it made the bill; later bills do not mend it."""
 
 
 class Bill(Struct, frozen=True):
@@ -297,6 +373,16 @@ class Channel(Protocol):
     def build_close(self, order: OrderRef, *, keys: KeyRing, now: datetime, nonce: str) -> Request: ...
 
     def parse_close(self, answer: Answer | Unanswered, *, keys: KeyRing, now: datetime) -> CloseOutcome: ...
+
+    def build_refund(self, refund: RefundOrder, *, keys: KeyRing, now: datetime, nonce: str) -> Request: ...
+
+    def parse_refund(self, answer: Answer | Unanswered, *, refund: RefundOrder, keys: KeyRing, now: datetime) -> Reading:
+        """Read the answer to a refund: ``refund`` of the reading is there unless the answer proves nothing."""
+        ...
+
+    def build_refund_query(self, refund: RefundRef, *, keys: KeyRing, now: datetime, nonce: str) -> Request: ...
+
+    def parse_refund_query(self, answer: Answer | Unanswered, *, refund: RefundRef, keys: KeyRing, now: datetime) -> Reading: ...
 
     def build_bill(self, bill: BillRequest, *, keys: KeyRing, now: datetime, nonce: str) -> Request: ...
 

@@ -20,7 +20,7 @@ _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUES: Final = {letter: value for value, letter in enumerate(_ALPHABET)}
 _TO_PYTHON: Final = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")
 """From our letters to those that ``int(text, 32)`` reads."""
-_NUMBER: Final = re.compile(f"P[{_ALPHABET}]{{27}}")
+_NUMBER: Final = re.compile(f"[PR][{_ALPHABET}]{{27}}")
 _RANDOM_BITS: Final = 66
 
 
@@ -73,15 +73,33 @@ def source_of(entry: UUID) -> tuple[UUID, int]:
 
 def payment_number(lane: int, payment_id: UUID) -> str:
     """Return the 28 characters (A–Z, 0–9) that channels know a payment by: P, the lane, the id. Time-ordered in its lane."""
-    value, letters = payment_id.int, []
-    for _ in range(26):
-        letters.append(_ALPHABET[value & 31])
-        value >>= 5
-    return "P" + _ALPHABET[lane] + "".join(reversed(letters))
+    return "P" + _ALPHABET[lane] + _letters(payment_id)
+
+
+def refund_number(lane: int, refund_id: UUID) -> str:
+    """Return the 28 characters (A–Z, 0–9) that channels know a refund by: R, the lane, the id."""
+    return "R" + _ALPHABET[lane] + _letters(refund_id)
 
 
 def read_payment_number(number: str) -> tuple[int, UUID] | None:
     """Return lane and payment id of a payment number, or None when it is not one of ours."""
+    return _read(number) if number[:1] == "P" else None
+
+
+def read_refund_number(number: str) -> tuple[int, UUID] | None:
+    """Return lane and refund id of a refund number, or None when it is not one of ours."""
+    return _read(number) if number[:1] == "R" else None
+
+
+def _letters(identity: UUID) -> str:
+    value, letters = identity.int, []
+    for _ in range(26):
+        letters.append(_ALPHABET[value & 31])
+        value >>= 5
+    return "".join(reversed(letters))
+
+
+def _read(number: str) -> tuple[int, UUID] | None:
     if _NUMBER.fullmatch(number) is None:
         return None
     value = int(number[2:].translate(_TO_PYTHON), 32)

@@ -6,7 +6,7 @@ The order is committed, then the channel is called outside any transaction, then
 the query that was scheduled with the order finds out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
@@ -19,7 +19,7 @@ from gateways.calls import Line
 from gateways.contract import ChannelState, HandOff, OrderRef, PrepayOrder, PrepayOutcome, Result
 from ledger.clock import Clock
 from ledger.ids import Ids, payment_number
-from payments import charges, orders, results, store
+from payments import charges, orders, refund_store, results, store
 from payments.errors import ChannelBusy, ChannelRefused, NoRoute
 from payments.orders import Tokens
 from payments.records import Attempt, Charge, Order
@@ -30,9 +30,10 @@ ATTEMPTS_MAX: Final = 3
 ASK_AGAIN: Final = timedelta(seconds=3)
 """The result page asks the channel about a payment no more often than this."""
 
-Stage = Literal["unpaid", "waiting", "paid", "refund_due", "over"]
+Stage = Literal["unpaid", "waiting", "paid", "refund_due", "refunded", "over"]
 """unpaid: nothing tried yet. waiting: the channel has not decided. paid: this order settled the charge. refund_due: money came
-that nothing is owed for (another order had settled the charge, or the amount differed); it goes back. over: not paid here."""
+that nothing is owed for (another order had settled the charge, or the amount differed); it goes back. refunded: all that this order
+took has gone back. over: not paid here."""
 
 
 class Till(Struct, frozen=True):
@@ -66,6 +67,8 @@ class Status(Struct, frozen=True, kw_only=True):
     receipt: str | None
     channel: str | None
     taken_fen: int | None
+    refunded_fen: int
+    """What of it has gone back to the payer."""
     paid_at: datetime | None
 
 
@@ -114,7 +117,9 @@ def status(till: Till, *, token: str) -> Status:
         # Attempts first: whatever is seen paid here has already settled the charge that is read next.
         attempts = store.attempts(tx, lane=till.lane, order_id=order.order_id)
         charge = charges.by_id(tx, lane=till.lane, charge_id=order.charge_id)
-        return _status(order, charge, attempts, till.clock.now())
+        paid = [attempt.payment_id for attempt in attempts if attempt.state == "succeeded"]
+        gone_back = refund_store.gone_back(tx, lane=till.lane, payment_ids=paid) if paid else {}
+        return _status(order, charge, attempts, gone_back, till.clock.now())
 
 
 def ask(till: Till, attempt: Attempt) -> list[Notice]:
@@ -211,15 +216,20 @@ def _ask_about(tx: Connection, till: Till, attempts: list[Attempt]) -> Attempt |
     return None
 
 
-def _status(order: Order, charge: Charge, attempts: list[Attempt], at: datetime) -> Status:
+def _status(
+    order: Order, charge: Charge, attempts: list[Attempt], gone_back: Mapping[UUID, int], at: datetime
+) -> Status:  # fmt: skip
     """Choose what matters most to the payer: money first, then what may still come."""
     paid = [attempt for attempt in attempts if attempt.state == "succeeded"]
     settling = [attempt for attempt in paid if attempt.payment_id == charge.settled_by]
     shown = next(iter(settling or paid), None)
     live = [attempt for attempt in attempts if attempt.state in orders.LIVE]
     stage: Stage
-    if settling:
-        stage = "refund_due" if len(paid) > 1 else "paid"
+    if paid and all(gone_back.get(attempt.payment_id) == attempt.taken_fen for attempt in paid):
+        stage = "refunded"
+    elif settling:
+        owed_back = [attempt for attempt in paid if attempt not in settling and not gone_back.get(attempt.payment_id)]
+        stage = "refund_due" if owed_back else "paid"
     elif paid:
         stage = "refund_due"
     elif live:
@@ -233,5 +243,6 @@ def _status(order: Order, charge: Charge, attempts: list[Attempt], at: datetime)
         receipt=None if shown is None else payment_number(shown.lane, shown.payment_id),
         channel=None if shown is None else shown.channel,
         taken_fen=None if shown is None else shown.taken_fen,
+        refunded_fen=0 if shown is None else gone_back.get(shown.payment_id, 0),
         paid_at=None if shown is None else shown.succeeded_at,
     )

@@ -17,12 +17,16 @@ from payments.errors import CursorRefused
 EVENTS_MAX: Final = 500
 START: Final = "0-0"
 
-EventKind = Literal["payment.succeeded", "payment.suspended"]
-"""``payment.succeeded``: the charge is settled, the car may leave. ``payment.suspended``: money came that nothing is owed for."""
+EventKind = Literal["payment.succeeded", "payment.suspended", "refund.done", "refund.failed"]
+"""``payment.succeeded``: the charge is settled, the car may leave. ``payment.suspended``: money came that nothing is owed for.
+``refund.done``: money went back to the payer. ``refund.failed``: it did not, or came back; ``reason`` says which."""
 
 
 class PaymentEvent(Struct, frozen=True, kw_only=True):
-    """What a lot or an operator is told about a payment. ``receipt`` is the payment's number at the channel."""
+    """What a lot or an operator is told about a payment or a refund of it.
+
+    ``receipt`` is the payment's number at the channel, ``refund`` the refund's; ``paid_at`` is when the money moved.
+    """
 
     kind: EventKind
     charge_serial: str
@@ -31,6 +35,7 @@ class PaymentEvent(Struct, frozen=True, kw_only=True):
     amount_fen: int
     paid_at: datetime
     reason: str | None = None
+    refund: str | None = None
 
 
 class Event(Struct, frozen=True):

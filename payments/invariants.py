@@ -1,7 +1,7 @@
 """Standing checks of this room: what must hold between payments, charges, money facts, evidence and the book.
 
 Knows the tables of this room and the published views of the others; changes nothing. Called by ``app.checks``.
-Source: docs/ARCHITECTURE.md, invariants I2, I3, I5, I7, I8, I15.
+Source: docs/ARCHITECTURE.md, invariants I2, I3, I4, I5, I7, I8, I15.
 """
 
 from typing import Final
@@ -9,13 +9,21 @@ from typing import Final
 from sqlalchemy import Connection, text
 
 from ledger.invariants import Violation
-from ledger.journal import EntryKind
+from ledger.journal import REVERSAL, EntryKind
 
 FOUND_MAX: Final = 100
 """Most violations named per check: more of one kind tell nothing new."""
 
 _ENTRY: Final = f"cast(left(f.payment_id::text, 34) || '{EntryKind.PAYMENT:02x}' as uuid)"
 """The entry of a fact: the payment's id with the kind in the last byte."""
+
+_REFUND_KINDS: Final = (
+    EntryKind.REFUND_ACCEPTED,
+    EntryKind.REFUND_ACCEPTED + REVERSAL,
+    EntryKind.REFUND_DONE,
+    EntryKind.REFUND_DONE + REVERSAL,
+)
+_REFUND_ENTRY: Final = "cast(left(r.refund_id::text, 34) || '{kind:02x}' as uuid)"
 
 _CHECKS: Final[tuple[tuple[str, str], ...]] = (
     (
@@ -101,6 +109,44 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
         from ledger.v_posting e
         where e.kind = {EntryKind.PAYMENT:d} and not exists (
             select from payments.payment_fact f where f.lane = e.lane and {_ENTRY} = e.entry_id)
+        """,
+    ),
+    (
+        "I4",
+        """
+        select format('payment %s took %s fen and has refunds of %s', p.payment_id, p.taken_fen, sum(r.amount_fen))
+        from payments.refund r join payments.payment p on p.lane = r.lane and p.payment_id = r.payment_id
+        where r.state <> 'closed'
+        group by p.payment_id, p.taken_fen having sum(r.amount_fen) > coalesce(p.taken_fen, 0)
+        """,
+    ),
+    (
+        "I4",
+        f"""
+        select format('refund %s is %s, and its entries are: promised %s, cancelled %s, done %s, reopened %s', r.refund_id, r.state,
+                      e.promised, e.cancelled, e.done, e.reopened)
+        from payments.refund r
+        cross join lateral (
+            select count(*) filter (where e.kind = {EntryKind.REFUND_ACCEPTED}) as promised,
+                   count(*) filter (where e.kind = {EntryKind.REFUND_ACCEPTED + REVERSAL}) as cancelled,
+                   count(*) filter (where e.kind = {EntryKind.REFUND_DONE}) as done,
+                   count(*) filter (where e.kind = {EntryKind.REFUND_DONE + REVERSAL}) as reopened
+            from ledger.v_posting e
+            where e.lane = r.lane and e.amount_fen = r.amount_fen and e.book_id = r.book_id and e.entry_id in (
+                {", ".join(_REFUND_ENTRY.format(kind=kind) for kind in _REFUND_KINDS)})
+        ) e
+        where (e.promised, e.cancelled, e.done - e.reopened)
+              <> (1, (r.state = 'closed')::int, (r.state = 'done')::int)
+        """,
+    ),
+    (
+        "I4",
+        f"""
+        select format('entry %s is of a refund that is not there', e.entry_id)
+        from ledger.v_posting e
+        where e.kind in ({", ".join(str(int(kind)) for kind in _REFUND_KINDS)}) and not exists (
+            select from payments.refund r
+            where r.lane = e.lane and r.refund_id = cast(left(e.entry_id::text, 34) || '00' as uuid))
         """,
     ),
     (

@@ -3,7 +3,7 @@
 Knows payments, charges and the book; must not know HTTP, any channel's wire or the clock. Called by callbacks, checkout and jobs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Final
 from uuid import UUID
@@ -13,14 +13,14 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from gateways import messages
-from gateways.contract import RawMessage, Result
+from gateways.contract import RawMessage, RefundResult, Result
 from ledger import book, recipes
 from ledger.clock import business_date
 from ledger.ids import Ids, read_payment_number
 from ledger.journal import Entry
 from ledger.money import yuan
 from ledger.volley import fire
-from payments import events, store
+from payments import events, refund_decisions, refunds, store
 from payments.decisions import ACCEPTED, CURRENCY, MONEY, Finding, HeldCharge, HeldPayment, PaymentState, Source, decide, moved_to
 
 _OPENS_CASE: Final = {
@@ -43,12 +43,13 @@ class Notice(Struct, frozen=True):
     message: RawMessage
     result: Result | None
     source: Source = "callback"
+    refund: RefundResult | None = None
 
 
 class Outcome(Struct, frozen=True):
     """What became of one notice. ``accepted``: the channel gets its positive answer once the transaction has committed."""
 
-    finding: Finding
+    finding: Finding | refund_decisions.Finding
     accepted: bool
     reason: str | None
     payment_id: UUID | None
@@ -72,7 +73,11 @@ def apply(
             nothing is committed. Repeat with fewer notices, at last one by one.
     """
     work = _Work(tx, lane=lane, notices=notices, at=at, ids=ids)
-    outcomes = [work.carry_out(notice, subject) for notice, subject in zip(notices, work.subjects, strict=True)]
+    refunded = work.carry_out_refunds([notice for notice in notices if notice.refund is not None])
+    outcomes = [
+        work.carry_out(notice, subject) if notice.refund is None else next(refunded)
+        for notice, subject in zip(notices, work.subjects, strict=True)
+    ]
     work.write(and_commit=and_commit)
     return outcomes
 
@@ -113,6 +118,26 @@ class _Work:
             self._follow(finding, notice, result, payment, charge)
         return Outcome(finding, accepted, reason, None if payment is None else payment.payment_id)
 
+    def carry_out_refunds(self, notices: Sequence[Notice]) -> Iterator[Outcome]:
+        """Carry out what is said about refunds. Returns an iterator of their outcomes, in order."""
+        words = [
+            refunds.Word(notice.refund, notice.message.message_id, notice.message.verdict == "verified")
+            for notice in notices
+            if notice.refund is not None
+        ]
+        if not words:
+            return iter(())
+        found, entries = refunds.carry_out(self._tx, lane=self._lane, words=words, at=self._at, ids=self._ids)
+        self._entries += entries
+        return iter([self._refund_outcome(*pair) for pair in zip(notices, found, strict=True)])
+
+    def _refund_outcome(self, notice: Notice, found: refunds.Outcome) -> Outcome:
+        reason = None if found.accepted else notice.message.reason or found.finding.value
+        message = notice.message
+        subject = message.subject if found.payment_id is None else found.payment_id
+        self._messages.append(msgspec.structs.replace(message, subject=subject, reason=reason))
+        return Outcome(found.finding, found.accepted, reason, found.payment_id)
+
     def write(self, *, and_commit: bool) -> None:
         """Write everything, set by set: what is rare first, then in one message the evidence, the money and last the book."""
         if self._moved:
@@ -123,6 +148,7 @@ class _Work:
         shots = [messages.keeping(lane=self._lane, messages=self._messages)]
         if self._money:
             shots.append(store.writing_taken(lane=self._lane, taken=self._money))
+        if self._entries:
             shots.append(book.posting_new(lane=self._lane, entries=self._entries, at=self._at))
         fire(self._tx, shots, and_commit=and_commit)
 

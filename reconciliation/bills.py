@@ -17,7 +17,7 @@ from gateways import calls, messages
 from gateways.calls import BillFile, Line
 from gateways.contract import Bill, BillAbsent, BillLine, BillRefused, BillRequest, RawMessage
 from ledger.db import raw
-from ledger.ids import Ids, read_payment_number
+from ledger.ids import Ids, read_payment_number, read_refund_number
 
 NO_BILL: Final = Bill(lines=(), total_fen=0, refund_fen=0, fee_fen=0)
 """The bill of a day on which, the channel says, nothing happened."""
@@ -140,7 +140,7 @@ values (:id, :channel, 'trade', :provider, :day, :version, :digest, :lines, :tot
 """)
 _COPY: Final = b"""
 copy reconciliation.bill_line (bill_id, line, kind, merchant_no, trade_no, order_no, refund_no, payment_lane, payment_id,
-    amount_fen, fee_fen, happened_at) from stdin
+    refund_id, amount_fen, fee_fen, happened_at) from stdin
 """
 
 
@@ -153,9 +153,10 @@ def _copy_lines(tx: Connection, bill_id: UUID, lines: tuple[BillLine, ...]) -> N
 def _rows(bill_id: UUID, lines: tuple[BillLine, ...]) -> Iterator[tuple[object, ...]]:
     for line in lines:
         lane, payment_id = read_payment_number(line.order_no) or (None, None)
+        _, refund_id = read_refund_number(line.refund_no or "") or (None, None)
         yield (
             bill_id, line.line, line.kind, line.merchant_no, line.trade_no, line.order_no, line.refund_no, lane, payment_id,
-            line.amount_fen, line.fee_fen, line.happened_at,
+            refund_id, line.amount_fen, line.fee_fen, line.happened_at,
         )  # fmt: skip
 
 

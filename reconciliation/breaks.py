@@ -25,6 +25,16 @@ class Missed(Struct, frozen=True):
     merchant_no: str
 
 
+class ConsoleRefund(Struct, frozen=True):
+    """A refund that an operator made in its merchant console, as the bill names it."""
+
+    refund_no: str
+    payment_id: UUID
+    order_no: str
+    trade_no: str
+    merchant_no: str
+
+
 def missed(tx: Connection, *, run_id: UUID) -> list[Missed]:
     """Return the payments of a comparison that the channel is to be asked for, in the order of its differences."""
     query = text("""
@@ -46,3 +56,19 @@ def _asked(line: Line, one: Missed, occasion: str) -> Notice:
     reference = OrderRef(order_no=one.order_no, merchant_no=one.merchant_no)
     call = calls.query(line, reference, subject=one.payment_id, occasion=f"bill {occasion}")
     return Notice(call.message, call.outcome.result, "query")
+
+
+def console_refunds(tx: Connection, *, lane: int, bill_id: UUID) -> list[ConsoleRefund]:
+    """Return the bill's refunds that were not asked for by us, of payments that are ours, unless they have been taken over."""
+    rows = tx.execute(
+        text("""
+        select l.refund_no, l.payment_id, l.order_no, l.trade_no, l.merchant_no
+        from reconciliation.bill_line l
+        where l.bill_id = :bill and l.kind = 'refund' and l.refund_id is null and l.refund_no is not null and l.payment_lane = :lane
+          and not exists (select from payments.v_refund r where r.lane = :lane and r.payment_id = l.payment_id
+                          and r.source = 'console' and r.source_ref = l.refund_no)
+        order by l.line
+        """),
+        {"bill": bill_id, "lane": lane},
+    )
+    return [ConsoleRefund(**row._mapping) for row in rows]

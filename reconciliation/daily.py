@@ -5,12 +5,15 @@ Joins bills, matching and breaks; must not know when it is run. Each step commit
 
 from datetime import date
 from typing import Final
+from uuid import UUID
 
 from msgspec import Struct
 from sqlalchemy import Connection, Engine, text
 
+from gateways import calls, messages
 from gateways.calls import Line
-from payments import results
+from gateways.contract import RefundRef
+from payments import refunds, results
 from payments.results import Notice
 from reconciliation import bills, breaks, matching
 from reconciliation.bills import Kept
@@ -51,6 +54,7 @@ def reconcile(db: Engine, *, lane: int, line: Line, bill_on: date) -> Day:
         kept = bills.keep(tx, lane=lane, fetched=fetched, at=at, ids=line.ids)
     if kept.bill_id is None:
         return Day(kept)
+    _adopt_console_refunds(db, lane=lane, line=line, bill_id=kept.bill_id)
     with db.begin() as tx:
         run = matching.match(tx, lane=lane, bill_id=kept.bill_id, at=at, ids=line.ids)
         wanted = breaks.missed(tx, run_id=run.run_id)
@@ -63,3 +67,19 @@ def _apply(db: Engine, *, lane: int, line: Line, notice: Notice) -> None:
     """Carry out one answer in a transaction of its own: such money is rare, and a poisoned answer must not stop the others."""
     with db.begin() as tx:
         results.apply(tx, lane=lane, notices=[notice], at=line.clock.now(), ids=line.ids)
+
+
+def _adopt_console_refunds(db: Engine, *, lane: int, line: Line, bill_id: UUID) -> None:
+    """Take over what operators refunded in their own consoles: the bill names it, the channel's answer to our query proves it."""
+    with db.connect() as tx:
+        wanted = breaks.console_refunds(tx, lane=lane, bill_id=bill_id)
+    for one in wanted:
+        ref = RefundRef(one.refund_no, one.order_no, one.trade_no, one.merchant_no)
+        call = calls.refund_query(line, ref, subject=one.payment_id, occasion=f"{bill_id} {line.clock.now().isoformat()}")
+        with db.begin() as tx:
+            messages.keep(tx, lane=lane, messages=[call.message])
+            if call.outcome.verdict == "verified" and call.outcome.refund is not None:
+                refunds.adopt(
+                    tx, lane=lane, payment_id=one.payment_id, told=call.outcome.refund, evidence_id=call.message.message_id,
+                    at=line.clock.now(), ids=line.ids,
+                )  # fmt: skip

@@ -23,17 +23,25 @@ _CHECKS: Final[Mapping[str, str]] = {
             select p.lane, p.book_id, a.channel, p.booked_on,
                    sum(case when p.debit_account = a.account then p.amount_fen else -p.amount_fen end) as fen
             from ledger.v_posting p join account a on a.account in (p.debit_account, p.credit_account)
-            where p.kind in (1, 129)
+            where p.kind in (1, 129, 4, 132)
             group by p.lane, p.book_id, a.channel, p.booked_on
         ), taken as (  -- a reversed payment has moved nothing, on the day of the entry and on the day of its reversal together
-            select f.lane, f.book_id, f.channel, p.booked_on,
-                   sum(case when p.kind = 1 then f.amount_fen else -f.amount_fen end) as fen
-            from payments.v_payment_fact f
-            left join ledger.v_posting p on p.lane = f.lane and p.line = 0 and p.entry_id in (
-                reconciliation.payment_entry_v1(f.payment_id, 1), reconciliation.payment_entry_v1(f.payment_id, 129))
-            group by f.lane, f.book_id, f.channel, p.booked_on
+            select lane, book_id, channel, booked_on, sum(fen) as fen
+            from (
+                select f.lane, f.book_id, f.channel, p.booked_on,
+                       case when p.kind = 1 then f.amount_fen else -f.amount_fen end as fen
+                from payments.v_payment_fact f
+                left join ledger.v_posting p on p.lane = f.lane and p.line = 0 and p.entry_id in (
+                    reconciliation.payment_entry_v1(f.payment_id, 1), reconciliation.payment_entry_v1(f.payment_id, 129))
+                union all
+                select r.lane, r.book_id, r.channel, p.booked_on, case when p.kind = 4 then -r.amount_fen else r.amount_fen end
+                from payments.v_refund r
+                join ledger.v_posting p on p.lane = r.lane and p.line = 0 and p.entry_id in (
+                    reconciliation.payment_entry_v1(r.refund_id, 4), reconciliation.payment_entry_v1(r.refund_id, 132))
+            ) facts
+            group by lane, book_id, channel, booked_on
         )
-        select format('book %s, clearing at %s, %s: the book moved by %s fen, the payments of the day sum to %s',
+        select format('book %s, clearing at %s, %s: the book moved by %s fen, the payments and refunds of the day sum to %s',
                       coalesce(m.book_id, t.book_id), coalesce(m.channel, t.channel), coalesce(m.booked_on, t.booked_on),
                       m.fen, t.fen)
         from moved m full join taken t
@@ -44,6 +52,8 @@ _CHECKS: Final[Mapping[str, str]] = {
     "I14": """
         with places as (
             select run_id, line from reconciliation.match_pair
+            union all
+            select run_id, line from reconciliation.match_refund
             union all
             select run_id, line from reconciliation.break_case where line is not null
         ), counted as (
@@ -63,11 +73,16 @@ _CHECKS: Final[Mapping[str, str]] = {
         from reconciliation.match_pair p join latest using (run_id)
         group by merchant_no, trade_no having count(*) > 1
         union all
+        select format('refund %s is used up by %s days', refund_id, count(*))
+        from reconciliation.match_refund m join latest using (run_id)
+        group by refund_id having count(*) > 1
+        union all
         select format('comparison %s states %s pairs and %s differences, it has %s and %s',
                       run_id, matched, differences, pairs, cases)
         from (
             select r.run_id, r.matched, r.differences,
-                   (select count(*) from reconciliation.match_pair p where p.run_id = r.run_id) as pairs,
+                   (select count(*) from reconciliation.match_pair p where p.run_id = r.run_id)
+                   + (select count(*) from reconciliation.match_refund m where m.run_id = r.run_id) as pairs,
                    (select count(*) from reconciliation.break_case c where c.run_id = r.run_id) as cases
             from reconciliation.match_run r) as stated
         where matched <> pairs or differences <> cases

@@ -24,6 +24,7 @@ DIFFERENCES: Final[Mapping[str, str]] = {
     "D05": "the channel took the money late: the order is closed or failed here",
     "D06": "the channel revoked a payment later",
     "D07": "the channel made a refund that the book does not have",
+    "D09": "the channel refunded another amount than the book",
     "D10": "the entry is booked but was not yet sealed when the book was read",
     "D11": "the bill has the row twice, in this or another day's file",
     "D22": "the money went to another operator's merchant account",
@@ -32,7 +33,7 @@ DIFFERENCES: Final[Mapping[str, str]] = {
 
 
 class MatchRun(Struct, frozen=True):
-    """What a comparison came to."""
+    """What a comparison came to. ``matched`` counts payments and refunds, ``matched_fen`` sums the payments."""
 
     run_id: UUID
     bill_id: UUID
@@ -63,8 +64,8 @@ class Difference(Struct, frozen=True):
 def match(tx: Connection, *, lane: int, bill_id: UUID, at: datetime, ids: Ids) -> MatchRun:
     """Compare a kept bill with what the book holds under the lane's last seal, and keep pairs and differences.
 
-    A line and a fact pair when merchant, trade number, order and amount agree to the fen. Nothing is guessed, nothing is corrected
-    here. Comparing the same bill at the same seal again returns the run that is there.
+    A line and a fact pair when merchant, trade number, order and amount agree to the fen, a refund when its number does as well.
+    Nothing is guessed, nothing is corrected here. Comparing the same bill at the same seal again returns the run that is there.
 
     Raises:
         NotFound: ``bill_not_found``.
@@ -112,7 +113,7 @@ _SETS: Final = (
     "drop table if exists match_line, match_fact, match_taken",
     """
     create temporary table match_line on commit drop as
-    select l.*, row_number() over (partition by l.kind, l.merchant_no, l.trade_no order by l.line) as copy
+    select l.*, row_number() over (partition by l.kind, l.merchant_no, l.trade_no, l.refund_no order by l.line) as copy
     from reconciliation.bill_line l
     where l.bill_id = :bill and coalesce(l.payment_lane, 0) = :lane
     """,
@@ -167,6 +168,29 @@ with bill as (
                 and f.amount_fen = l.amount_fen
     where l.kind = 'payment' and l.copy = 1 and f.is_sealed
       and not exists (select from match_taken t where t.merchant_no = l.merchant_no and t.trade_no = l.trade_no)
+), asked_back as materialized (  -- what the book knows of the refunds in the bill, by our number or by the operator's console's
+    select l.line, r.refund_id, r.amount_fen, r.merchant_no, r.trade_no, r.state,
+           coalesce(p.leaf_index < :size, false) as is_sealed,
+           exists (
+               select from reconciliation.match_refund m
+               join reconciliation.match_run mr on mr.run_id = m.run_id and mr.lane = :lane
+               join reconciliation.bill b on b.bill_id = mr.bill_id
+               join bill on bill.channel = b.channel and bill.provider_no = b.provider_no and bill.bill_on <> b.bill_on
+               where m.refund_id = r.refund_id and not exists (
+                   select from reconciliation.match_run later join reconciliation.bill other on other.bill_id = later.bill_id
+                   where later.lane = :lane and other.channel = b.channel and other.provider_no = b.provider_no
+                     and other.bill_on = b.bill_on and (other.version, later.tree_size) > (b.version, mr.tree_size))) as is_taken
+    from match_line l
+    join payments.v_refund r on r.lane = :lane and (
+        r.refund_id = l.refund_id or (l.refund_id is null and r.payment_id = l.payment_id and r.source = 'console'
+                                      and r.source_ref = l.refund_no))
+    left join ledger.v_place p on p.lane = r.lane and p.entry_id = reconciliation.payment_entry_v1(r.refund_id, 3)
+    where l.kind = 'refund'
+), refund_pairs as materialized (
+    select l.line, a.refund_id, a.amount_fen
+    from match_line l join asked_back a on a.line = l.line
+    where l.copy = 1 and a.is_sealed and not a.is_taken and a.state <> 'closed'
+      and a.merchant_no = l.merchant_no and a.trade_no = l.trade_no and a.amount_fen = l.amount_fen
 ), unpaired as (
     select l.*, f.payment_id as fact_id, f.amount_fen as fact_fen, f.merchant_no as fact_merchant, f.is_sealed,
            p.operator_id, p.merchant_no as ordered_merchant, p.amount_fen as ordered_fen, p.state,
@@ -177,9 +201,17 @@ with bill as (
         select operator_id, merchant_no, amount_fen, state from payments.v_payment
         where lane = l.payment_lane and payment_id = l.payment_id limit 1) p on true
     where not exists (select from pairs where pairs.line = l.line)
+      and not exists (select from refund_pairs where refund_pairs.line = l.line)
 ), found as (
     select case
-             when kind = 'refund' then 'D07'
+             when kind = 'refund' then coalesce((
+                 select case
+                     when a.state = 'closed' then 'D07'
+                     when unpaired.copy > 1 or a.is_taken then 'D11'
+                     when a.merchant_no <> unpaired.merchant_no or a.trade_no <> unpaired.trade_no then 'D22'
+                     when a.amount_fen <> unpaired.amount_fen then 'D09'
+                     else 'D10' end
+                 from asked_back a where a.line = unpaired.line), 'D07')
              when kind = 'revoked' then 'D06'
              when copy > 1 or is_taken then 'D11'
              when fact_merchant <> merchant_no or ordered_merchant <> merchant_no then 'D22'
@@ -190,7 +222,9 @@ with bill as (
              when state in ('closed', 'failed') then 'D05'
              else 'D01'
            end as code,
-           line, merchant_no, trade_no, order_no, coalesce(payment_id, fact_id) as payment_id, operator_id, fact_fen as book_fen,
+           line, merchant_no, trade_no, order_no, coalesce(payment_id, fact_id) as payment_id, operator_id,
+           case when kind <> 'refund' then fact_fen
+                else (select a.amount_fen from asked_back a where a.line = unpaired.line and a.state <> 'closed') end as book_fen,
            amount_fen as bill_fen
     from unpaired
     union all
@@ -208,8 +242,10 @@ with bill as (
     order by b.version desc, r.tree_size desc limit 1
 ), run as (
     insert into reconciliation.match_run (run_id, bill_id, lane, tree_size, matched, matched_fen, differences, run_at)
-    select :run, :bill, :lane, :size, (select count(*) from pairs), (select coalesce(sum(amount_fen), 0) from pairs),
-           (select count(*) from found), :at
+    select :run, :bill, :lane, :size, (select count(*) from pairs) + (select count(*) from refund_pairs),
+           (select coalesce(sum(amount_fen), 0) from pairs), (select count(*) from found), :at
+), kept_refunds as (
+    insert into reconciliation.match_refund (run_id, line, refund_id) select :run, line, refund_id from refund_pairs
 ), kept_pairs as (
     insert into reconciliation.match_pair (run_id, line, payment_id, trade_no, merchant_no)
     select :run, line, payment_id, trade_no, merchant_no from pairs

@@ -1,4 +1,4 @@
-"""The API for machines: tokens, charges in, events, statements, proofs. ``routes`` is mounted by ``app.main``.
+"""The API for machines: tokens, charges and refunds in, events, statements, proofs. ``routes`` is mounted by ``app.main``.
 
 Knows which routes exist and who may call them; must not know what they do.
 """
@@ -8,7 +8,7 @@ from typing import Final
 from litestar import Router
 from litestar.di import Provide
 
-from app.api import charges, proofs, statements, token
+from app.api import charges, proofs, refunds, statements, token
 from app.auth import authenticate
 from app.problems import HANDLERS
 
@@ -18,7 +18,15 @@ CHARGES_BYTES_MAX: Final = 2 * 1024 * 1024
 routes: Final = [
     Router(
         path="/",
-        route_handlers=[token.token, charges.post_charges, charges.get_charge, charges.get_events, statements.get_statement],
+        route_handlers=[
+            token.token,
+            charges.post_charges,
+            charges.get_charge,
+            charges.get_events,
+            refunds.post_refund,
+            refunds.get_refunds,
+            statements.get_statement,
+        ],
         dependencies={"caller": Provide(authenticate, sync_to_thread=False)},
         exception_handlers=HANDLERS,
         request_max_body_size=CHARGES_BYTES_MAX,

@@ -146,7 +146,7 @@ class Gate:
             ids=self._ids,
             occasion=self._occasion(body, now),
         )
-        return Notice(message, reading.result)
+        return Notice(message, reading.result, refund=reading.refund)
 
     def _occasion(self, body: bytes, now: datetime) -> str:
         """Tell equal messages of one instant apart: a simulated clock stands still while notices come twice."""

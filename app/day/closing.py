@@ -69,6 +69,8 @@ class Summary(Struct, frozen=True):
     """Stored messages by operation and verdict."""
     cases: dict[str, int]
     """Open cases by kind."""
+    refunds: dict[str, int]
+    """Refunds by state."""
     books: Books
     matching: Matching
     invariants_broken: list[Violation]
@@ -80,7 +82,8 @@ _COUNTS: Final = {
     "evidence": "select m.operation, count(*) from payments.v_payment_fact f join gateways.v_message m "
     "on m.lane = f.lane and m.message_id = f.evidence_id group by m.operation order by m.operation",
     "messages": "select operation || ' ' || verdict, count(*) from gateways.v_message "
-    "where operation in ('callback', 'query', 'close') group by 1 order by 1",
+    "where operation in ('callback', 'query', 'close', 'refund', 'refund_query') group by 1 order by 1",
+    "refunds": "select state, count(*) from payments.v_refund group by state order by state",
     "cases": "select kind, count(*) from payments.v_case where state = 'open' group by kind order by kind",
 }
 

@@ -199,6 +199,7 @@ def table(summary: Summary, *, seconds: float, out: Path) -> str:
         ("asked the channel", f"{seen.asked} times"),
         ("payments", _listed(summary.states)),
         ("booked as", _listed(summary.treatments)),
+        ("refunds", _listed(summary.refunds)),
         ("proven by", _listed(summary.evidence)),
         ("open cases", _listed(summary.cases)),
         ("entries sealed", f"{books.entries}, root {books.root}"),

@@ -42,6 +42,7 @@ def _shown(page: Page, wiring: Wiring, order_token: str, status: Status, lot: Lo
     return page.answer(
         "result.html", lot=lot, mark=mark, title=title, text=text, amount=yuan(amount_fen), receipt=status.receipt,
         plate=facts.plate(status.charge.plate), green=facts.is_green(status.charge.plate, status.charge.plate_color),
+        refunded=yuan(status.refunded_fen) if status.refunded_fen else None,
         paid_at=facts.precise(status.paid_at) if status.paid_at else None, channel=w.channel_wechat,
         refresh_seconds=_refresh(status, wiring) if open_still else None,
         refresh_at=f"/r/{order_token}{page.query}" if open_still else None,
@@ -65,6 +66,8 @@ def _words(page: Page, status: Status) -> tuple[str, str, str]:
             return "warn", w.check_title, w.check_text
         case "refund_due":
             return "warn", w.twice_title, w.twice_text
+        case "refunded":
+            return "done", w.refunded_title, w.refunded_text
         case "waiting":
             return "wait", w.waiting_title, w.waiting_text
         case "unpaid":

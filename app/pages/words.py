@@ -69,6 +69,9 @@ class Words(Struct, frozen=True, kw_only=True):
     closed_text: str
     twice_title: str
     twice_text: str
+    refunded_title: str
+    refunded_text: str
+    refunded: str
     check_title: str
     check_text: str
     refresh: str
@@ -159,6 +162,9 @@ ZH: Final = Words(
     closed_text="本次订单未付款，已经关闭，没有扣款。需要缴费请重新查询。",
     twice_title="重复支付，正在安排退款",
     twice_text="这笔停车费此前已经付清。您本次支付的金额将按原支付方式退回，无需申请。",
+    refunded_title="已全额退款",
+    refunded_text="款项已按原支付方式退回，到账时间以支付机构为准。",
+    refunded="已退款",
     check_title="付款正在人工核对",
     check_text="已收到您的付款，但与订单不一致，工作人员正在核对，请保留凭证号。",
     refresh="刷新结果",
@@ -249,6 +255,9 @@ EN: Final = Words(
     closed_text="This order was not paid and is closed. Nothing was charged. Please look up the fee again.",
     twice_title="Paid twice: a refund is being arranged",
     twice_text="This fee had been paid before. What you paid now goes back the way it came; you need not apply.",
+    refunded_title="Refunded in full",
+    refunded_text="The money has gone back the way it came; your bank or wallet says when it arrives.",
+    refunded="Refunded",
     check_title="Your payment is being checked",
     check_text="Your payment arrived but does not fit the order. Our staff are checking it; please keep the receipt number.",
     refresh="Reload",

@@ -18,7 +18,8 @@ from gateways.keys import VerificationKey, canonical_serial
 from gateways.sandbox.bill import Form
 from gateways.sandbox.desk import ApiRefusal, Desk
 from gateways.sandbox.http import Incoming, Reply, Route, route
-from gateways.sandbox.shapes import FailureDetail, FailureOut, OrderIn
+from gateways.sandbox.refunds import Refunds
+from gateways.sandbox.shapes import FailureDetail, FailureOut, Fault, OrderIn, RefundIn
 from gateways.sandbox.signing import answer_headers, hex_text
 from gateways.wechat import sign, wire
 
@@ -33,10 +34,11 @@ Speaker = Callable[[Incoming, re.Match[str]], Spoken]
 
 
 class Api:
-    """The API's routes over a desk."""
+    """The API's routes over a desk and its refund counter."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, refunds: Refunds) -> None:
         self._desk = desk
+        self._refunds = refunds
 
     def routes(self) -> list[Route]:
         """Return the routes of ``/v3``."""
@@ -46,6 +48,8 @@ class Api:
             route("GET", order, self._signed(self._query)),
             route("GET", trade, self._signed(self._query_trade)),
             route("POST", f"{order}/close", self._signed(self._close)),
+            route("POST", wire.REFUND_PATH, self._signed(self._refund)),
+            route("GET", f"{wire.REFUND_PATH}/{{refund_no}}", self._signed(self._query_refund)),
             route("GET", wire.CERTIFICATES_PATH, self._signed(self._certificates)),
             route("GET", wire.TRADE_BILL_PATH, self._signed(self._bill)),
             route("GET", DOWNLOAD_PATH, self._unsigned(self._download)),
@@ -116,13 +120,8 @@ class Api:
     def _order(self, incoming: Incoming, _found: re.Match[str]) -> Spoken:
         wanted = _decoded(incoming.body, OrderIn)
         self._check_provider(wanted.sp_mchid)
-        content = msgspec.json.encode(msgspec.json.decode(incoming.body), order="deterministic")
-        ordered = self._desk.order(wanted, content)
-        for fault in ordered.faults:
-            if fault.seconds:
-                return _json({"prepay_id": ordered.prepay_id}), fault.seconds
-            raise ApiRefusal(500, "SYSTEM_ERROR", "系统异常，请用相同参数重新调用")
-        return _json({"prepay_id": ordered.prepay_id}), 0
+        ordered = self._desk.order(wanted, _canonical(incoming.body))
+        return _under_faults({"prepay_id": ordered.prepay_id}, ordered.faults)
 
     def _query(self, incoming: Incoming, found: re.Match[str]) -> Spoken:
         return _json(self._desk.told(self._desk.find(found["order_no"], self._asked_merchant(incoming)))), 0
@@ -141,6 +140,17 @@ class Api:
         self._check_provider(wanted.sp_mchid)
         self._desk.close_order(found["order_no"], wanted.sub_mchid)
         return Answer(status=204, headers={}, body=b""), 0
+
+    # Refunds
+
+    def _refund(self, incoming: Incoming, _found: re.Match[str]) -> Spoken:
+        asked = self._refunds.ask(_decoded(incoming.body, RefundIn), _canonical(incoming.body))
+        return _under_faults(self._refunds.told(asked.refund), asked.faults)
+
+    def _query_refund(self, incoming: Incoming, found: re.Match[str]) -> Spoken:
+        if "sub_mchid" not in incoming.query:
+            raise ApiRefusal(400, "PARAM_ERROR", "缺少sub_mchid")
+        return _json(self._refunds.told(self._refunds.find(found["refund_no"], incoming.query["sub_mchid"]))), 0
 
     def _check_provider(self, provider_no: str) -> None:
         if provider_no != self._desk.config.provider_no:
@@ -186,6 +196,20 @@ def _decoded(body: bytes, kind: type[Any]) -> Any:
     if any(letter > "\uffff" for letter in body.decode()):
         raise ApiRefusal(400, "PARAM_ERROR", "参数含有不支持的字符")
     return decoded
+
+
+def _canonical(body: bytes) -> bytes:
+    """Return a body in one form whatever the order of its fields: a repeated call must equal the first."""
+    return msgspec.json.encode(msgspec.json.decode(body), order="deterministic")
+
+
+def _under_faults(value: object, faults: tuple[Fault, ...]) -> Spoken:
+    """Answer what was carried out, or late, or as if it had failed."""
+    for fault in faults:
+        if fault.seconds:
+            return _json(value), fault.seconds
+        raise ApiRefusal(500, "SYSTEM_ERROR", "系统异常，请用相同参数重新调用")
+    return _json(value), 0
 
 
 def _has_null(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""The stand-in as one ASGI application: API, cashier and control routes, and the courier beside them.
+"""The stand-in as one ASGI application: API, cashier, console and control routes, and the courier beside them.
 
 Joins the parts; must not know rules. Served by ``gateways.sandbox.server``, or called in a test without a server.
 """
@@ -8,10 +8,12 @@ from contextlib import suppress
 
 from gateways.sandbox.api import Api
 from gateways.sandbox.cashier import Cashier
+from gateways.sandbox.console import Console
 from gateways.sandbox.control import Control
 from gateways.sandbox.desk import Desk, SandboxConfig
 from gateways.sandbox.http import Receive, Scope, Send, respond
 from gateways.sandbox.notify import Courier
+from gateways.sandbox.refunds import Refunds
 
 
 class Sandbox:
@@ -19,12 +21,14 @@ class Sandbox:
 
     def __init__(self, config: SandboxConfig) -> None:
         self.desk = Desk(config)
+        self.refunds = Refunds(self.desk)
         self.courier = Courier(self.desk)
         self._sending: asyncio.Task[None] | None = None
         self._routes = [
-            *Api(self.desk).routes(),
+            *Api(self.desk, self.refunds).routes(),
             *Cashier(self.desk, self.courier).routes(),
-            *Control(self.desk, self.courier).routes(),
+            *Console(self.desk, self.refunds).routes(),
+            *Control(self.desk, self.refunds, self.courier).routes(),
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -3,8 +3,6 @@
 Knows HTML and redirects; must not know the API. Mounted by the sandbox's application.
 """
 
-import base64
-import hashlib
 import re
 import secrets
 from html import escape
@@ -17,44 +15,13 @@ from gateways.contract import Answer
 from gateways.sandbox.desk import ApiRefusal, Desk
 from gateways.sandbox.http import Incoming, Reply, Route, route
 from gateways.sandbox.notify import Courier
+from gateways.sandbox.pages import page, redirect
 from gateways.sandbox.shapes import OpenIdFailure, OpenIdOut
 from gateways.sandbox.state import Order
 from ledger.money import yuan
 
 _COOKIE: Final = "sandbox_openid"
 _OPENID: Final = re.compile(r"[0-9A-Za-z_-]{1,128}")
-_STYLE: Final = """
-*{box-sizing:border-box}
-body{margin:0;background:#ededed;color:#191919;
-font:16px/1.5 -apple-system,"PingFang SC","Noto Sans CJK SC","Microsoft YaHei",sans-serif}
-main{max-width:28rem;margin:0 auto;min-height:100vh;display:flex;flex-direction:column;background:#fff}
-header{background:#067a3e;color:#fff;padding:.85rem 1.25rem;font-size:.9rem}
-section{padding:2.25rem 1.25rem 1rem;text-align:center;flex:1}
-.payee{margin:0;font-size:1.05rem}
-.amount{margin:.5rem 0 1.5rem;font-size:3rem;font-weight:600;line-height:1.1}
-.amount small{font-size:1.6rem;margin-right:.15rem}
-dl{margin:0;text-align:left;border-top:1px solid #eee;font-size:.95rem}
-dl div{display:flex;justify-content:space-between;gap:1rem;padding:.7rem 0;border-bottom:1px solid #eee}
-dt{color:#666;flex:none}
-dd{margin:0;text-align:right;overflow-wrap:anywhere}
-.act{padding:0 1.25rem .8rem;margin:0}
-button,.button{display:block;width:100%;padding:.9rem;border:0;border-radius:.6rem;font:inherit;font-size:1.1rem;text-align:center;
-text-decoration:none;cursor:pointer}
-.pay{background:#067a3e;color:#fff}
-.cancel{background:#f2f2f2;color:#3d5375}
-.said{font-size:1.3rem;margin:2rem 0 .5rem}
-footer{padding:1rem 1.25rem 2rem;color:#666;font-size:.8rem;text-align:center}
-"""
-_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_HEADERS: Final = {
-    "content-type": "text/html; charset=utf-8",
-    "cache-control": "no-store",
-    "content-security-policy": (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{_STYLE_HASH}'; frame-ancestors 'none'; base-uri 'none'"
-    ),
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
 
 
 class Cashier:
@@ -76,7 +43,7 @@ class Cashier:
         ]
 
     def _front(self, _incoming: Incoming, _found: re.Match[str]) -> Reply:
-        return _html(200, '<p class="said">支付渠道模拟器</p><p>本服务模拟微信支付接口，不产生真实资金。</p>', "")
+        return _page_of(200, '<p class="said">支付渠道模拟器</p><p>本服务模拟微信支付接口，不产生真实资金。</p>', "")
 
     def _health(self, _incoming: Incoming, _found: re.Match[str]) -> Reply:
         return Reply(answer=Answer(status=200, headers={"content-type": "text/plain"}, body=b"ok"))
@@ -85,14 +52,14 @@ class Cashier:
         order = self._desk.state.order_by_prepay(found["prepay_id"])
         back = _return_url(incoming)
         if order is None:
-            return _html(404, '<p class="said">没有找到这笔订单</p><p>请回到停车缴费页面重新下单。</p>', _back_link(back))
+            return _page_of(404, '<p class="said">没有找到这笔订单</p><p>请回到停车缴费页面重新下单。</p>', _back_link(back))
         if order.state == "SUCCESS":
-            return _html(200, self._order(order) + '<p class="said">已支付</p>', _back_link(back))
+            return _page_of(200, self._order(order) + '<p class="said">已支付</p>', _back_link(back))
         if order.state == "CLOSED" or order.expires_at <= self._desk.now():
-            return _html(200, self._order(order) + '<p class="said">订单已关闭，无法支付</p>', _back_link(back))
+            return _page_of(200, self._order(order) + '<p class="said">订单已关闭，无法支付</p>', _back_link(back))
         target = f"/cashier/{quote(found['prepay_id'], safe='')}"
         query = f"?return_url={quote(back, safe='')}" if back else ""
-        return _html(200, self._order(order), _buttons(target, query, order))
+        return _page_of(200, self._order(order), _buttons(target, query, order))
 
     def _order(self, order: Order) -> str:
         payee = self._desk.state.merchant_name(order.merchant_no) or f"商户 {order.merchant_no}"
@@ -115,13 +82,13 @@ class Cashier:
             if refusal.code != "ORDERPAID":
                 return self._page(incoming, found)
         self._courier.wake()
-        return _redirect(303, back) if back else self._page(incoming, found)
+        return redirect(303, back) if back else self._page(incoming, found)
 
     def _cancel(self, incoming: Incoming, _found: re.Match[str]) -> Reply:
         back = _return_url(incoming)
         if back:
-            return _redirect(303, back)
-        return _html(200, '<p class="said">已取消，没有扣款</p>', "")
+            return redirect(303, back)
+        return _page_of(200, '<p class="said">已取消，没有扣款</p>', "")
 
     # Who pays
 
@@ -129,14 +96,14 @@ class Cashier:
         """Send the browser back with a code; each browser keeps its openid in a cookie, or names one (``openid``) in a test."""
         target = incoming.query.get("redirect_uri", "")
         if incoming.query.get("appid") != self._desk.config.app_id or not _web(target):
-            return _html(400, '<p class="said">redirect_uri 或 appid 不正确</p><p>错误码 10003</p>', "")
+            return _page_of(400, '<p class="said">redirect_uri 或 appid 不正确</p><p>错误码 10003</p>', "")
         openid = incoming.query.get("openid") or _cookie(incoming) or f"oSandbox{secrets.token_hex(10)}"
         if not _OPENID.fullmatch(openid):
-            return _html(400, '<p class="said">openid 不正确</p>', "")
+            return _page_of(400, '<p class="said">openid 不正确</p>', "")
         code = self._desk.new_code(openid)
         joint = "&" if urlsplit(target).query else "?"
         state = quote(incoming.query.get("state", ""), safe="")
-        reply = _redirect(302, f"{target}{joint}code={code}&state={state}")
+        reply = redirect(302, f"{target}{joint}code={code}&state={state}")
         cookie = {"set-cookie": f"{_COOKIE}={openid}; Path=/; HttpOnly; SameSite=Lax; Max-Age=31536000"}
         return Reply(answer=msgspec.structs.replace(reply.answer, headers={**reply.answer.headers, **cookie}))
 
@@ -187,20 +154,9 @@ def _cookie(incoming: Incoming) -> str | None:
     return None
 
 
-def _redirect(status: int, url: str) -> Reply:
-    return Reply(answer=Answer(status=status, headers={"location": url, "cache-control": "no-store"}, body=b""))
-
-
 def _json(value: object) -> Reply:
     return Reply(answer=Answer(status=200, headers={"content-type": "application/json"}, body=msgspec.json.encode(value)))
 
 
-def _html(status: int, content: str, buttons: str) -> Reply:
-    page = (
-        '<!doctype html><html lang="zh-CN"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">'
-        "<title>收银台（模拟）</title>"
-        f"<style>{_STYLE}</style></head><body><main><header>微信支付 · 模拟收银台</header><section>{content}</section>"
-        f"{buttons}<footer>模拟环境，不产生真实资金</footer></main></body></html>"
-    )
-    return Reply(answer=Answer(status=status, headers=_HEADERS, body=page.encode()))
+def _page_of(status: int, content: str, buttons: str) -> Reply:
+    return page(status, title="收银台（模拟）", heading="微信支付 · 模拟收银台", content=content, buttons=buttons)

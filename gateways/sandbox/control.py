@@ -1,4 +1,4 @@
-"""Routes that steer the stand-in: its clock, its faults, delivery, paying as a payer. Not part of the channel's wire.
+"""Routes that steer the stand-in: its clock, its faults, delivery, paying as a payer, refunding. Not part of the channel's wire.
 
 Knows the control forms; must not know signatures. Mounted by the sandbox's application; called by demo, tests and simulation.
 """
@@ -10,9 +10,10 @@ from typing import TypeVar
 import msgspec
 
 from gateways.contract import Answer
-from gateways.sandbox.desk import ApiRefusal, Desk
+from gateways.sandbox.desk import ApiRefusal, Desk, instant
 from gateways.sandbox.http import Incoming, Reply, Route, route
 from gateways.sandbox.notify import Courier
+from gateways.sandbox.refunds import Refunds
 from gateways.sandbox.shapes import (
     ClockOut,
     DeliverIn,
@@ -21,6 +22,8 @@ from gateways.sandbox.shapes import (
     MerchantsIn,
     MerchantsOut,
     PayIn,
+    RefundByHandIn,
+    RefundedByHandOut,
     RefusedOut,
     RotatedOut,
     SetClockIn,
@@ -31,10 +34,11 @@ T = TypeVar("T")
 
 
 class Control:
-    """The control routes over a desk and its courier."""
+    """The control routes over a desk, its refund counter and its courier."""
 
-    def __init__(self, desk: Desk, courier: Courier) -> None:
+    def __init__(self, desk: Desk, refunds: Refunds, courier: Courier) -> None:
         self._desk = desk
+        self._refunds = refunds
         self._courier = courier
 
     def routes(self) -> list[Route]:
@@ -45,6 +49,7 @@ class Control:
             route("GET", "/_control/faults", self._faults),
             route("POST", "/_control/faults", _read(FaultPlan, self._set_faults)),
             route("POST", "/_control/pay", _read(PayIn, self._pay)),
+            route("POST", "/_control/refund", _read(RefundByHandIn, self._refund)),
             route("POST", "/_control/rotate", self._rotate),
             route("GET", "/_control/merchants", self._merchants),
             route("POST", "/_control/merchants", _read(MerchantsIn, self._name_merchants)),
@@ -87,11 +92,27 @@ class Control:
         self._courier.wake()
         return _said(paid)
 
+    def _refund(self, wanted: RefundByHandIn) -> Reply:
+        try:
+            refund = self._refunds.by_hand(self._desk.state.order(wanted.order_no), wanted.amount_fen)
+        except ApiRefusal as refusal:
+            return _refused(f"{refusal.code}: {refusal}", status=404 if refusal.status == 404 else 409)
+        return _said(
+            RefundedByHandOut(
+                order_no=refund.order_no,
+                refund_no=refund.refund_no,
+                channel_refund_no=refund.channel_refund_no,
+                amount_fen=refund.refund_fen,
+                accepted_at=instant(refund.accepted_at),
+            )
+        )
+
     def _rotate(self, _incoming: Incoming, _found: re.Match[str]) -> Reply:
         return _said(RotatedOut(serial=self._desk.rotate()))
 
     def _merchants(self, _incoming: Incoming, _found: re.Match[str]) -> Reply:
-        rows = [MerchantOut(**msgspec.structs.asdict(row)) for row in self._desk.state.takings()]
+        kept = self._desk.state.takings(self._desk.now())
+        rows = [MerchantOut(**msgspec.structs.asdict(row), net_fen=row.net_fen) for row in kept]
         return _said(MerchantsOut(merchants=rows))
 
     def _name_merchants(self, wanted: MerchantsIn) -> Reply:

@@ -1,4 +1,4 @@
-"""The channel's counter: orders, payments, closes, notices and bills by the channel's rules.
+"""The channel's counter: orders, payments, closes, notices and bills by the channel's rules. Refunds have their own, see refunds.
 
 Knows the rules and the state; must not know HTTP or signatures of requests. Called by the sandbox's routes.
 Source: docs/CHANNELS.md, WeChat Pay.
@@ -50,7 +50,10 @@ ORDER_DAYS: Final = 7
 CODE_SECONDS: Final = 300
 DOWNLOAD_SECONDS: Final = 300
 _MICRO: Final = 1_000_000
+BILL_MADE_HOUR: Final = 9
+"""On the next day the bill is made: what it says of a refund's state is from then."""
 _STATE_TEXTS: Final = {"NOTPAY": "订单未支付", "CLOSED": "订单已关闭", "SUCCESS": "支付成功"}
+_REFUNDED_TEXT: Final = "订单发生过退款，退款详情请查询退款单"
 
 
 class SandboxConfig(Struct, frozen=True, kw_only=True):
@@ -72,7 +75,7 @@ class SandboxConfig(Struct, frozen=True, kw_only=True):
     signing_mode: Literal["certificate", "public_key", "mixed"] = "mixed"
     """What notices are signed with; answers follow the request, except that ``certificate`` always answers with that."""
     time_factor: float = 1.0
-    """How many times faster than real the notices' schedule runs."""
+    """How many times faster than real the notices' schedule and the refunds run."""
     fee_bps: int = 60
     clock: Clock = msgspec.field(default_factory=SystemClock)
     manual: bool = False
@@ -81,6 +84,12 @@ class SandboxConfig(Struct, frozen=True, kw_only=True):
     bill_bom: bool = True
     bill_crlf: bool = True
     bill_ready_hour: int = 10
+    refund_seconds: float = 60.0
+    """How long a refund is in process."""
+    refund_gap_seconds: float = 0.0
+    """Least pause between two refunds of one order; the channel's text asks for a minute, 0 lets all through."""
+    check_balance: bool = False
+    """Refuse refunds beyond what the merchant has taken, less commission and refunds, since takings were settled at midnight."""
 
 
 class ApiRefusal(Exception):
@@ -178,10 +187,12 @@ class Desk:
         left = tuple(fault for fault in plan.faults if fault.kind is not FaultKind.ROTATE_KEY)
         self.state.set_remark("faults", msgspec.json.encode(FaultPlan(faults=left)))
 
-    def faults(self, kinds: Iterable[FaultKind], subject: str, bill_on: date | None = None) -> tuple[Fault, ...]:
+    def faults(
+        self, kinds: Iterable[FaultKind], subject: str, *, bill_on: date | None = None, refund_no: str | None = None
+    ) -> tuple[Fault, ...]:
         """Return the faults that meet ``subject`` now; counts go down."""
         plan = self.plan()
-        hit, left = met(plan, kinds, subject=subject, seed=self.seed, bill_on=bill_on)
+        hit, left = met(plan, kinds, subject=subject, seed=self.seed, bill_on=bill_on, refund_no=refund_no)
         if left != plan:
             self.state.set_remark("faults", msgspec.json.encode(left))
         return hit
@@ -268,7 +279,10 @@ class Desk:
     def told(self, order: Order) -> TransactionOut:
         """Return what a query answers."""
         if order.state == "SUCCESS":
-            return transaction(self.paid(order))
+            paid = transaction(self.paid(order))
+            if any(refund.word(self.now()) != "CLOSED" for refund in self.state.refunds_of(order.order_no)):
+                return msgspec.structs.replace(paid, trade_state="REFUND", trade_state_desc=_REFUNDED_TEXT)
+            return paid
         payer = wire.Payer(sub_openid=order.openid) if order.sub_app_id else wire.Payer(sp_openid=order.openid)
         return TransactionOut(
             sp_appid=order.app_id,
@@ -354,22 +368,36 @@ class Desk:
         if now.date() == bill_on + timedelta(days=1) and now.hour < self.config.bill_ready_hour:
             raise ApiRefusal(400, "STATEMENT_CREATING", "账单生成中，请稍后再试")
         begin = microseconds(datetime(bill_on.year, bill_on.month, bill_on.day, tzinfo=CHINA).astimezone(UTC))
-        orders = list(self.state.paid_between(begin, begin + 86_400 * _MICRO, merchant_no))
-        if not orders:
+        entries = [entry for entry in self._billed(begin, merchant_no) if bill_form.belongs(entry, form)]
+        if not entries:
             raise ApiRefusal(400, "NO_STATEMENT_EXIST", "账单不存在")
-        content = self._bill_file(orders, bill_on, form)
+        content = self._bill_file(entries, bill_on, form)
         digest = hashlib.sha1(content, usedforsecurity=False).hexdigest()
         token = hex_text(32, self.seed, "bill", digest, compressed, self.now())
         self.state.add_bill_file(token, content, self.now() + DOWNLOAD_SECONDS * _MICRO)
         return token, digest
 
-    def _bill_file(self, orders: list[Order], bill_on: date, form: bill_form.Form) -> bytes:
-        hit = self.faults({FaultKind.BILL_REISSUED, FaultKind.BILL_CUT}, f"bill {bill_on}", bill_on)
+    def _billed(self, begin: int, merchant_no: str | None) -> list[bill_form.Entry]:
+        """Return the day's payments and accepted refunds in order of time; of refunds of earlier days' orders too."""
+        end = begin + 86_400 * _MICRO
+        made_at = min(self.now(), end + BILL_MADE_HOUR * 3600 * _MICRO)
+        rows: list[tuple[int, str, bill_form.Entry]] = [
+            (order.paid_at or 0, order.order_no, order) for order in self.state.paid_between(begin, end, merchant_no)
+        ]
+        for refund in self.state.refunds_between(begin, end, merchant_no):
+            order = self.find(refund.order_no, refund.merchant_no)
+            row = bill_form.RefundRow(order=order, refund=refund, word=refund.word(made_at))
+            rows.append((refund.accepted_at, refund.order_no, row))
+        # stable: at the same instant a payment stands before the refunds of its order
+        return [entry for _, _, entry in sorted(rows, key=lambda row: row[:2])]
+
+    def _bill_file(self, entries: list[bill_form.Entry], bill_on: date, form: bill_form.Form) -> bytes:
+        hit = self.faults({FaultKind.BILL_REISSUED, FaultKind.BILL_CUT}, f"bill {bill_on}", bill_on=bill_on)
         kinds = {fault.kind for fault in hit}
         if FaultKind.BILL_REISSUED in kinds:
-            orders = orders[:-1]
+            entries = entries[:-1]
         content = bill_form.write(
-            orders,
+            entries,
             provider_no=self.config.provider_no,
             fee_bps=self.config.fee_bps,
             form=form,

@@ -1,4 +1,4 @@
-"""Sends payment notices as the channel does: fresh signature each attempt, the real retry schedule.
+"""Sends payment and refund notices as the channel does: fresh signature each attempt, the real retry schedule.
 
 Knows HTTP out and the schedule; must not know how orders come about. Run by the sandbox's application.
 """
@@ -13,8 +13,9 @@ import msgspec
 
 from gateways.sandbox.desk import Desk
 from gateways.sandbox.faults import on_attempt
+from gateways.sandbox.refunds import told_in_notice
 from gateways.sandbox.shapes import Delivered, Fault, FaultKind
-from gateways.sandbox.signing import answer_headers, hex_text, payment_notice
+from gateways.sandbox.signing import answer_headers, hex_text, payment_notice, refund_notice
 from gateways.sandbox.state import Notice
 
 SCHEDULE_SECONDS: Final = (15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 10800, 10800, 10800, 21600, 21600)
@@ -97,9 +98,20 @@ class Courier:
     def _compose(self, notice: Notice, attempt: int) -> tuple[str, dict[str, str], bytes]:
         """Return address, headers and body of one attempt, with its faults."""
         desk = self._desk
+        touched = on_attempt(msgspec.json.decode(notice.faults, type=tuple[Fault, ...]), attempt)
+        url, body = self._of_payment(notice, touched) if notice.refund_no is None else self._of_refund(notice)
+        headers = answer_headers(
+            desk.notice_signer(notice.notice_id, attempt),
+            body=body,
+            at=desk.clock.now(),
+            nonce=hex_text(32, desk.seed, notice.notice_id, attempt),
+        )
+        return url, _spoilt(headers, touched), body
+
+    def _of_payment(self, notice: Notice, touched: frozenset[FaultKind]) -> tuple[str, bytes]:
+        desk = self._desk
         order = desk.state.order(notice.order_no)
         assert order is not None, "a notice belongs to an order"
-        touched = on_attempt(msgspec.json.decode(notice.faults, type=tuple[Fault, ...]), attempt)
         paid, altered = desk.paid(order), ""
         if FaultKind.WRONG_AMOUNT in touched:
             paid, altered = msgspec.structs.replace(paid, amount_fen=paid.amount_fen + 1), "amount"
@@ -112,13 +124,19 @@ class Courier:
             notice_id=notice_id,
             nonce=hex_text(12, desk.seed, notice_id, altered),
         )
-        headers = answer_headers(
-            desk.notice_signer(notice.notice_id, attempt),
-            body=body,
-            at=desk.clock.now(),
-            nonce=hex_text(32, desk.seed, notice.notice_id, attempt),
-        )
-        return order.notify_url, _spoilt(headers, touched), body
+        return order.notify_url, body
+
+    def _of_refund(self, notice: Notice) -> tuple[str, bytes]:
+        desk = self._desk
+        assert notice.refund_no is not None, "the notice is of a refund"
+        refund, word = desk.state.refund(notice.refund_no), notice.refund_word
+        assert refund is not None, "a refund's notice belongs to a refund"
+        assert word is not None, "a refund's notice says what became of it"
+        assert refund.notify_url is not None, "a refund without an address has no notices"
+        notice_id = notice.notice_id.partition("#")[0]
+        told = told_in_notice(desk, refund, word)
+        nonce = hex_text(12, desk.seed, notice_id)
+        return refund.notify_url, refund_notice(told, api_key=desk.config.api_key, notice_id=notice_id, nonce=nonce)
 
 
 def _spoilt(headers: dict[str, str], touched: frozenset[FaultKind]) -> dict[str, str]:

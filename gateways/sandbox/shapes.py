@@ -7,12 +7,14 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from gateways.wechat import wire
 
 Text = Annotated[str, Meta(min_length=1)]
 MchId = Annotated[str, Meta(pattern=r"^[0-9]{8,10}$")]
+RefundWord = Literal["PROCESSING", "SUCCESS", "CLOSED", "ABNORMAL"]
+"""What the channel says of a refund."""
 OrderNo = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-|*]{6,32}$")]
 
 
@@ -35,6 +37,25 @@ class OrderIn(Struct, frozen=True):
     sub_appid: Annotated[str, Meta(max_length=32)] | None = None
     time_expire: Annotated[datetime, Meta(tz=True)] | None = None
     attach: Annotated[str, Meta(max_length=wire.ATTACH_CHARACTERS_MAX)] | None = None
+
+
+class RefundAmountIn(Struct, frozen=True):
+    refund: Annotated[int, Meta(ge=1, le=100_000_000_000)]
+    total: Annotated[int, Meta(ge=1, le=100_000_000_000)]
+    currency: Literal["CNY"]
+
+
+class RefundIn(Struct, frozen=True):
+    """A refund as the channel reads it. Without ``notify_url`` no notice is sent: none is set on the channel's own site."""
+
+    sub_mchid: MchId
+    out_refund_no: Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-|*@]{1,64}$")]
+    amount: RefundAmountIn
+    transaction_id: Annotated[str, Meta(max_length=32)] | None = None
+    out_trade_no: OrderNo | None = None
+    reason: Annotated[str, Meta(min_length=1)] | None = None
+    notify_url: Annotated[str, Meta(pattern=r"^https?://[^?#]{1,248}$")] | None = None
+    funds_account: Literal["AVAILABLE"] | None = None
 
 
 class AmountOut(Struct, frozen=True):
@@ -61,6 +82,59 @@ class TransactionOut(Struct, frozen=True, omit_defaults=True):
     success_time: str | None = None
     payer: wire.Payer | None = None
     amount: AmountOut | None = None
+
+
+class RefundAmountOut(Struct, frozen=True):
+    total: int
+    refund: int
+    payer_total: int
+    payer_refund: int
+    settlement_refund: int
+    settlement_total: int
+    refund_fee: int
+    """Commission given back, in fen."""
+    discount_refund: int = 0
+    currency: str = "CNY"
+    from_accounts: tuple[()] = field(default=(), name="from")
+
+
+class RefundOut(Struct, frozen=True):
+    """A refund as the refund call and the refund query answer; the time of success is absent before and without it."""
+
+    refund_id: str
+    out_refund_no: str
+    transaction_id: str
+    out_trade_no: str
+    user_received_account: str
+    create_time: str
+    status: RefundWord
+    amount: RefundAmountOut
+    success_time: str | UnsetType = UNSET
+    channel: str = "ORIGINAL"
+    funds_account: str = "AVAILABLE"
+    promotion_detail: tuple[()] = ()
+
+
+class RefundNoticeAmountOut(Struct, frozen=True):
+    total: int
+    refund: int
+    payer_total: int
+    payer_refund: int
+
+
+class RefundNoticeOut(Struct, frozen=True):
+    """A refund as its notices tell of it: with the merchants' numbers, and the state under another name."""
+
+    sp_mchid: str
+    sub_mchid: str
+    transaction_id: str
+    out_trade_no: str
+    refund_id: str
+    out_refund_no: str
+    refund_status: RefundWord
+    user_received_account: str
+    amount: RefundNoticeAmountOut
+    success_time: str | UnsetType = UNSET
 
 
 class ResourceOut(Struct, frozen=True):
@@ -151,16 +225,43 @@ class FaultKind(StrEnum):
     """The bill's first issue lacks its last row (with sums to fit); the next issue is whole."""
     BILL_CUT = "bill_cut"
     """The bill file ends in the middle; its digest is that of the cut file."""
+    REFUND_ERROR = "refund_error"
+    """The refund call is answered 500 and nothing is made."""
+    REFUND_UNKNOWN = "refund_unknown"
+    """The refund is made, but the call is answered 500, or after ``seconds`` (longer than the caller waits)."""
+    REFUND_NOT_ENOUGH = "refund_not_enough"
+    """The refund call is answered 403 NOT_ENOUGH and nothing is made; with ``next`` only so many times."""
+    REFUND_CLOSED = "refund_closed"
+    """The refund ends CLOSED: the money stays with the merchant."""
+    REFUND_ABNORMAL = "refund_abnormal"
+    """The refund ends ABNORMAL: the payer's account takes the money no more."""
+    REFUND_FAILS_LATER = "refund_fails_later"
+    """The refund succeeds, and turns ABNORMAL ``seconds`` (default 3600) after that, with a second notice."""
+    REFUND_LATE = "refund_late"
+    """The notice of the refund's end comes ``seconds`` later."""
+    REFUND_TWICE = "refund_twice"
+    """A second, equal notice of the refund comes although the first was taken."""
+    REFUND_NEVER = "refund_never"
+    """No notice of the refund comes at all."""
 
 
-ON_NOTICE: Final = frozenset(FaultKind) - {
-    FaultKind.UNKNOWN, FaultKind.ROTATE_KEY, FaultKind.BILL_REISSUED, FaultKind.BILL_CUT
-}  # fmt: skip
+ON_NOTICE: Final = frozenset({
+    FaultKind.LATE, FaultKind.TWICE, FaultKind.NEVER, FaultKind.OUT_OF_ORDER, FaultKind.WRONG_AMOUNT, FaultKind.WRONG_SIGNATURE,
+    FaultKind.SIGNTEST, FaultKind.OTHER_MERCHANT,
+})  # fmt: skip
 """Faults decided when an order is paid."""
+ON_REFUND: Final = frozenset({
+    FaultKind.REFUND_CLOSED, FaultKind.REFUND_ABNORMAL, FaultKind.REFUND_FAILS_LATER, FaultKind.REFUND_LATE, FaultKind.REFUND_TWICE,
+    FaultKind.REFUND_NEVER,
+})  # fmt: skip
+"""Faults decided when a refund is made by a call."""
 
 
 class Fault(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A fault and whom it meets: orders like a pattern, the next so many, or a share of all by seed. All conditions must hold."""
+    """A fault and whom it meets: orders like a pattern, the next so many, or a share of all by seed. All conditions must hold.
+
+    A refund is met by the number of its order, and is in or out of a share by its own number.
+    """
 
     kind: FaultKind
     order_like: str = "*"
@@ -168,7 +269,7 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
     next: Annotated[int, Meta(ge=0)] | None = None
     """Only so many more times; None means always."""
     probability: Annotated[float, Meta(ge=0, le=1)] | None = None
-    """Share of the orders, chosen by the seed and the order number."""
+    """Share of the orders (or refunds), chosen by the seed and the number."""
     seconds: Annotated[float, Meta(ge=0)] = 0
     attempts: Annotated[int, Meta(ge=0)] = 1
     """For wrong_amount, wrong_signature, signtest and other_merchant: how many attempts are touched; 0 means all."""
@@ -216,6 +317,21 @@ class PaidOut(Struct, frozen=True):
     paid_at: datetime
 
 
+class RefundByHandIn(Struct, frozen=True, forbid_unknown_fields=True):
+    """Refund as the merchant's console does; without an amount all that is left of the order."""
+
+    order_no: str
+    amount_fen: Annotated[int, Meta(ge=1)] | None = None
+
+
+class RefundedByHandOut(Struct, frozen=True):
+    order_no: str
+    refund_no: str
+    channel_refund_no: str
+    amount_fen: int
+    accepted_at: datetime
+
+
 class MerchantIn(Struct, frozen=True, forbid_unknown_fields=True):
     """Name of a merchant as the cashier shows it."""
 
@@ -233,6 +349,10 @@ class MerchantOut(Struct, frozen=True):
     payments: int
     taken_fen: int
     fee_fen: int
+    refunds: int
+    refunded_fen: int
+    fee_returned_fen: int
+    net_fen: int
 
 
 class MerchantsOut(Struct, frozen=True):

@@ -15,16 +15,26 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.x509.oid import NameOID
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from gateways.keys import KeyRing, VerificationKey, certificate_serial, from_certificate
-from gateways.sandbox.shapes import AmountOut, NoticeOut, ResourceOut, TransactionOut
+from gateways.sandbox.shapes import (
+    AmountOut,
+    NoticeOut,
+    RefundNoticeAmountOut,
+    RefundNoticeOut,
+    RefundWord,
+    ResourceOut,
+    TransactionOut,
+)
 from gateways.wechat import sign, wire
 from ledger.clock import CHINA
 
 CERTIFICATE_YEARS: Final = 5
 DEMO_API_KEY: Final = b"0123456789abcdef0123456789abcdef"
 DEMO_PUBLIC_KEY_ID: Final = "PUB_KEY_ID_0119000000012026030100000000"
+RECEIVED_ACCOUNT: Final = "支付用户零钱"
+_REFUND_SUMMARIES: Final = {"SUCCESS": "退款成功", "CLOSED": "退款关闭", "ABNORMAL": "退款异常"}
 _PADDING: Final = PKCS1v15()
 _SHA256: Final = hashes.SHA256()
 
@@ -70,6 +80,21 @@ class PaidOrder(Struct, frozen=True, kw_only=True):
     openid: str = "oSandbox0000000000000000payer"
     sub_app_id: str | None = None
     attach: str | None = None
+
+
+class RefundTold(Struct, frozen=True, kw_only=True):
+    """A refund as a notice tells of it. ``happened_at`` is when it became what ``word`` says."""
+
+    refund_no: str
+    channel_refund_no: str
+    order_no: str
+    trade_no: str
+    provider_no: str
+    merchant_no: str
+    refund_fen: int
+    total_fen: int
+    happened_at: datetime
+    word: RefundWord = "SUCCESS"
 
 
 class Pair(Struct, frozen=True):
@@ -142,14 +167,7 @@ def box(plain: bytes, *, api_key: bytes, nonce: str, associated: str) -> str:
 
 def payment_notice(paid: PaidOrder, *, api_key: bytes, notice_id: str, nonce: str) -> bytes:
     """Return the body of a payment notice. ``nonce`` has 12 characters and must not come twice under one key."""
-    plain = wire.encode(transaction(paid))
-    resource = ResourceOut(
-        original_type="transaction",
-        algorithm=wire.BOX,
-        ciphertext=box(plain, api_key=api_key, nonce=nonce, associated="transaction"),
-        associated_data="transaction",
-        nonce=nonce,
-    )
+    resource = _resource("transaction", wire.encode(transaction(paid)), api_key, nonce)
     return wire.encode(
         NoticeOut(
             id=notice_id,
@@ -162,12 +180,59 @@ def payment_notice(paid: PaidOrder, *, api_key: bytes, notice_id: str, nonce: st
     )
 
 
+def refund_notice(told: RefundTold, *, api_key: bytes, notice_id: str, nonce: str) -> bytes:
+    """Return the body of a refund notice. ``nonce`` has 12 characters and must not come twice under one key."""
+    resource = _resource("refund", wire.encode(_refund_plain(told)), api_key, nonce)
+    return wire.encode(
+        NoticeOut(
+            id=notice_id,
+            create_time=rfc3339(told.happened_at),
+            resource_type="encrypt-resource",
+            event_type=f"REFUND.{told.word}",
+            summary=_REFUND_SUMMARIES[told.word],
+            resource=resource,
+        )
+    )
+
+
+def _refund_plain(told: RefundTold) -> RefundNoticeOut:
+    return RefundNoticeOut(
+        sp_mchid=told.provider_no,
+        sub_mchid=told.merchant_no,
+        transaction_id=told.trade_no,
+        out_trade_no=told.order_no,
+        refund_id=told.channel_refund_no,
+        out_refund_no=told.refund_no,
+        refund_status=told.word,
+        success_time=rfc3339(told.happened_at) if told.word == "SUCCESS" else UNSET,
+        user_received_account=RECEIVED_ACCOUNT,
+        amount=RefundNoticeAmountOut(
+            total=told.total_fen, refund=told.refund_fen, payer_total=told.total_fen, payer_refund=told.refund_fen
+        ),
+    )
+
+
+def _resource(kind: str, plain: bytes, api_key: bytes, nonce: str) -> ResourceOut:
+    """Return a notice's encrypted part; ``kind`` names what it is and is its associated data."""
+    sealed = box(plain, api_key=api_key, nonce=nonce, associated=kind)
+    return ResourceOut(original_type=kind, algorithm=wire.BOX, ciphertext=sealed, associated_data=kind, nonce=nonce)
+
+
 def signed_callback(
     signer: Signer, paid: PaidOrder, *, api_key: bytes, at: datetime, copy: int = 0
 ) -> tuple[dict[str, str], bytes]:
     """Return headers and body of a genuine payment notice sent at ``at``; ``copy`` numbers equal notices of one payment."""
     name = hex_text(32, paid.provider_no, paid.order_no, paid.trade_no, copy)
     body = payment_notice(paid, api_key=api_key, notice_id=f"EV-{name[:20]}", nonce=name[:12])
+    return answer_headers(signer, body=body, at=at, nonce=name), body
+
+
+def signed_refund_callback(
+    signer: Signer, told: RefundTold, *, api_key: bytes, at: datetime, copy: int = 0
+) -> tuple[dict[str, str], bytes]:
+    """Return headers and body of a genuine refund notice sent at ``at``; ``copy`` numbers equal notices of one refund."""
+    name = hex_text(32, told.provider_no, told.refund_no, told.word, copy)
+    body = refund_notice(told, api_key=api_key, notice_id=f"EV-{name[:20]}", nonce=name[:12])
     return answer_headers(signer, body=body, at=at, nonce=name), body
 
 

@@ -1,4 +1,4 @@
-"""What the stand-in remembers, in one SQLite file: orders, notices, merchants, keys, codes, bill files, the fault plan.
+"""What the stand-in remembers, in one SQLite file: orders, refunds, notices, merchants, keys, codes, bill files, the fault plan.
 
 Knows SQL; must not know HTTP, signatures or rules. Used by the sandbox's desk alone, from one thread at a time.
 Instants are whole microseconds since 1970 (UTC).
@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from msgspec import Struct, convert
 
+from gateways.sandbox.shapes import RefundWord
+
 _TABLES: Final = """
 create table if not exists remark (name text primary key, value blob not null) without rowid;
 create table if not exists merchant (merchant_no text primary key, name text not null) without rowid;
@@ -21,10 +23,18 @@ create table if not exists pay_order (
     content blob not null, expires_at integer not null, created_at integer not null, state text not null default 'NOTPAY',
     trade_no text unique, paid_at integer, fee_fen integer) without rowid;
 create index if not exists pay_order_paid on pay_order (paid_at) where paid_at is not null;
+create index if not exists pay_order_of_merchant on pay_order (merchant_no, paid_at) where paid_at is not null;
+create table if not exists refund (
+    refund_no text primary key, channel_refund_no text not null unique, order_no text not null, merchant_no text not null,
+    refund_fen integer not null check (refund_fen > 0), fee_fen integer not null, content blob, notify_url text,
+    accepted_at integer not null, ends text not null, ends_at integer not null, fails_at integer) without rowid;
+create index if not exists refund_of_order on refund (order_no, accepted_at);
+create index if not exists refund_of_merchant on refund (merchant_no, accepted_at);
+create index if not exists refund_accepted on refund (accepted_at);
 create table if not exists prepay (prepay_id text primary key, order_no text not null) without rowid;
 create table if not exists notice (
     notice_id text primary key, order_no text not null, due_at integer not null, attempts integer not null default 0,
-    state text not null default 'waiting', faults blob not null) without rowid;
+    state text not null default 'waiting', faults blob not null, refund_no text, refund_word text) without rowid;
 create index if not exists notice_due on notice (due_at, order_no, notice_id) where state = 'waiting';
 create table if not exists certificate (number integer primary key, certificate blob not null, key blob not null);
 create table if not exists code (
@@ -55,8 +65,38 @@ class Order(Struct, frozen=True):
     fee_fen: int | None = None
 
 
+class Refund(Struct, frozen=True):
+    """A refund that the channel took on. How it ends is settled when it is accepted; until ``ends_at`` it is in process."""
+
+    refund_no: str
+    channel_refund_no: str
+    order_no: str
+    merchant_no: str
+    refund_fen: int
+    fee_fen: int
+    """Commission given back with it."""
+    content: bytes | None
+    """The call's body in canonical form: a repeat must equal it. None: made in the merchant's console."""
+    notify_url: str | None
+    """Where its notices go; None means nowhere."""
+    accepted_at: int
+    ends: RefundWord
+    ends_at: int
+    fails_at: int | None = None
+    """When a success turns out to have failed after all."""
+
+    def word(self, at: int) -> RefundWord:
+        """Return what the channel says of it at an instant."""
+        if at < self.ends_at:
+            return "PROCESSING"
+        return "ABNORMAL" if self.fails_at is not None and at >= self.fails_at else self.ends
+
+
 class Notice(Struct, frozen=True):
-    """A payment notice: ``waiting`` for its next attempt, ``accepted`` or ``given_up``. ``faults`` is a FaultPlan as JSON."""
+    """A notice: ``waiting`` for its next attempt, ``accepted`` or ``given_up``. ``faults`` is a tuple of faults as JSON.
+
+    A refund's notice names the refund and the word that it tells of it.
+    """
 
     notice_id: str
     order_no: str
@@ -64,16 +104,28 @@ class Notice(Struct, frozen=True):
     attempts: int
     state: str
     faults: bytes
+    refund_no: str | None = None
+    refund_word: RefundWord | None = None
 
 
 class Takings(Struct, frozen=True):
-    """What a merchant has taken so far."""
+    """What a merchant has taken and refunded so far. Closed refunds do not count: their money stayed."""
 
     merchant_no: str
     name: str
     payments: int
     taken_fen: int
     fee_fen: int
+    """Commission kept at the payments."""
+    refunds: int
+    refunded_fen: int
+    fee_returned_fen: int
+    """Commission given back with the refunds."""
+
+    @property
+    def net_fen(self) -> int:
+        """What is left: takings less commission, less refunds whose commission came back."""
+        return self.taken_fen - self.fee_fen - self.refunded_fen + self.fee_returned_fen
 
 
 class State:
@@ -87,6 +139,14 @@ class State:
         self._db.execute("pragma journal_mode = wal")
         self._db.execute("pragma synchronous = normal")
         self._db.executescript(_TABLES)
+        self._add_missing_columns()
+
+    def _add_missing_columns(self) -> None:
+        """Take up a file that was written before there were refunds."""
+        known = {row["name"] for row in self._db.execute("pragma table_info(notice)")}
+        for name in ("refund_no", "refund_word"):
+            if name not in known:
+                self._db.execute(f"alter table notice add column {name} text")
 
     def close(self) -> None:
         self._db.close()
@@ -157,13 +217,60 @@ class State:
         for row in rows:
             yield convert(dict(row), Order)
 
+    def latest_paid(self, merchant_no: str, limit: int, order_no: str | None = None) -> list[Order]:
+        """Return a merchant's paid orders, the latest first; with ``order_no`` only that one."""
+        rows = self._db.execute(
+            """select * from pay_order where merchant_no = ? and paid_at is not null and (? is null or order_no = ?)
+               order by paid_at desc, order_no limit ?""",
+            (merchant_no, order_no, order_no, limit),
+        )
+        return [convert(dict(row), Order) for row in rows]
+
+    # Refunds
+
+    def refund(self, refund_no: str) -> Refund | None:
+        row = self._one("select * from refund where refund_no = ?", refund_no)
+        return None if row is None else convert(dict(row), Refund)
+
+    def add_refund(self, refund: Refund) -> None:
+        self._db.execute(
+            """insert into refund (refund_no, channel_refund_no, order_no, merchant_no, refund_fen, fee_fen, content, notify_url,
+                                   accepted_at, ends, ends_at, fails_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            (refund.refund_no, refund.channel_refund_no, refund.order_no, refund.merchant_no, refund.refund_fen, refund.fee_fen,
+             refund.content, refund.notify_url, refund.accepted_at, refund.ends, refund.ends_at, refund.fails_at),
+        )  # fmt: skip
+
+    def refunds_of(self, order_no: str) -> list[Refund]:
+        """Return an order's refunds in the order of acceptance, the closed ones too."""
+        rows = self._db.execute("select * from refund where order_no = ? order by accepted_at, refund_no", (order_no,))
+        return [convert(dict(row), Refund) for row in rows]
+
+    def latest_refunds(self, merchant_no: str, limit: int) -> list[Refund]:
+        """Return a merchant's refunds, the latest first."""
+        rows = self._db.execute(
+            "select * from refund where merchant_no = ? order by accepted_at desc, refund_no limit ?", (merchant_no, limit)
+        )
+        return [convert(dict(row), Refund) for row in rows]
+
+    def refunds_between(self, begin: int, end: int, merchant_no: str | None) -> Iterator[Refund]:
+        """Yield the refunds accepted in ``[begin, end)``, by time and number."""
+        rows = self._db.execute(
+            """select * from refund where accepted_at >= ? and accepted_at < ? and (? is null or merchant_no = ?)
+               order by accepted_at, refund_no""",
+            (begin, end, merchant_no, merchant_no),
+        )
+        for row in rows:
+            yield convert(dict(row), Refund)
+
     # Notices
 
     def add_notice(self, notice: Notice) -> None:
         self._db.execute(
-            "insert into notice values (?, ?, ?, ?, ?, ?)",
-            (notice.notice_id, notice.order_no, notice.due_at, notice.attempts, notice.state, notice.faults),
-        )
+            """insert into notice (notice_id, order_no, due_at, attempts, state, faults, refund_no, refund_word)
+               values (?, ?, ?, ?, ?, ?, ?, ?)""",
+            (notice.notice_id, notice.order_no, notice.due_at, notice.attempts, notice.state, notice.faults, notice.refund_no,
+             notice.refund_word),
+        )  # fmt: skip
 
     def due_notices(self, at: int, limit: int) -> list[Notice]:
         """Return notices due at ``at``, in the order (due, order number, notice)."""
@@ -196,14 +303,30 @@ class State:
         row = self._one("select name from merchant where merchant_no = ?", merchant_no)
         return None if row is None else str(row["name"])
 
-    def takings(self) -> list[Takings]:
-        """Return what each merchant has taken, by merchant number."""
+    def takings(self, at: int, merchant_no: str | None = None) -> list[Takings]:
+        """Return what each merchant (or one) has taken and refunded up to ``at``, by merchant number."""
         rows = self._db.execute(
-            """select o.merchant_no, coalesce(m.name, '') as name, count(*) as payments, sum(o.amount_fen) as taken_fen,
-                      sum(o.fee_fen) as fee_fen
-               from pay_order o left join merchant m using (merchant_no) where o.state = 'SUCCESS' group by 1, 2 order by 1"""
+            """with back as (
+                   select merchant_no, count(*) as refunds, sum(refund_fen) as refunded_fen, sum(fee_fen) as fee_returned_fen
+                   from refund where not (ends = 'CLOSED' and ends_at <= :at) group by merchant_no)
+               select o.merchant_no, coalesce(m.name, '') as name, count(*) as payments, sum(o.amount_fen) as taken_fen,
+                      sum(o.fee_fen) as fee_fen, coalesce(b.refunds, 0) as refunds, coalesce(b.refunded_fen, 0) as refunded_fen,
+                      coalesce(b.fee_returned_fen, 0) as fee_returned_fen
+               from pay_order o left join merchant m using (merchant_no) left join back b using (merchant_no)
+               where o.paid_at is not null and (:merchant_no is null or o.merchant_no = :merchant_no)
+               group by o.merchant_no order by o.merchant_no""",
+            {"at": at, "merchant_no": merchant_no},
         )
         return [convert(dict(row), Takings) for row in rows]
+
+    def balance_fen(self, merchant_no: str, *, since: int, at: int) -> int:
+        """Return what a merchant has taken since an instant less commission and refunds; below zero when it refunded more."""
+        return self._count(
+            """select (select coalesce(sum(amount_fen - fee_fen), 0) from pay_order where merchant_no = ?1 and paid_at >= ?2)
+                    - (select coalesce(sum(refund_fen - fee_fen), 0) from refund
+                       where merchant_no = ?1 and accepted_at >= ?2 and not (ends = 'CLOSED' and ends_at <= ?3))""",
+            merchant_no, since, at,
+        )  # fmt: skip
 
     # Keys, codes, bill files
 

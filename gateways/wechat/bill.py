@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from gateways.contract import Bill, BillLine, BillRefused
+from gateways.contract import Bill, BillLine, BillRefused, RefundState
 from ledger.money import fen, yuan
 
 BILL_BYTES_MAX: Final = 512 * 1024 * 1024
@@ -28,6 +28,13 @@ _KINDS: Final[dict[str, Literal["payment", "refund", "revoked"]]] = {
     "REFUND": "refund",
     "REVOKED": "revoked",
 }
+_REFUND_STATES: Final = {
+    "SUCCESS": RefundState.DONE,
+    "PROCESSING": RefundState.PENDING,
+    "FAIL": RefundState.CLOSED,
+    "CHANGE": RefundState.STUCK,
+}
+"""退款状态, whose words are not those of the API."""
 _NEEDED: Final = frozenset(
     {"交易时间", "商户号", "特约商户号", "微信订单号", "商户订单号", "交易状态", "货币种类", "手续费", "订单金额"}
 )
@@ -155,7 +162,13 @@ def _line(number: int, values: list[str], layout: _Layout, provider_no: str, sum
         fee_fen=amounts["手续费"],
         happened_at=_instant(happened, number),
         refund_no=values[place["商户退款单号"]] if kind == "refund" and "商户退款单号" in place else None,
+        refund_state=_refund_state(values, place) if kind == "refund" else None,
     )
+
+
+def _refund_state(values: list[str], place: Mapping[str, int]) -> RefundState:
+    word = values[place["退款状态"]] if "退款状态" in place else ""
+    return _REFUND_STATES.get(word, RefundState.UNKNOWN)
 
 
 def _moved(kind: str, amounts: Mapping[str, int]) -> int:

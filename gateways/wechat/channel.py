@@ -1,4 +1,4 @@
-"""The WeChat Pay adapter: service-provider JSAPI order, query, close, payment notice, keys, trade bill.
+"""The WeChat Pay adapter: service-provider JSAPI order, query, close, refund, notices, keys, trade bill.
 
 Joins wire, sign and bill to the neutral contract; must not know network, clock, database or settings.
 Called through the contract by payments, reconciliation and the application.
@@ -28,6 +28,10 @@ from gateways.contract import (
     PrepayOrder,
     PrepayOutcome,
     Reading,
+    RefundOrder,
+    RefundRef,
+    RefundResult,
+    RefundState,
     Request,
     Result,
     Unanswered,
@@ -50,7 +54,7 @@ _T = TypeVar("_T")
 
 
 class Provider(Struct, frozen=True):
-    """Who we are at WeChat Pay: the service provider. ``notify_url`` takes the payment notices, without a query string."""
+    """Who we are at WeChat Pay: the service provider. ``notify_url`` takes all notices, without a query string."""
 
     provider_no: str
     """sp_mchid."""
@@ -86,10 +90,10 @@ class WeChat:
     # Notices
 
     def parse_callback(self, headers: Mapping[str, str], body: bytes, *, keys: KeyRing, now: datetime) -> Reading:
-        """Read a payment notice: verify the raw bytes, decrypt, decode.
+        """Read a notice of a payment or a refund: verify the raw bytes, decrypt, decode.
 
-        Combined orders, parking deductions, refunds and whatever else is genuine but not handled here are ``event_unknown``: the
-        caller keeps them and refuses them, so that they come again. Source: docs/CHANNELS.md, notices.
+        Combined orders, parking deductions and whatever else is genuine but not handled here are ``event_unknown``: the caller
+        keeps them and refuses them, so that they come again. Source: docs/CHANNELS.md, notices.
         """
         if (reason := sign.objection(headers, body, keys=keys, now=now)) is not None:
             return Reading(verdict="refused", reason=reason)
@@ -102,13 +106,15 @@ class WeChat:
         return self._open_notice(notice, keys)
 
     def _open_notice(self, notice: wire.Notice, keys: KeyRing) -> Reading:
-        if notice.event_type != "TRANSACTION.SUCCESS":
+        if notice.event_type == "TRANSACTION.SUCCESS":
+            read = self._read_transaction
+        elif notice.event_type.startswith("REFUND."):
+            read = self._read_refund_notice
+        else:
             return Reading(verdict="verified", reason="event_unknown")
         box = notice.resource
         plain = keys.decrypt(nonce=box.nonce, ciphertext=box.ciphertext, associated=box.associated_data or "")
-        if plain is None:
-            return Reading(verdict="unreadable", reason="decrypt")
-        return self._read_transaction(plain)
+        return Reading(verdict="unreadable", reason="decrypt") if plain is None else read(plain)
 
     def _read_transaction(self, body: bytes) -> Reading:
         try:
@@ -223,6 +229,71 @@ class WeChat:
         if opened.reason is not None:
             return CloseOutcome(verdict=opened.verdict, state=ChannelState.UNKNOWN, reason=opened.reason)
         return CloseOutcome(verdict="verified", state=ChannelState.CLOSED)
+
+    # Refunds
+
+    def build_refund(self, refund: RefundOrder, *, keys: KeyRing, now: datetime, nonce: str) -> Request:
+        """Ask for a refund. The body depends on the refund alone, so a repeat is identical and moves no second money."""
+        body = wire.encode(
+            wire.RefundCall(
+                sub_mchid=refund.merchant_no,
+                transaction_id=refund.trade_no,
+                out_refund_no=refund.refund_no,
+                reason=_cut(_plain(refund.reason or ""), wire.REFUND_REASON_BYTES_MAX) or None,
+                amount=wire.RefundAmount(refund=refund.refund_fen, total=refund.total_fen, currency="CNY"),
+                notify_url=self.provider.notify_url,
+            )
+        )
+        return self._request("POST", wire.REFUND_PATH, body, keys=keys, now=now, nonce=nonce)
+
+    def parse_refund(self, answer: Answer | Unanswered, *, refund: RefundOrder, keys: KeyRing, now: datetime) -> Reading:
+        """Read the answer to a refund: 200 means taken on, an error code may say that nothing was made."""
+        ref = RefundRef(refund.refund_no, refund.order_no, refund.trade_no, refund.merchant_no)
+        return self._read_refund_answer(answer, ref, wire.REFUND_MEANINGS, keys=keys, now=now)
+
+    def build_refund_query(self, refund: RefundRef, *, keys: KeyRing, now: datetime, nonce: str) -> Request:
+        """Ask for a refund by our number."""
+        path = f"{wire.REFUND_PATH}/{quote(refund.refund_no, safe='')}?{urlencode({'sub_mchid': refund.merchant_no})}"
+        return self._request("GET", path, b"", keys=keys, now=now, nonce=nonce)
+
+    def parse_refund_query(self, answer: Answer | Unanswered, *, refund: RefundRef, keys: KeyRing, now: datetime) -> Reading:
+        """Read what the channel says about a refund. "No such refund" allows to ask for it again, under the same number."""
+        return self._read_refund_answer(answer, refund, {Meaning.NOT_FOUND: RefundState.NOT_FOUND}, keys=keys, now=now)
+
+    def _read_refund_answer(
+        self,
+        answer: Answer | Unanswered,
+        refund: RefundRef,
+        meanings: Mapping[Meaning, RefundState],
+        *,
+        keys: KeyRing,
+        now: datetime,
+    ) -> Reading:
+        opened = self._open(answer, keys=keys, now=now)
+        if opened.meaning is not None and opened.meaning in meanings:
+            told = RefundResult(
+                channel=self.name, state=meanings[opened.meaning], refund_no=refund.refund_no, provider_no=self.provider_no,
+                merchant_no=refund.merchant_no, order_no=refund.order_no, trade_no=refund.trade_no, word=opened.meaning.value,
+            )  # fmt: skip
+            return Reading(verdict=opened.verdict, reason=opened.meaning.value, refund=told)
+        if opened.reason is not None:
+            return Reading(verdict=opened.verdict, reason=opened.reason)
+        reading = self._read_refund(opened.body, merchant_no=refund.merchant_no)
+        if reading.refund is not None and reading.refund.refund_no != refund.refund_no:
+            return Reading(verdict="unreadable", reason="other_refund")
+        return reading
+
+    def _read_refund_notice(self, body: bytes) -> Reading:
+        return self._read_refund(body, merchant_no=None)
+
+    def _read_refund(self, body: bytes, *, merchant_no: str | None) -> Reading:
+        """Read a refund. An answer does not name the merchants: ``merchant_no`` is whom we asked about."""
+        try:
+            told = wire.decode_refunded(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return Reading(verdict="unreadable", reason="field_missing")
+        found = _refund_result(self.name, told, provider_no=self.provider_no, merchant_no=merchant_no)
+        return Reading(verdict="unreadable", reason="field_missing") if found is None else Reading(verdict="verified", refund=found)
 
     # Bills
 
@@ -369,6 +440,37 @@ def _result(channel: str, told: wire.Transaction) -> Result | None:
         currency=currency,
         happened_at=None if told.success_time is None else told.success_time.astimezone(UTC),
     )
+
+
+def _refund_result(channel: str, told: wire.Refunded, *, provider_no: str, merchant_no: str | None) -> RefundResult | None:
+    """Return the neutral refund, or None when a field is missing without which it says nothing."""
+    state_word = told.status or told.refund_status
+    provider = told.sp_mchid or (provider_no if merchant_no is not None else None)
+    merchant = told.sub_mchid or merchant_no
+    if told.out_refund_no is None or state_word is None or provider is None or merchant is None:
+        return None
+    state = wire.REFUND_STATES.get(state_word, RefundState.UNKNOWN)
+    refund_fen = None if told.amount is None else told.amount.refund
+    if state is RefundState.DONE and (refund_fen is None or told.success_time is None):
+        return None
+    return RefundResult(
+        channel=channel,
+        state=state,
+        refund_no=told.out_refund_no,
+        provider_no=provider,
+        merchant_no=merchant,
+        order_no=told.out_trade_no,
+        trade_no=told.transaction_id,
+        channel_refund_no=told.refund_id,
+        refund_fen=refund_fen,
+        happened_at=None if told.success_time is None else told.success_time.astimezone(UTC),
+        word=state_word,
+    )
+
+
+def _cut(text: str, bytes_max: int) -> str:
+    """Return as much of a text as fits, without cutting a character in two."""
+    return text.encode()[:bytes_max].decode(errors="ignore")
 
 
 def _plain(text: str) -> str:

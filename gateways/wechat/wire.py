@@ -10,13 +10,14 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from gateways.contract import ChannelState
+from gateways.contract import ChannelState, RefundState
 
 API_URL: Final = "https://api.mch.weixin.qq.com"
 
 JSAPI_PATH: Final = "/v3/pay/partner/transactions/jsapi"
 ORDER_PATH: Final = "/v3/pay/partner/transactions/out-trade-no/"
 TRADE_PATH: Final = "/v3/pay/partner/transactions/id/"
+REFUND_PATH: Final = "/v3/refund/domestic/refunds"
 CERTIFICATES_PATH: Final = "/v3/certificates"
 TRADE_BILL_PATH: Final = "/v3/bill/tradebill"
 
@@ -27,6 +28,7 @@ CLOCK_SECONDS_MAX: Final = 300
 
 DESCRIPTION_CHARACTERS_MAX: Final = 127
 ATTACH_CHARACTERS_MAX: Final = 128
+REFUND_REASON_BYTES_MAX: Final = 80
 TIME_EXPIRE_DAYS_MAX: Final = 15
 """One document says 15 days, another 90: the smaller one holds in both."""
 UNSIGNED_ERRORS_COUNT: Final = True
@@ -100,6 +102,40 @@ class JsapiOrder(Struct, frozen=True, omit_defaults=True):
     attach: str | None = None
 
 
+class RefundAmount(Struct, frozen=True, omit_defaults=True):
+    """Fen. ``refund`` is this refund, ``total`` the order."""
+
+    refund: Annotated[int, Meta(ge=1, le=1_000_000_000_000)] | None = None
+    total: Annotated[int, Meta(ge=1, le=1_000_000_000_000)] | None = None
+    currency: str | None = None
+
+
+class RefundCall(Struct, frozen=True, omit_defaults=True):
+    """Body of the refund call. A field without a value is left out."""
+
+    sub_mchid: str
+    transaction_id: str
+    out_refund_no: str
+    amount: RefundAmount
+    notify_url: str
+    reason: str | None = None
+
+
+class Refunded(Struct, frozen=True):
+    """A refund as answers (``status``) and notices (``refund_status``, ``sp_mchid``, ``sub_mchid``) tell of it."""
+
+    out_refund_no: Number | None = None
+    refund_id: Number | None = None
+    transaction_id: Number | None = None
+    out_trade_no: Number | None = None
+    status: str | None = None
+    refund_status: str | None = None
+    sp_mchid: Number | None = None
+    sub_mchid: Number | None = None
+    amount: RefundAmount | None = None
+    success_time: Annotated[datetime, Meta(tz=True)] | None = None
+
+
 class Prepaid(Struct, frozen=True):
     prepay_id: Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,64}$")]
 
@@ -154,6 +190,10 @@ class Meaning(StrEnum):
     """Not carried out; ask later."""
     UNAVAILABLE = "unavailable"
     """The result is unknown."""
+    BALANCE_LOW = "balance_low"
+    """The operator's account at the channel holds too little for the refund."""
+    PAYER_GONE = "payer_gone"
+    """The payer's account at the channel was closed: the money must go back another way."""
     BILL_EMPTY = "empty"
     BILL_NOT_READY = "not_ready"
 
@@ -178,6 +218,8 @@ ERRORS: Final[dict[str, Meaning]] = {
     "FREQUENCYLIMITED": Meaning.RATE_LIMITED,
     "RATELIMITEXCEEDED": Meaning.RATE_LIMITED,
     "RATELIMITED": Meaning.RATE_LIMITED,
+    "NOTENOUGH": Meaning.BALANCE_LOW,
+    "USERACCOUNTABNORMAL": Meaning.PAYER_GONE,
     "SYSTEMERROR": Meaning.UNAVAILABLE,
     "BANKERROR": Meaning.UNAVAILABLE,
     "SERVICEUNAVAILABLE": Meaning.UNAVAILABLE,
@@ -197,6 +239,21 @@ STATES: Final[dict[str, ChannelState]] = {
 }
 
 
+REFUND_STATES: Final[dict[str, RefundState]] = {
+    "SUCCESS": RefundState.DONE,
+    "PROCESSING": RefundState.PENDING,
+    "CLOSED": RefundState.CLOSED,
+    "ABNORMAL": RefundState.STUCK,
+}
+REFUND_MEANINGS: Final[dict[Meaning, RefundState]] = {
+    Meaning.REFUSED: RefundState.REFUSED,
+    Meaning.BALANCE_LOW: RefundState.LATER,
+    Meaning.RATE_LIMITED: RefundState.LATER,
+    Meaning.PAYER_GONE: RefundState.STUCK,
+}
+"""What an error answer to the refund call says about the refund; every other one says nothing."""
+
+
 def meaning(body: bytes) -> Meaning | None:
     """Return what an error answer means, or None when it is not one of the channel's or its code is not listed."""
     try:
@@ -208,6 +265,7 @@ def meaning(body: bytes) -> Meaning | None:
 
 decode_notice: Final = msgspec.json.Decoder(Notice).decode
 decode_transaction: Final = msgspec.json.Decoder(Transaction).decode
+decode_refunded: Final = msgspec.json.Decoder(Refunded).decode
 decode_prepaid: Final = msgspec.json.Decoder(Prepaid).decode
 decode_bill_location: Final = msgspec.json.Decoder(BillLocation).decode
 decode_certificates: Final = msgspec.json.Decoder(Certificates).decode

@@ -303,7 +303,7 @@ def test_a_genuine_signature_over_nonsense_is_refused_and_kept(
 
 def test_an_event_of_another_kind_is_kept_and_refused_so_that_it_comes_again(product: Wiring, channel: Channel, due: Due) -> None:
     _, body = channel.notice(due)
-    body = body.replace(b"TRANSACTION.SUCCESS", b"REFUND.SUCCESS")
+    body = body.replace(b"TRANSACTION.SUCCESS", b"VEHICLE.ENTRANCE_STATE_CHANGE")
     answer = channel.send(*channel.signed(body))
     assert (answer.status_code, answer.json()) == (500, {"code": "FAIL", "message": "event_unknown"})
     assert kept(product.db, 1) == NOTHING

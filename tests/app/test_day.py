@@ -57,11 +57,17 @@ def test_every_fen_is_booked_matched_and_stated(two_days: tuple[Path, Path, str]
     summary = msgspec.json.decode((out / "summary.json").read_bytes(), type=Summary)
     assert summary.invariants_broken == []
     assert summary.seen.taken == summary.payments == PAYMENTS
-    assert sum(summary.treatments.values()) == summary.books.entries == summary.matching.matched == PAYMENTS
+    refunds = sum(summary.refunds.values())
+    assert sum(summary.treatments.values()) == PAYMENTS
+    assert summary.matching.matched == PAYMENTS + refunds
+    assert summary.books.entries == PAYMENTS + refunds + summary.refunds.get("done", 0)
+    assert refunds == summary.treatments["second_payment"] > 0
     assert summary.matching.differences == {}
-    assert summary.books.debit_fen == summary.books.credit_fen == summary.matching.matched_fen
     statements = [msgspec.json.decode(path.read_bytes()) for path in (out / "statements").iterdir()]
-    assert sum(line["amount_fen"] for statement in statements for line in statement["lines"]) == summary.matching.matched_fen
+    lines = [(line["kind"], line["amount_fen"]) for statement in statements for line in statement["lines"]]
+    assert sum(fen for kind, fen in lines if kind in ("payment", "suspense")) == summary.matching.matched_fen
+    assert sum(fen for _, fen in lines) == summary.books.debit_fen == summary.books.credit_fen
+    assert [kind for kind, _ in lines].count("refund_accepted") == refunds
     assert {statement["checkpoint"] for statement in statements} == {(out / "checkpoint.txt").read_text(encoding="utf-8")}
     assert "every one holds" in table
 

@@ -1,4 +1,4 @@
-"""What the tests do with a served stand-in: order, pay, ask, receive notices, steer it."""
+"""What the tests do with a served stand-in: order, pay, refund, ask, receive notices, steer it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +16,10 @@ from gateways.contract import (
     PrepayOrder,
     PrepayOutcome,
     Reading,
+    RefundOrder,
+    RefundRef,
+    RefundResult,
+    RefundState,
 )
 from ledger.ids import RandomIds
 from tests.gateways.conftest import HTTP, MERCHANT_NO, NOW, Played
@@ -57,6 +61,53 @@ def control(played: Played, path: str, **body: Any) -> Any:
 
 def pay(played: Played, wanted: PrepayOrder) -> Any:
     return control(played, "pay", order_no=wanted.order_no)
+
+
+def paid(played: Played, number: int = 1, **changes: Any) -> Any:
+    """Order and pay; returns what the stand-in says of the payment."""
+    prepay(played, order(number, **changes))
+    return pay(played, order(number))
+
+
+def refund_order(taken: Any, number: int = 1, **changes: Any) -> RefundOrder:
+    """A part refund of a payment, as ``paid`` returned it."""
+    given: dict[str, Any] = {
+        "refund_no": f"R{number:027d}",
+        "order_no": taken["order_no"],
+        "trade_no": taken["trade_no"],
+        "merchant_no": MERCHANT_NO,
+        "refund_fen": 400,
+        "total_fen": taken["amount_fen"],
+        "reason": "重复缴费",
+    }
+    return RefundOrder(**(given | changes))
+
+
+def refund(played: Played, wanted: RefundOrder) -> Reading:
+    channel, keys, now = played.line.connected.channel, played.line.connected.keys, played.clock.now()
+    answer = played.transport.send(channel.build_refund(wanted, keys=keys, now=now, nonce="n"))
+    return channel.parse_refund(answer, refund=wanted, keys=keys, now=now)
+
+
+def refund_query(played: Played, wanted: RefundOrder) -> Reading:
+    channel, keys, now = played.line.connected.channel, played.line.connected.keys, played.clock.now()
+    ref = RefundRef(wanted.refund_no, wanted.order_no, wanted.trade_no, wanted.merchant_no)
+    answer = played.transport.send(channel.build_refund_query(ref, keys=keys, now=now, nonce="n"))
+    return channel.parse_refund_query(answer, refund=ref, keys=keys, now=now)
+
+
+def refunded(reading: Reading) -> RefundResult:
+    assert reading.refund is not None, reading
+    return reading.refund
+
+
+def refund_state(played: Played, wanted: RefundOrder) -> RefundState:
+    return refunded(refund_query(played, wanted)).state
+
+
+def later(played: Played, seconds: float) -> None:
+    """Let time pass."""
+    played.clock.set(played.clock.now() + timedelta(seconds=seconds))
 
 
 def state(played: Played, wanted: PrepayOrder) -> ChannelState:

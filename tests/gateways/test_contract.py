@@ -20,12 +20,15 @@ from gateways.contract import (
     Operation,
     OrderRef,
     PrepayOrder,
+    RefundOrder,
+    RefundRef,
+    RefundState,
     Request,
     Unanswered,
 )
 from gateways.keys import KeyRing
 from gateways.registry import Connected, Registry
-from gateways.sandbox.signing import PaidOrder, Pair, signed_callback
+from gateways.sandbox.signing import PaidOrder, Pair, RefundTold, signed_callback, signed_refund_callback
 from gateways.wechat.channel import Provider, WeChat
 from ledger.errors import NotFound
 from tests.gateways.conftest import APP_ID, MERCHANT_NO, NOW, PROVIDER_NO
@@ -43,6 +46,16 @@ ORDER = PrepayOrder(
     attach="lot=17",
 )
 REF = OrderRef(order_no=ORDER.order_no, merchant_no=MERCHANT_NO)
+REFUND = RefundOrder(
+    refund_no="R0000000000000000000000000B2",
+    order_no=ORDER.order_no,
+    trade_no="4200000000202603020000000001",
+    merchant_no=MERCHANT_NO,
+    refund_fen=400,
+    total_fen=1200,
+    reason="重复缴费",
+)
+REFUND_REF = RefundRef(REFUND.refund_no, REFUND.order_no, REFUND.trade_no, MERCHANT_NO)
 BILL = BillRequest(bill_on=date(2026, 3, 1))
 LINK = BillLink(
     url="https://api.mch.weixin.qq.com/v3/billdownload/file?token=t%2B1&tartype=gzip",
@@ -53,11 +66,12 @@ LINK = BillLink(
 
 
 class Case(Struct, frozen=True):
-    """A channel, a ring whose signatures repeat, and how a genuine notice of it is made."""
+    """A channel, a ring whose signatures repeat, and how genuine notices of it are made."""
 
     channel: Channel
     golden_keys: KeyRing
     notice: Callable[[Pair, PaidOrder], tuple[dict[str, str], bytes]]
+    refund_notice: Callable[[Pair, RefundTold], tuple[dict[str, str], bytes]]
 
 
 def wechat_case() -> Case:
@@ -73,6 +87,7 @@ def wechat_case() -> Case:
         channel=channel,
         golden_keys=keys,
         notice=lambda pair, paid: signed_callback(pair.public_key, paid, api_key=pair.api_key, at=NOW),
+        refund_notice=lambda pair, told: signed_refund_callback(pair.public_key, told, api_key=pair.api_key, at=NOW),
     )
 
 
@@ -84,6 +99,17 @@ PAID = PaidOrder(
     merchant_no=MERCHANT_NO,
     amount_fen=1200,
     paid_at=NOW,
+)
+REFUNDED = RefundTold(
+    refund_no=REFUND.refund_no,
+    channel_refund_no="50300000002026030200000000001",
+    order_no=ORDER.order_no,
+    trade_no=PAID.trade_no,
+    provider_no=PROVIDER_NO,
+    merchant_no=MERCHANT_NO,
+    refund_fen=400,
+    total_fen=1200,
+    happened_at=NOW,
 )
 
 
@@ -104,13 +130,15 @@ def built(channel: Channel, keys: KeyRing) -> dict[str, Request]:
         "prepay": channel.build_prepay(ORDER, **told),
         "query": channel.build_query(REF, **told),
         "close": channel.build_close(REF, **told),
+        "refund": channel.build_refund(REFUND, **told),
+        "refund_query": channel.build_refund_query(REFUND_REF, **told),
         "bill": channel.build_bill(BILL, **told),
         "bill_file": channel.build_bill_download(LINK, **told),
         "certificates": channel.build_certificates(**told),
     }
 
 
-@pytest.mark.parametrize("operation", ["prepay", "query", "close", "bill", "bill_file", "certificates"])
+@pytest.mark.parametrize("operation", ["prepay", "query", "close", "refund", "refund_query", "bill", "bill_file", "certificates"])
 def test_a_request_is_built_byte_for_byte_as_before(case: Case, operation: str) -> None:
     golden = (GOLDEN / case.channel.name / f"{operation}.txt").read_bytes()
     assert rendered(built(case.channel, case.golden_keys)[operation]) == golden
@@ -132,8 +160,14 @@ def test_a_repeated_order_differs_in_nothing_but_its_signature(case: Case) -> No
     assert later.body == case.channel.build_prepay(ORDER, keys=case.golden_keys, now=NOW, nonce=NONCE).body
 
 
+def test_a_repeated_refund_differs_in_nothing_but_its_signature(case: Case) -> None:
+    later = case.channel.build_refund(REFUND, keys=case.golden_keys, now=NOW + timedelta(days=2), nonce="B" * 32)
+    assert later.body == case.channel.build_refund(REFUND, keys=case.golden_keys, now=NOW, nonce=NONCE).body
+
+
 def test_a_channel_says_what_it_supports(case: Case) -> None:
-    assert {Operation.CALLBACK, Operation.PREPAY, Operation.QUERY, Operation.CLOSE} <= case.channel.supports
+    needed = {Operation.CALLBACK, Operation.PREPAY, Operation.QUERY, Operation.CLOSE, Operation.REFUND, Operation.REFUND_QUERY}
+    assert needed <= case.channel.supports
 
 
 def test_a_genuine_notice_is_read(case: Case, pair: Pair) -> None:
@@ -150,12 +184,24 @@ def test_a_genuine_notice_is_read(case: Case, pair: Pair) -> None:
     assert reading.result.happened_at.tzinfo is UTC
 
 
+def test_a_genuine_notice_of_a_refund_is_read(case: Case, pair: Pair) -> None:
+    headers, body = case.refund_notice(pair, REFUNDED)
+    reading = case.channel.parse_callback(headers, body, keys=pair.ring, now=NOW)
+    assert (reading.verdict, reading.result) == ("verified", None)
+    assert reading.refund is not None
+    assert (reading.refund.channel, reading.refund.state) == (case.channel.name, RefundState.DONE)
+    assert (reading.refund.refund_no, reading.refund.order_no) == (REFUND.refund_no, ORDER.order_no)
+    assert (reading.refund.trade_no, reading.refund.channel_refund_no) == (REFUND.trade_no, REFUNDED.channel_refund_no)
+    assert (reading.refund.provider_no, reading.refund.merchant_no) == (PROVIDER_NO, MERCHANT_NO)
+    assert (reading.refund.refund_fen, reading.refund.happened_at) == (400, NOW)
+
+
 def test_every_altered_byte_of_a_notice_is_refused(case: Case, pair: Pair) -> None:
-    headers, body = case.notice(pair, PAID)
-    for place in range(0, len(body), 7):
-        altered = body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
-        reading = case.channel.parse_callback(headers, altered, keys=pair.ring, now=NOW)
-        assert (reading.verdict, reading.result) == ("refused", None)
+    for headers, body in (case.notice(pair, PAID), case.refund_notice(pair, REFUNDED)):
+        for place in range(0, len(body), 7):
+            altered = body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
+            reading = case.channel.parse_callback(headers, altered, keys=pair.ring, now=NOW)
+            assert (reading.verdict, reading.result, reading.refund) == ("refused", None, None)
 
 
 def test_a_notice_without_one_of_its_headers_is_refused(case: Case, pair: Pair) -> None:
@@ -175,6 +221,11 @@ def test_no_answer_means_unknown_and_never_raises(case: Case, pair: Pair, reason
     assert channel.parse_close(none, keys=keys, now=NOW).state is ChannelState.UNKNOWN
     query = channel.parse_query(none, order=REF, keys=keys, now=NOW)
     assert (query.verdict, query.result, query.reason) == ("unanswered", None, reason)
+    for refund in (
+        channel.parse_refund(none, refund=REFUND, keys=keys, now=NOW),
+        channel.parse_refund_query(none, refund=REFUND_REF, keys=keys, now=NOW),
+    ):
+        assert (refund.verdict, refund.refund, refund.reason) == ("unanswered", None, reason)
     assert channel.parse_bill_link(none, bill=BILL, keys=keys, now=NOW) == BillAbsent(reason=reason)
     assert channel.parse_certificates(none, keys=keys, now=NOW) is None
 
@@ -186,6 +237,8 @@ def test_an_unsigned_answer_proves_nothing_and_never_raises(case: Case, pair: Pa
     assert channel.parse_prepay(answer, order=ORDER, keys=keys, now=NOW, nonce=NONCE).state is ChannelState.UNKNOWN
     assert channel.parse_close(answer, keys=keys, now=NOW).state is ChannelState.UNKNOWN
     assert channel.parse_query(answer, order=REF, keys=keys, now=NOW).result is None
+    assert channel.parse_refund(answer, refund=REFUND, keys=keys, now=NOW).refund is None
+    assert channel.parse_refund_query(answer, refund=REFUND_REF, keys=keys, now=NOW).refund is None
     assert isinstance(channel.parse_bill_link(answer, bill=BILL, keys=keys, now=NOW), BillAbsent)
     assert channel.parse_certificates(answer, keys=keys, now=NOW) is None
 

@@ -102,8 +102,11 @@ def test_merchants_takings_are_kept(play: Play) -> None:
     played = a_day(play)
     control(played, "merchants", merchants=[{"merchant_no": MERCHANT_NO, "name": "无锡太湖停车"}])
     assert HTTP.get(f"{played.url}/_control/merchants").json()["merchants"] == [
-        {"merchant_no": MERCHANT_NO, "name": "无锡太湖停车", "payments": 3, "taken_fen": 600, "fee_fen": 4}
-    ]
+        {
+            "merchant_no": MERCHANT_NO, "name": "无锡太湖停车", "payments": 3, "taken_fen": 600, "fee_fen": 4,
+            "refunds": 0, "refunded_fen": 0, "fee_returned_fen": 0, "net_fen": 596,
+        }
+    ]  # fmt: skip
 
 
 def test_the_clock_is_set_forward_only(play: Play) -> None:

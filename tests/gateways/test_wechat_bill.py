@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateways.contract import Answer, BillLink, BillRefused
+from gateways.contract import Answer, BillLink, BillRefused, RefundState
 from gateways.sandbox.bill import Form, fee_fen, write
 from gateways.sandbox.state import Order
 from gateways.wechat import bill
@@ -97,8 +97,26 @@ def test_a_refund_line_has_a_positive_amount_and_gives_the_fee_back() -> None:
     )
     refund = read.lines[1]
     assert (refund.kind, refund.amount_fen, refund.fee_fen, refund.refund_no) == ("refund", 400, -2, "RF20260301000007")
-    assert refund.happened_at == datetime(2026, 3, 2, 10, 2, 44, tzinfo=UTC)
+    assert (refund.happened_at, refund.refund_state) == (datetime(2026, 3, 2, 10, 2, 44, tzinfo=UTC), RefundState.DONE)
+    assert read.lines[0].refund_state is None
     assert (read.total_fen, read.refund_fen, read.fee_fen) == (1200, 400, 5)
+
+
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [
+        ("SUCCESS", RefundState.DONE),
+        ("PROCESSING", RefundState.PENDING),
+        ("FAIL", RefundState.CLOSED),
+        ("CHANGE", RefundState.STUCK),
+        ("NEW", RefundState.UNKNOWN),
+        ("", RefundState.UNKNOWN),
+    ],
+)
+def test_a_refunds_state_in_the_bill_has_words_of_its_own(word: str, state: RefundState) -> None:
+    row = REFUND.replace("`ORIGINAL,`SUCCESS,", f"`ORIGINAL,`{word},")
+    read = bill.parse(joined(HEADER, row, SUMMARY_HEADER, "`1,`0.00,`4.00,`0.00,`-0.02000,`0.00,`4.00"), provider_no=PROVIDER_NO)
+    assert read.lines[0].refund_state is state
 
 
 def test_a_refund_in_the_refund_form_happened_when_it_was_accepted_as_in_the_full_form() -> None:

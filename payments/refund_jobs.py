@@ -1,0 +1,71 @@
+"""Timed work on refunds: promise what second payments are owed, ask channels for refunds, and ask what became of them.
+
+Knows refunds and calls to channels; must not know the scheduler or HTTP. Called by the worker and the simulation's control route.
+
+Work is claimed row by row in one short transaction, so any number of workers may run; the channel is called outside of it.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Final
+
+from gateways import calls
+from gateways.contract import RefundOrder, RefundRef
+from ledger.ids import payment_number
+from payments import refund_store, refunds, results
+from payments.checkout import Till
+from payments.refund_store import Refund
+from payments.results import Notice
+
+CLAIM: Final = timedelta(minutes=2)
+"""How long a worker may hold a refund; after that another takes it over."""
+AFTER: Final = tuple(timedelta(seconds=seconds) for seconds in (60, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400))
+"""From one call to the next. Wallets take minutes, cards up to three working days; nothing is ever given up by itself."""
+_SECOND_PAYMENT: Final = "重复缴费退款"
+
+
+def run_due(till: Till, *, limit: int = 100, threads: int = 1) -> int:
+    """Call the channels about the refunds that are due, and carry out what they say. Returns how many.
+
+    A refund that the channel has not taken on is asked for, always under its one number; one that it works on is asked about.
+    """
+    at = till.clock.now()
+    with till.db.begin() as tx:
+        claimed = refund_store.claim_due(tx, lane=till.lane, at=at, until=at + CLAIM, after=AFTER, limit=limit)
+    if not claimed:
+        return 0
+    with ThreadPoolExecutor(threads) as pool:
+        notices = list(pool.map(lambda refund: _call(till, refund), claimed))
+    with till.db.begin() as tx:
+        results.apply(tx, lane=till.lane, notices=notices, at=till.clock.now(), ids=till.ids)
+        refund_store.release(tx, lane=till.lane, refund_ids=[refund.refund_id for refund in claimed])
+    return len(claimed)
+
+
+def promise_second_payments(till: Till, *, fen_max: int, limit: int = 100) -> int:
+    """Promise the refund of second payments up to an amount; larger ones wait for a person. Returns how many."""
+    with till.db.begin() as tx:
+        cases = refund_store.second_payments(tx, lane=till.lane, fen_max=fen_max, limit=limit)
+        for case in sorted(cases, key=lambda case: case.payment_id):
+            refunds.promise(
+                tx, lane=till.lane, payment_id=case.payment_id, amount_fen=case.amount_fen, source="case",
+                source_ref=str(case.case_id), reason=_SECOND_PAYMENT, evidence_id=case.evidence_id, at=till.clock.now(),
+                ids=till.ids,
+            )  # fmt: skip
+    return len(cases)
+
+
+def _call(till: Till, refund: Refund) -> Notice:
+    """Ask for a refund, or what became of it, and return the channel's word, to be applied."""
+    line = till.line(refund.channel)
+    occasion = f"{refund.refund_id} {refund.asked}"
+    order_no, refund_no = payment_number(refund.lane, refund.payment_id), refunds.number(refund)
+    if refund.state == "promised":
+        order = RefundOrder(
+            refund_no, order_no, refund.trade_no, refund.merchant_no, refund.amount_fen, refund.total_fen, refund.reason
+        )  # fmt: skip
+        call = calls.refund(line, order, subject=refund.payment_id, occasion=occasion)
+    else:
+        ref = RefundRef(refund_no, order_no, refund.trade_no, refund.merchant_no)
+        call = calls.refund_query(line, ref, subject=refund.payment_id, occasion=occasion)
+    return Notice(call.message, None, "query", call.outcome.refund)

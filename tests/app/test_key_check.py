@@ -1,0 +1,134 @@
+"""``tongting keys check``: every trouble of a key file in words, and none of their content."""
+
+import logging
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+
+from app import keys
+from app.cli import main
+from app.key_check import Finding, findings
+from app.wiring import Wiring
+from app.worker import check_keys
+from config.settings import Settings, load
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    made = load({"TONGTING_HOME": str(tmp_path)})
+    keys.make_missing(made)
+    return made
+
+
+def certificate(path: Path, *, days: float, key: rsa.RSAPrivateKey | None = None) -> None:
+    """Write a certificate that ends in so many days."""
+    key = key or rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(7)
+    builder = builder.not_valid_before(NOW - timedelta(days=400)).not_valid_after(NOW + timedelta(days=days))
+    path.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+
+
+def said(settings: Settings, file: str) -> Finding:
+    [found] = [one for one in findings(settings, at=NOW) if one.file == file]
+    return found
+
+
+def test_fresh_keys_are_all_fine(settings: Settings) -> None:
+    assert {one.level for one in findings(settings, at=NOW)} == {"ok"}
+    assert len(findings(settings, at=NOW)) == 9
+
+
+@pytest.mark.parametrize(("days", "level"), [(-1, "wrong"), (2.5, "wrong"), (9.5, "urgent"), (29.5, "noted"), (31.5, "ok")])
+def test_the_merchant_certificate_is_watched_30_10_and_3_days_ahead(settings: Settings, days: float, level: str) -> None:
+    folder = settings.keys_dir / "wechat"
+    certificate(folder / "merchant-certificate.pem", days=days, key=keys.rsa_private(folder / "merchant.pem"))
+    assert said(settings, "wechat/merchant-certificate.pem").level == level
+
+
+def test_a_certificate_of_another_key_is_found(settings: Settings) -> None:
+    certificate(settings.keys_dir / "wechat" / "merchant-certificate.pem", days=100)
+    found = said(settings, "wechat/merchant-certificate.pem")
+    assert found.level == "wrong"
+    assert "another key than merchant.pem" in found.words
+
+
+def test_an_old_platform_certificate_beside_a_newer_key_is_only_noted(settings: Settings) -> None:
+    verify = settings.keys_dir / "wechat" / "verify"
+    certificate(verify / "OLD.pem", days=2)
+    assert said(settings, "wechat/verify/OLD.pem").level == "noted"
+    for path in verify.glob("*.pem"):
+        if path.name != "OLD.pem":
+            path.unlink()
+    assert said(settings, "wechat/verify/OLD.pem").level == "wrong"
+
+
+def test_without_any_key_of_the_channel_nothing_can_be_verified(settings: Settings) -> None:
+    for path in (settings.keys_dir / "wechat" / "verify").glob("*.pem"):
+        path.unlink()
+    assert "no notice can be verified" in said(settings, "wechat/verify").words
+
+
+@pytest.mark.parametrize("file", ["seal.pem", "wechat/merchant.pem", "wechat/apiv3.key"])
+def test_a_secret_that_others_may_read_is_wrong(settings: Settings, file: str) -> None:
+    (settings.keys_dir / file).chmod(0o640)
+    assert "chmod 600" in said(settings, file).words
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("seal.pem", b"hello", "does not hold an unencrypted Ed25519 private key"),
+        ("wechat/apiv3.key", b"short", "must hold 32 characters, not 5"),
+        ("wechat/app-secret.key", b"", "must hold some characters, not 0"),
+        ("wechat/merchant-certificate.pem", b"-----", "does not hold a certificate"),
+    ],
+)
+def test_an_unusable_file_is_named_and_its_content_is_not_shown(settings: Settings, file: str, content: bytes, words: str) -> None:
+    (settings.keys_dir / file).write_bytes(content)
+    found = said(settings, file)
+    assert found.level == "wrong"
+    assert words in found.words
+
+
+def test_a_missing_file_is_wrong(settings: Settings) -> None:
+    (settings.keys_dir / "seal.pem").unlink()
+    (settings.keys_dir / "token" / "1.pem").unlink()
+    assert "cannot be read" in said(settings, "seal.pem").words
+    assert "there is no key here" in said(settings, "token").words
+
+
+def test_a_short_key_is_wrong(settings: Settings) -> None:
+    short = rsa.generate_private_key(65537, 1024)
+    path = settings.keys_dir / "wechat" / "merchant.pem"
+    path.write_bytes(
+        short.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    assert "has 1024 bits" in said(settings, "wechat/merchant.pem").words
+
+
+def test_the_command_prints_a_line_per_file_and_fails_when_one_is_wrong(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in os.environ if name.startswith("TONGTING_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TONGTING_HOME", str(settings.home))
+    assert main(["keys", "check"]) == 0
+    assert capsys.readouterr().out.count("\nok ") == 8
+    (settings.keys_dir / "seal.pem").chmod(0o644)
+    assert main(["keys", "check"]) == 1
+    assert "wrong   seal.pem" in capsys.readouterr().out
+
+
+def test_the_worker_raises_an_alarm(product: Wiring, caplog: pytest.LogCaptureFixture) -> None:
+    (product.settings.keys_dir / "seal.pem").chmod(0o644)
+    check_keys(product)
+    assert ("tongting.worker", logging.CRITICAL) in [(name, level) for name, level, _ in caplog.record_tuples]
