@@ -285,6 +285,8 @@ def test_any_package_is_read_back(fees: list[int]) -> None:
         ({"transactions": []}, Receipt.CONTENT_WRONG),
         ({"transactions": [{}] * 1001}, Receipt.CONTENT_WRONG),
         ({"transactions": [1]}, Receipt.SCHEMA_INVALID),
+        ({"transactions": [transaction_body(RECORD, 2)]}, Receipt.CONTENT_WRONG),
+        ({"transactions": [transaction_body(RECORD, 1) | {"fee": "1"}]}, Receipt.SCHEMA_INVALID),
         ({"transactions": {}}, Receipt.SCHEMA_INVALID),
         ({"issuerId": "1"}, Receipt.SCHEMA_INVALID),
         ({"issuerId": "310101"}, Receipt.CONTENT_WRONG),

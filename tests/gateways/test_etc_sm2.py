@@ -33,6 +33,10 @@ def test_every_step_of_the_standards_example() -> None:
     assert KEY.public.verifies(MESSAGE, SIGNATURE)
 
 
+def test_a_secret_number_that_does_not_serve_gives_no_signature() -> None:
+    assert KEY.sign_digest(NUMBER, sm2.N) is None
+
+
 def test_the_curve_is_the_recommended_one() -> None:
     assert (sm2.G[1] ** 2 - (sm2.G[0] ** 3 + sm2.A * sm2.G[0] + sm2.B)) % sm2.P == 0
     with pytest.raises(ValueError, match="between"):
