@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from gateways.contract import Bill, BillLine, BillRefused
+from gateways.contract import Bill, BillLine, BillRefused, RefundState
 from gateways.etc import sm2
 from gateways.etc.record import china_time, read_china_time
 
@@ -214,6 +214,7 @@ def _neutral(line: ReconLine, place: int, merchant_no: str) -> BillLine:
         fee_fen=line.fee_fen,
         happened_at=line.happened_at,
         refund_no=line.line_no if is_refund else None,
+        refund_state=RefundState.DONE if is_refund else None,  # only what is cleared comes here
     )
 
 

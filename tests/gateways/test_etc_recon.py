@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateways.contract import BillRefused
+from gateways.contract import BillRefused, RefundState
 from gateways.etc import recon
 from gateways.etc.recon import Kind, Recon, ReconLine, State
 from tests.gateways.etc_cases import CLEAR_ON, LOT_NO, MESSAGE_NO, NOW, PAID_AT, RECORD
@@ -68,6 +68,7 @@ def test_the_neutral_bill_has_payments_and_refunds_that_are_cleared() -> None:
     assert (by_card.kind, by_card.order_no, by_card.trade_no) == ("payment", RECORD.charge_id, RECORD.charge_id)
     assert (by_plate.order_no, by_plate.trade_no, by_plate.refund_no) == ("P1", BY_PLATE.line_no, None)
     assert (refund.kind, refund.amount_fen, refund.fee_fen, refund.refund_no) == ("refund", 500, -3, "R1")
+    assert [line.refund_state for line in bill.lines] == [None, None, RefundState.DONE]
     assert (refund.trade_no, refund.order_no, refund.line) == (BY_PLATE.line_no, "P1", 3)
     assert by_card.happened_at == datetime(2025, 6, 18, 6, 34, 34, tzinfo=UTC)
     assert (bill.total_fen, bill.refund_fen, bill.fee_fen) == (3000, 500, 15)
