@@ -9,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Final
 
+from sqlalchemy import Connection
+
 from gateways import calls
 from gateways.contract import RefundOrder, RefundRef
 from ledger.ids import payment_number
-from payments import refund_store, refunds, results
+from payments import refund_store, refunds, results, store
 from payments.checkout import Till
 from payments.refund_store import Refund
 from payments.results import Notice
@@ -21,6 +23,8 @@ CLAIM: Final = timedelta(minutes=2)
 """How long a worker may hold a refund; after that another takes it over."""
 AFTER: Final = tuple(timedelta(seconds=seconds) for seconds in (60, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400))
 """From one call to the next. Wallets take minutes, cards up to three working days; nothing is ever given up by itself."""
+CASE_AFTER: Final = 10
+"""After so many calls without an end a person is told; the calls go on."""
 _SECOND_PAYMENT: Final = "重复缴费退款"
 
 
@@ -39,7 +43,24 @@ def run_due(till: Till, *, limit: int = 100, threads: int = 1) -> int:
     with till.db.begin() as tx:
         results.apply(tx, lane=till.lane, notices=notices, at=till.clock.now(), ids=till.ids)
         refund_store.release(tx, lane=till.lane, refund_ids=[refund.refund_id for refund in claimed])
+        late = [pair for pair in zip(claimed, notices, strict=True) if pair[0].asked == CASE_AFTER]
+        _tell_of_late(tx, till, late)
     return len(claimed)
+
+
+def _tell_of_late(tx: Connection, till: Till, late: list[tuple[Refund, Notice]]) -> None:
+    """Open a case for refunds that needed many calls, such as one that the channel refuses without proof."""
+    at = till.clock.now()
+    cases = [
+        store.NewCase(
+            till.ids.new(at, f"case refund_late {refund.refund_id}"), "refund_late", refund.channel, refunds.number(refund),
+            refund.payment_id, refund.operator_id, refund.amount_fen, notice.message.message_id,
+            f"asked {refund.asked} times and still {refund.state}; the last answer: {notice.message.reason or 'no trouble'}",
+        )
+        for refund, notice in late
+    ]  # fmt: skip
+    if cases:
+        store.open_cases(tx, lane=till.lane, cases=sorted(cases, key=lambda case: case.order_no), at=at)
 
 
 def promise_second_payments(till: Till, *, fen_max: int, limit: int = 100) -> int:

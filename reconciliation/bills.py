@@ -140,7 +140,7 @@ values (:id, :channel, 'trade', :provider, :day, :version, :digest, :lines, :tot
 """)
 _COPY: Final = b"""
 copy reconciliation.bill_line (bill_id, line, kind, merchant_no, trade_no, order_no, refund_no, payment_lane, payment_id,
-    refund_id, amount_fen, fee_fen, happened_at) from stdin
+    refund_id, refund_state, amount_fen, fee_fen, happened_at) from stdin
 """
 
 
@@ -156,7 +156,7 @@ def _rows(bill_id: UUID, lines: tuple[BillLine, ...]) -> Iterator[tuple[object, 
         _, refund_id = read_refund_number(line.refund_no or "") or (None, None)
         yield (
             bill_id, line.line, line.kind, line.merchant_no, line.trade_no, line.order_no, line.refund_no, lane, payment_id,
-            refund_id, line.amount_fen, line.fee_fen, line.happened_at,
+            refund_id, line.refund_state, line.amount_fen, line.fee_fen, line.happened_at,
         )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ DIFFERENCES: Final[Mapping[str, str]] = {
     "D05": "the channel took the money late: the order is closed or failed here",
     "D06": "the channel revoked a payment later",
     "D07": "the channel made a refund that the book does not have",
+    "D08": "the book has a refund that the channel's bill calls failed",
     "D09": "the channel refunded another amount than the book",
     "D10": "the entry is booked but was not yet sealed when the book was read",
     "D11": "the bill has the row twice, in this or another day's file",
@@ -189,7 +190,8 @@ with bill as (
 ), refund_pairs as materialized (
     select l.line, a.refund_id, a.amount_fen
     from match_line l join asked_back a on a.line = l.line
-    where l.copy = 1 and a.is_sealed and not a.is_taken and a.state <> 'closed'
+    where l.copy = 1 and a.is_sealed and not a.is_taken
+      and (a.state = 'closed') = (l.refund_state is not distinct from 'closed')
       and a.merchant_no = l.merchant_no and a.trade_no = l.trade_no and a.amount_fen = l.amount_fen
 ), unpaired as (
     select l.*, f.payment_id as fact_id, f.amount_fen as fact_fen, f.merchant_no as fact_merchant, f.is_sealed,
@@ -206,8 +208,9 @@ with bill as (
     select case
              when kind = 'refund' then coalesce((
                  select case
-                     when a.state = 'closed' then 'D07'
                      when unpaired.copy > 1 or a.is_taken then 'D11'
+                     when a.state = 'closed' and unpaired.refund_state is distinct from 'closed' then 'D07'
+                     when a.state <> 'closed' and unpaired.refund_state = 'closed' then 'D08'
                      when a.merchant_no <> unpaired.merchant_no or a.trade_no <> unpaired.trade_no then 'D22'
                      when a.amount_fen <> unpaired.amount_fen then 'D09'
                      else 'D10' end

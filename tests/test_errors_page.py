@@ -20,7 +20,7 @@ def codes_in(tree: ast.AST) -> Iterator[str]:
                     line.target if isinstance(line, ast.AnnAssign) else line.targets[0] if isinstance(line, ast.Assign) else None
                 )
                 value = line.value if isinstance(line, ast.AnnAssign | ast.Assign) else None
-                if isinstance(target, ast.Name) and target.id == "code" and isinstance(value, ast.Constant):
+                if isinstance(target, ast.Name) and target.id == "code" and isinstance(value, ast.Constant) and value.value:
                     yield str(value.value)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS:
             yield from (str(k.value.value) for k in node.keywords if k.arg == "code" and isinstance(k.value, ast.Constant))

@@ -51,7 +51,11 @@ grant select, insert, update, delete on payments.next_refund to tongting_app;
 grant select on payments.v_refund to tongting_app;
 
 -- Refunds in bills and comparisons.
-alter table reconciliation.bill_line add column refund_id uuid; -- Refund read from the refund number; null when the number is not one of ours
+alter table reconciliation.bill_line
+    add column refund_id uuid, -- Refund read from the refund number; null when the number is not one of ours
+    add column refund_state text; -- State of the refund as the bill has it: a snapshot, never updated
+comment on column reconciliation.bill_line.refund_id is 'Refund read from the refund number; null when the number is not one of ours';
+comment on column reconciliation.bill_line.refund_state is 'State of the refund as the bill has it: a snapshot, never updated';
 create table reconciliation.match_refund ( -- A bill line and the refund that it agrees with: each is used up once
     run_id          uuid not null, -- Comparison, written in the same statement
     line            integer not null, -- Line of the bill

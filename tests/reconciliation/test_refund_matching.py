@@ -68,6 +68,7 @@ def test_refunds_are_paired_with_ours_also_several_of_one_payment(city: City, pa
         ({"refund_no": "R0" + "0" * 26}, "D07"),
         ({"refund_no": "CONSOLE1"}, "D07"),
         ({"merchant_no": "1620000008"}, "D22"),
+        ({"refund_state": RefundState.CLOSED}, "D08"),
     ],
 )
 def test_a_refund_that_differs_is_named(city: City, paid: Due, other: dict[str, object], code: str) -> None:
@@ -105,6 +106,19 @@ def test_money_that_went_back_although_the_promise_was_cancelled_is_d07(city: Ci
         tx.execute(text("update payments.refund set state = 'closed'"))
     city.seal()
     assert codes(city, city.match(city.keep([billed(paid), back(paid, refund)]))) == ["D07"]
+
+
+def test_a_refund_that_failed_on_both_sides_is_no_difference(city: City, paid: Due) -> None:
+    refund = refunded(city, paid, done=False)
+    told = RefundResult(
+        channel="wechat", state=RefundState.CLOSED, refund_no=refunds.number(refund), provider_no=PROVIDER,
+        merchant_no=refund.merchant_no, trade_no=refund.trade_no, refund_fen=refund.amount_fen,
+    )  # fmt: skip
+    with city.db.begin() as tx:
+        results.apply(tx, lane=0, notices=[Notice(message(), None, refund=told)], at=AT, ids=IDS)
+    city.seal()
+    run = city.match(city.keep([billed(paid), back(paid, refund, refund_state=RefundState.CLOSED)]))
+    assert (run.matched, run.differences) == (2, 0)
 
 
 def console(due: Due, fen: int = 500, **other: object) -> RefundResult:
