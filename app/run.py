@@ -245,6 +245,8 @@ def running(settings: Settings) -> Iterator[list[Child]]:
     try:
         for child in children:
             child.start()
+            if child.part.name == "sandbox":
+                child.wait_until_ready()  # the others ask it for its keys as soon as they start
         for child in children:
             child.wait_until_ready()
         yield children
