@@ -18,7 +18,7 @@ from ledger import extracts
 from ledger.accounts import Account, clearing
 from ledger.errors import NotFound, Refused
 from ledger.extracts import ExtractTotal, NumberedEntry, Seal
-from ledger.ids import payment_number, source_of
+from ledger.ids import payment_number, refund_number, source_of
 from ledger.journal import REVERSAL, EntryKind
 
 LIMIT_DEFAULT: Final = 500
@@ -51,7 +51,9 @@ class StatementLine(Struct, frozen=True, kw_only=True):
     amount_fen: int
     happened_at: datetime
     receipt: str | None = None
-    """Payment number: what the payer's receipt and the channel's bill say."""
+    """Payment number: what the payer's receipt and the channel's bill say; of a refund, that of the payment it refunds."""
+    refund: str | None = None
+    """Refund number, on lines of refunds."""
     lot_code: str | None = None
     lot_name: str | None = None
     charge_serial: str | None = None
@@ -170,34 +172,36 @@ def _opened(cursor: str, of: Party, booked_on: date) -> tuple[int, int]:
 
 
 class _Stay(Struct, frozen=True):
+    """The stay behind an entry: of its payment, or of the payment that it refunds."""
+
+    payment_id: UUID
+    refund_id: UUID | None
     lot_code: str
     lot_name: str
     lot_serial: str
 
 
-def _stays(tx: Connection, lane: int, payment_ids: Sequence[UUID]) -> dict[UUID, _Stay]:
+def _stays(tx: Connection, lane: int, sources: Sequence[UUID]) -> dict[UUID, _Stay]:
+    """Return the stays of payments and refunds by their ids; other sources are left out."""
     query = text("""
-        select payment_id, lot_code, lot_name, lot_serial from payments.v_payment
-        where lane = :lane and payment_id = any(:ids)
+        select payment_id as source, payment_id, cast(null as uuid) as refund_id, lot_code, lot_name, lot_serial
+        from payments.v_payment where lane = :lane and payment_id = any(:ids)
+        union all
+        select r.refund_id, p.payment_id, r.refund_id, p.lot_code, p.lot_name, p.lot_serial
+        from payments.v_refund r join payments.v_payment p on p.lane = r.lane and p.payment_id = r.payment_id
+        where r.lane = :lane and r.refund_id = any(:ids)
         """)
-    rows = tx.execute(query, {"lane": lane, "ids": list(payment_ids)})
-    return {row.payment_id: _Stay(row.lot_code, row.lot_name, row.lot_serial) for row in rows}
+    return {source: _Stay(*stay) for source, *stay in tx.execute(query, {"lane": lane, "ids": list(sources)})}
 
 
 def _lines(tx: Connection, of: Party, entries: Sequence[NumberedEntry]) -> list[StatementLine]:
-    payments = [source for source, kind in map(_source, entries) if kind & ~REVERSAL == EntryKind.PAYMENT]
-    stays = _stays(tx, of.lane, payments) if payments else {}
-    return [_line(of.lane, entry, stays) for entry in entries]
+    sources = [source_of(entry.entry_id)[0] for entry in entries]
+    stays = _stays(tx, of.lane, sources) if sources else {}
+    return [_line(of.lane, entry, stays.get(source)) for entry, source in zip(entries, sources, strict=True)]
 
 
-def _source(entry: NumberedEntry) -> tuple[UUID, int]:
-    return source_of(entry.entry_id)
-
-
-def _line(lane: int, entry: NumberedEntry, stays: dict[UUID, _Stay]) -> StatementLine:
-    source, kind = source_of(entry.entry_id)
-    is_payment = kind & ~REVERSAL == EntryKind.PAYMENT
-    stay = stays.get(source) if is_payment else None
+def _line(lane: int, entry: NumberedEntry, stay: _Stay | None) -> StatementLine:
+    _, kind = source_of(entry.entry_id)
     return StatementLine(
         number=entry.number,
         leaf_index=entry.leaf_index,
@@ -206,7 +210,8 @@ def _line(lane: int, entry: NumberedEntry, stays: dict[UUID, _Stay]) -> Statemen
         channel=_channel(entry.debit_account, entry.credit_account),
         amount_fen=entry.amount_fen,
         happened_at=entry.happened_at,
-        receipt=payment_number(lane, source) if is_payment else None,
+        receipt=payment_number(lane, stay.payment_id) if stay else None,
+        refund=refund_number(lane, stay.refund_id) if stay and stay.refund_id else None,
         lot_code=stay.lot_code if stay else None,
         lot_name=stay.lot_name if stay else None,
         charge_serial=stay.lot_serial if stay else None,

@@ -10,7 +10,7 @@ from payments import refund_store, refunds, results
 from payments.invariants import check as check_payments
 from payments.refund_store import Refund
 from payments.results import Notice
-from reconciliation import matching
+from reconciliation import matching, statements
 from reconciliation.invariants import check
 from reconciliation.matching import MatchRun
 from tests.payments.conftest import AT, PROVIDER, Due, message
@@ -59,6 +59,19 @@ def test_refunds_are_paired_with_ours_also_several_of_one_payment(city: City, pa
     assert (run.matched, run.matched_fen, run.differences) == (3, 1200, 0)
     with city.db.connect() as tx:
         assert check(tx) == []
+
+
+def test_the_statement_says_which_payment_was_refunded_and_under_which_number(city: City, paid: Due) -> None:
+    refund = refunded(city, paid)
+    city.seal()
+    with city.db.connect() as tx:
+        lines = statements.read(tx, of=statements.party(tx, operator_code="op-1"), booked_on=DAY).lines
+    assert [(line.kind, line.amount_fen, line.refund) for line in lines] == [
+        ("payment", 1200, None),
+        ("refund_accepted", 500, refunds.number(refund)),
+        ("refund_done", 500, refunds.number(refund)),
+    ]
+    assert {(line.receipt, line.lot_code, line.charge_serial) for line in lines} == {(paid.order_no, "lot-1", "S1")}
 
 
 @pytest.mark.parametrize(
