@@ -1,5 +1,6 @@
 """What the tests do with a served stand-in: order, pay, refund, ask, receive notices, steer it."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -148,3 +149,11 @@ def inbox(answer: Callable[[int], int]) -> Iterator[tuple[str, Inbox]]:
 def read(played: Played, notice: tuple[dict[str, str], bytes]) -> Reading:
     channel, keys = played.line.connected.channel, played.line.connected.keys
     return channel.parse_callback(notice[0], notice[1], keys=keys, now=played.clock.now())
+
+
+def arrived(came: list[Any], count: int) -> bool:
+    """Wait until so many have come in, half a minute at most."""
+    deadline = time.monotonic() + 30
+    while len(came) < count and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return len(came) >= count

@@ -12,7 +12,7 @@ from gateways.contract import (
 )
 from gateways.sandbox.notify import SCHEDULE_SECONDS
 from tests.gateways.conftest import HTTP, MERCHANT_NO, NOW, Play, Played
-from tests.gateways.playing import Inbox, control, inbox, order, pay, prepay, query, read, state
+from tests.gateways.playing import Inbox, arrived, control, inbox, order, pay, prepay, query, read, state
 
 
 def test_a_paid_order_is_told_until_it_is_taken_by_the_real_schedule_each_time_freshly_signed(play: Play) -> None:
@@ -64,10 +64,7 @@ def test_notices_go_out_by_themselves_when_they_are_not_sent_by_hand(play: Play)
         played = play(notify_url=url, manual=False)
         prepay(played, order())
         pay(played, order())
-        waited = 0
-        while not came and waited < 400:
-            waited += 1
-            HTTP.get(f"{played.url}/health")
+        assert arrived(came, 1)
         assert read(played, came[0]).result is not None
         assert HTTP.post(f"{played.url}/_control/deliver").status_code == 409
 

@@ -19,6 +19,7 @@ from tests.gateways.conftest import HTTP, MERCHANT_NO, NOW, PROVIDER_NO, Play, P
 from tests.gateways.playing import (
     SUBJECT,
     Inbox,
+    arrived,
     control,
     inbox,
     later,
@@ -346,10 +347,7 @@ def test_refund_notices_go_out_by_themselves_when_they_are_not_sent_by_hand(play
     with inbox(lambda _: 200) as (url, came):
         played = play(notify_url=url, manual=False, refund_seconds=0.0)
         refund(played, refund_order(paid(played)))
-        waited = 0
-        while len(came) < 2 and waited < 400:
-            waited += 1
-            HTTP.get(f"{played.url}/health")
+        assert arrived(came, 2)
         ended = [reading.refund.state for notice in came if (reading := read(played, notice)).refund is not None]
     assert ended == [RefundState.DONE]
 
