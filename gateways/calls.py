@@ -38,6 +38,7 @@ from ledger.ids import Ids
 BILL_FILE_BYTES_MAX: Final = 512 * 1024 * 1024
 
 T = TypeVar("T")
+Told = TypeVar("Told", PrepayOutcome, CloseOutcome, Reading)
 
 
 class Call(Struct, Generic[T], frozen=True):
@@ -72,9 +73,7 @@ def prepay(line: Line, order: PrepayOrder, *, subject: UUID, occasion: str) -> C
     request = channel.build_prepay(order, keys=keys, now=line.clock.now(), nonce=nonce)
     answer = line.transport.send(request)
     outcome = channel.parse_prepay(answer, order=order, keys=keys, now=line.clock.now(), nonce=nonce)
-    return Call(
-        outcome, _record(line, Operation.PREPAY, request, answer, outcome.verdict, outcome.reason, occasion, subject)
-    )  # fmt: skip
+    return _call(line, Operation.PREPAY, request, answer, outcome, subject, occasion)
 
 
 def query(line: Line, order: OrderRef, *, subject: UUID, occasion: str) -> Call[Reading]:
@@ -83,9 +82,7 @@ def query(line: Line, order: OrderRef, *, subject: UUID, occasion: str) -> Call[
     request = channel.build_query(order, keys=keys, now=line.clock.now(), nonce=_nonce())
     answer = line.transport.send(request)
     reading = channel.parse_query(answer, order=order, keys=keys, now=line.clock.now())
-    return Call(
-        reading, _record(line, Operation.QUERY, request, answer, reading.verdict, reading.reason, occasion, subject)
-    )  # fmt: skip
+    return _call(line, Operation.QUERY, request, answer, reading, subject, occasion)
 
 
 def close(line: Line, order: OrderRef, *, subject: UUID, occasion: str) -> Call[CloseOutcome]:
@@ -94,9 +91,7 @@ def close(line: Line, order: OrderRef, *, subject: UUID, occasion: str) -> Call[
     request = channel.build_close(order, keys=keys, now=line.clock.now(), nonce=_nonce())
     answer = line.transport.send(request)
     outcome = channel.parse_close(answer, keys=keys, now=line.clock.now())
-    return Call(
-        outcome, _record(line, Operation.CLOSE, request, answer, outcome.verdict, outcome.reason, occasion, subject)
-    )  # fmt: skip
+    return _call(line, Operation.CLOSE, request, answer, outcome, subject, occasion)
 
 
 def refund(line: Line, order: RefundOrder, *, subject: UUID, occasion: str) -> Call[Reading]:
@@ -108,9 +103,7 @@ def refund(line: Line, order: RefundOrder, *, subject: UUID, occasion: str) -> C
     request = channel.build_refund(order, keys=keys, now=line.clock.now(), nonce=_nonce())
     answer = line.transport.send(request)
     reading = channel.parse_refund(answer, refund=order, keys=keys, now=line.clock.now())
-    return Call(
-        reading, _record(line, Operation.REFUND, request, answer, reading.verdict, reading.reason, occasion, subject)
-    )  # fmt: skip
+    return _call(line, Operation.REFUND, request, answer, reading, subject, occasion)
 
 
 def refund_query(line: Line, ref: RefundRef, *, subject: UUID, occasion: str) -> Call[Reading]:
@@ -119,9 +112,7 @@ def refund_query(line: Line, ref: RefundRef, *, subject: UUID, occasion: str) ->
     request = channel.build_refund_query(ref, keys=keys, now=line.clock.now(), nonce=_nonce())
     answer = line.transport.send(request)
     reading = channel.parse_refund_query(answer, refund=ref, keys=keys, now=line.clock.now())
-    return Call(
-        reading, _record(line, Operation.REFUND_QUERY, request, answer, reading.verdict, reading.reason, occasion, subject)
-    )  # fmt: skip
+    return _call(line, Operation.REFUND_QUERY, request, answer, reading, subject, occasion)
 
 
 def bill(line: Line, wanted: BillRequest, *, occasion: str) -> Call[BillFile | BillAbsent]:
@@ -158,6 +149,13 @@ def refresh_keys(line: Line) -> int | None:
         return None
     keys.add(found, at=line.clock.now())
     return len(found)
+
+
+def _call(
+    line: Line, operation: Operation, request: Request, answer: Answer | Unanswered, outcome: Told, subject: UUID, occasion: str
+) -> Call[Told]:  # fmt: skip
+    """Return an outcome with the record of the message that proves it."""
+    return Call(outcome, _record(line, operation, request, answer, outcome.verdict, outcome.reason, occasion, subject))
 
 
 def _nonce() -> str:

@@ -6,6 +6,7 @@ Work is claimed row by row in one short transaction, so any number of workers ma
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
@@ -13,6 +14,7 @@ from sqlalchemy import Connection
 
 from gateways import calls
 from gateways.contract import RefundOrder, RefundRef
+from ledger.errors import Refused
 from ledger.ids import payment_number
 from payments import refund_store, refunds, results, store
 from payments.checkout import Till
@@ -64,15 +66,19 @@ def _tell_of_late(tx: Connection, till: Till, late: list[tuple[Refund, Notice]])
 
 
 def promise_second_payments(till: Till, *, fen_max: int, limit: int = 100) -> int:
-    """Promise the refund of second payments up to an amount; larger ones wait for a person. Returns how many."""
+    """Promise the refund of second payments up to an amount; larger ones wait for a person. Returns how many there were.
+
+    One that an operator refunds at the same moment is left to the operator.
+    """
     with till.db.begin() as tx:
         cases = refund_store.second_payments(tx, lane=till.lane, fen_max=fen_max, limit=limit)
         for case in sorted(cases, key=lambda case: case.payment_id):
-            refunds.promise(
-                tx, lane=till.lane, payment_id=case.payment_id, amount_fen=case.amount_fen, source="case",
-                source_ref=str(case.case_id), reason=_SECOND_PAYMENT, evidence_id=case.evidence_id, at=till.clock.now(),
-                ids=till.ids,
-            )  # fmt: skip
+            with suppress(Refused):  # it writes nothing when it refuses
+                refunds.promise(
+                    tx, lane=till.lane, payment_id=case.payment_id, amount_fen=case.amount_fen, source="case",
+                    source_ref=str(case.case_id), reason=_SECOND_PAYMENT, evidence_id=case.evidence_id, at=till.clock.now(),
+                    ids=till.ids,
+                )  # fmt: skip
     return len(cases)
 
 

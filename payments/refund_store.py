@@ -257,15 +257,18 @@ class OpenCase(Struct, frozen=True):
 
 
 def second_payments(tx: Connection, *, lane: int, fen_max: int, limit: int) -> list[OpenCase]:
-    """Return open cases of second payments up to an amount that nothing has been promised for yet, the oldest first."""
+    """Return open cases of second payments up to an amount, the oldest first.
+
+    Left out are those that somebody refunds already, if only in part, and those whose own refund was not made: a person decides.
+    """
     rows = tx.execute(
         text("""
         select c.case_id, c.payment_id, c.amount_fen, c.evidence_id
         from payments.payment_case c
         where c.lane = :lane and c.kind = 'refund_second_payment' and c.state = 'open' and c.payment_id is not null
           and c.amount_fen <= :most
-          and not exists (select from payments.refund r where r.lane = c.lane and r.payment_id = c.payment_id and r.source = 'case'
-                          and r.source_ref = c.case_id::text)
+          and not exists (select from payments.refund r where r.lane = c.lane and r.payment_id = c.payment_id
+                          and (r.state <> 'closed' or r.source = 'case'))
         order by c.case_id
         limit :limit
         """),

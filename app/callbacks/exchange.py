@@ -20,6 +20,10 @@ from ledger.errors import NotFound
 PATH: Final = b"/callbacks/"
 CONNECTIONS_MAX: Final = 4_096
 HEAD_BYTES_MAX: Final = 16_384
+READ_BYTES_MAX: Final = 262_144
+"""What the event loop hands over at a time: the end of one request and the beginning of the next may come together."""
+FRAMING_FACTOR: Final = 8
+"""A body in very small chunks takes so many times its size on the wire."""
 PIPELINED_MAX: Final = 16
 """Requests of one connection that wait for their answers; above it nothing more is read from it."""
 REQUEST_SWEEPS_MAX: Final = 5
@@ -72,6 +76,9 @@ class Exchange(asyncio.Protocol):
             if not self._deaf:
                 self._refuse(plain(400, "this is not an HTTP/1.1 request of the form POST /callbacks/{channel}"))
 
+        else:
+            self._bound(len(data))
+
     def sweep(self) -> None:
         """Called once a second: close a connection that is silent for too long, or too long in the middle of a request."""
         self._sweeps += 1
@@ -91,8 +98,8 @@ class Exchange(asyncio.Protocol):
         self._target = b""
         self._headers: dict[str, str] = {}
         self._body = b""
-        self._head_bytes = 0
-        self._reading, self._sweeps = True, 0
+        self._head_bytes = self._fed = 0
+        self._in_head, self._reading, self._sweeps = True, True, 0
 
     def on_url(self, url: bytes) -> None:
         self._target += url
@@ -103,6 +110,7 @@ class Exchange(asyncio.Protocol):
         self._count(len(name) + len(value))
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
         announced = self._headers.get("content-length", "0")
         if not self._deaf and announced.isdecimal() and int(announced[:19]) > self._gate.limits.body_bytes_max:
             self._refuse(self._too_large())
@@ -168,7 +176,17 @@ class Exchange(asyncio.Protocol):
     def _count(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > HEAD_BYTES_MAX and not self._deaf:
-            self._refuse(plain(431, f"the head of a request has at most {HEAD_BYTES_MAX} bytes"))
+            self._refuse(_head_too_large())
+
+    def _bound(self, size: int) -> None:
+        """Refuse a request that goes on and on: the parser keeps a line that does not end, and tells nobody."""
+        if not self._reading or self._deaf:
+            return
+        self._fed += size
+        if self._in_head and self._fed > HEAD_BYTES_MAX + READ_BYTES_MAX:
+            self._refuse(_head_too_large())
+        elif self._fed > HEAD_BYTES_MAX + READ_BYTES_MAX + FRAMING_FACTOR * self._gate.limits.body_bytes_max:
+            self._refuse(self._too_large())
 
     def _too_large(self) -> Answer:
         """Return the refusal of a body that no notice has, in the channel's own form where there is one."""
@@ -183,6 +201,10 @@ class Exchange(asyncio.Protocol):
         owed = Owed(keep_alive=False)
         self._owed.append(owed)
         self._tell(owed, answer)
+
+
+def _head_too_large() -> Answer:
+    return plain(431, f"the head of a request has at most {HEAD_BYTES_MAX} bytes")
 
 
 def plain(status: int, text: str) -> Answer:

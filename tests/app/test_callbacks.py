@@ -427,6 +427,8 @@ def test_a_sender_that_asks_first_is_told_to_go_on(channel: Channel, due: Due, w
     [
         (b"hello, is this a bank?\r\n\r\n", b"400"),
         (b"POST /callbacks/wechat HTTP/1.1\r\nx: " + b"y" * 20_000 + b"\r\n\r\n", b"431"),
+        (b"POST /callbacks/wechat HTTP/1.1\r\nx: " + b"y" * 400_000, b"431"),
+        (b"POST /callbacks/wechat HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1;" + b"y" * 1_000_000, b"413"),
         (b"POST /" + b"y" * 20_000 + b" HTTP/1.1\r\n\r\n", b"431"),
         (b"POST /callbacks/wechat HTTP/1.1\r\ncontent-length: 99999999\r\n\r\n", b"413"),
     ],

@@ -201,6 +201,21 @@ def test_a_second_payment_goes_back_out_of_suspense_and_its_case_is_closed(
     assert sound(db)
 
 
+def test_a_second_payment_that_the_operator_refunds_itself_is_left_to_it(
+    db: Engine, due: Callable[..., Due], till: Till
+) -> None:  # fmt: skip
+    first = due()
+    second, third = due(same_charge_as=first), due(same_charge_as=first)
+    for one in (first, second, third):
+        taken(db, one)
+    promised(db, second, 1)
+    assert refund_jobs.promise_second_payments(till, fen_max=1200) == 1
+    with db.connect() as tx:
+        assert [one.source for one in refund_store.of_payment(tx, lane=0, payment_id=second.attempt.payment_id)] == ["operator"]
+        assert [one.source for one in refund_store.of_payment(tx, lane=0, payment_id=third.attempt.payment_id)] == ["case"]
+    assert refund_jobs.promise_second_payments(till, fen_max=1200) == 0
+
+
 def test_a_word_about_nobodys_refund_is_kept_refused_and_made_a_case(db: Engine, paid: Due) -> None:
     refund = promised(db, paid)
     stranger = word(refund, RefundState.DONE, refund_no="R0" + "0" * 26)
