@@ -5,8 +5,8 @@ Knows settings, key files and the sandbox's configuration; must not know its rul
 
 from app.keys import SANDBOX_PUBLIC_KEY_ID, read, rsa_private, sandbox_keys_dir
 from config.settings import Settings
-from gateways.sandbox.desk import SandboxConfig
-from gateways.sandbox.signing import IssuedCertificate, Signer
+from gateways.sandbox.wechat.desk import SandboxConfig
+from gateways.sandbox.wechat.signing import IssuedCertificate, Signer
 from ledger.clock import SetClock, SystemClock
 
 

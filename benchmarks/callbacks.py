@@ -29,7 +29,7 @@ from app.wiring import LANE, origin
 from benchmarks.load import written
 from config.settings import Settings, as_environment, load
 from gateways import routing
-from gateways.sandbox.signing import PaidOrder, Signer, signed_callback
+from gateways.sandbox.wechat.signing import PaidOrder, Signer, signed_callback
 from ledger.books import open_lane
 from ledger.db import engine
 from ledger.ids import RandomIds, payment_number

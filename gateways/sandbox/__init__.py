@@ -1,5 +1,5 @@
-"""A stand-in for WeChat Pay that speaks its real wire: a product part for demos, tests, simulation and benchmarks.
+"""Stand-ins for the channels that speak their real wires: a product part for demos, tests, simulation and benchmarks.
 
-Knows the channel's side of the wire; must not know our book. Runs as an application of its own; no production
-room imports it.
+One folder per channel; what all share stands here. Knows the channels' side of the wire; must not know our book. Runs as an
+application of its own; no production room imports it.
 """

@@ -1,34 +1,40 @@
-"""The stand-in as one ASGI application: API, cashier, console and control routes, and the courier beside them.
+"""The stand-ins as one ASGI application: each channel's wire, pages and control routes, and the couriers beside them.
 
 Joins the parts; must not know rules. Served by ``gateways.sandbox.server``, or called in a test without a server.
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
-from gateways.sandbox.api import Api
-from gateways.sandbox.cashier import Cashier
-from gateways.sandbox.console import Console
-from gateways.sandbox.control import Control
-from gateways.sandbox.desk import Desk, SandboxConfig
+from gateways.sandbox.hands import Hands
 from gateways.sandbox.http import Receive, Scope, Send, respond
-from gateways.sandbox.notify import Courier
-from gateways.sandbox.refunds import Refunds
+from gateways.sandbox.stand_in import StandIn
+from gateways.sandbox.wechat.api import Api
+from gateways.sandbox.wechat.cashier import Cashier
+from gateways.sandbox.wechat.console import Console
+from gateways.sandbox.wechat.control import Control
+from gateways.sandbox.wechat.desk import Desk, SandboxConfig
+from gateways.sandbox.wechat.notify import Courier
+from gateways.sandbox.wechat.refunds import Refunds
 
 
 class Sandbox:
     """The application. ``start`` and ``stop`` are called by the ASGI lifespan; a second call does nothing."""
 
-    def __init__(self, config: SandboxConfig) -> None:
+    def __init__(self, config: SandboxConfig, others: Sequence[StandIn] = ()) -> None:
         self.desk = Desk(config)
         self.refunds = Refunds(self.desk)
         self.courier = Courier(self.desk)
-        self._sending: asyncio.Task[None] | None = None
+        self.others = tuple(others)
+        self._sending: list[asyncio.Task[None]] = []
         self._routes = [
             *Api(self.desk, self.refunds).routes(),
             *Cashier(self.desk, self.courier).routes(),
             *Console(self.desk, self.refunds).routes(),
-            *Control(self.desk, self.refunds, self.courier).routes(),
+            *Control(self.desk, self.refunds, self.courier, self.wake).routes(),
+            *(one for other in self.others for one in other.routes()),
+            *(one for other in self.others for one in Hands(other, manual=config.manual).routes()),
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,18 +43,26 @@ class Sandbox:
         elif scope["type"] == "http":
             await respond(self._routes, scope, receive, send)
 
+    def wake(self) -> None:
+        """Tell all couriers that the clock was set."""
+        self.courier.wake()
+        for other in self.others:
+            other.wake()
+
     async def start(self) -> None:
         """Begin to send notices, unless they are sent by hand."""
-        if self._sending is None and not self.desk.config.manual:
-            self._sending = asyncio.create_task(self.courier.run())
+        if not self._sending and not self.desk.config.manual:
+            self._sending = [asyncio.create_task(run()) for run in (self.courier.run, *(other.run for other in self.others))]
 
     async def stop(self) -> None:
         """Stop sending and close the state; what waits is sent after the next start."""
-        if self._sending is not None:
-            self._sending.cancel()
+        for sending in self._sending:
+            sending.cancel()
             with suppress(asyncio.CancelledError):
-                await self._sending
-            self._sending = None
+                await sending
+        self._sending = []
+        for other in self.others:
+            await other.close()
         await self.courier.close()
         self.desk.close()
 
@@ -64,6 +78,6 @@ class Sandbox:
                 return
 
 
-def create_sandbox(config: SandboxConfig) -> Sandbox:
-    """Return the stand-in over its state file; what an earlier run left is taken up again."""
-    return Sandbox(config)
+def create_sandbox(config: SandboxConfig, others: Sequence[StandIn] = ()) -> Sandbox:
+    """Return the stand-ins over their state files; what an earlier run left is taken up again."""
+    return Sandbox(config, others)

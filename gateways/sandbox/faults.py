@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
+from gateways.sandbox.chance import digits
 from gateways.sandbox.shapes import Fault, FaultKind, FaultPlan
-from gateways.sandbox.signing import digits
 
 _SHARES: Final = 10**12
 OUT_OF_ORDER_SECONDS: Final = 600.0

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, quote
 
 from msgspec import Struct
 
-from gateways.contract import BODY_BYTES_MAX, Answer
+from gateways.contract import Answer
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -21,6 +21,10 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 _TOO_LARGE: Final = Answer(status=413, headers={"content-type": "text/plain"}, body=b"the body is too large")
 _NOT_FOUND: Final = Answer(status=404, headers={"content-type": "text/plain"}, body=b"not found")
 _METHOD: Final = Answer(status=405, headers={"content-type": "text/plain"}, body=b"method not allowed")
+
+
+BODY_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Largest body taken: the widest wire here uploads some megabytes."""
 
 
 class Incoming(Struct, frozen=True):

@@ -1,6 +1,6 @@
-"""Serve the stand-in: one process, one thread, on its own port.
+"""Serve the stand-ins: one process, one thread, on its own port.
 
-Knows the server; must not know the channel. Called by the command line, and by tests in a thread of their own.
+Knows the server; must not know the channels. Called by the command line, and by tests in a thread of their own.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -17,19 +17,20 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from gateways.sandbox.application import Sandbox, create_sandbox
-from gateways.sandbox.desk import SandboxConfig
+from gateways.sandbox.stand_in import StandIn
+from gateways.sandbox.wechat.desk import SandboxConfig
 
 _START_SECONDS_MAX: Final = 20.0
 _TRY_SECONDS: Final = 0.02
 
 
-def serve(config: SandboxConfig, *, host: str, port: int) -> None:
+def serve(config: SandboxConfig, *, host: str, port: int, others: Sequence[StandIn] = ()) -> None:
     """Serve until SIGINT or SIGTERM; what has begun is finished and the state is closed."""
-    asyncio.run(_until_told(config, host, port))
+    asyncio.run(_until_told(create_sandbox(config, others), host, port))
 
 
-async def _until_told(config: SandboxConfig, host: str, port: int) -> None:
-    server, told, loop = _server(create_sandbox(config), host, port), asyncio.Event(), asyncio.get_running_loop()
+async def _until_told(sandbox: Sandbox, host: str, port: int) -> None:
+    server, told, loop = _server(sandbox, host, port), asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told.set)
     serving = asyncio.create_task(server.serve())
@@ -41,9 +42,9 @@ async def _until_told(config: SandboxConfig, host: str, port: int) -> None:
 
 
 @contextmanager
-def running(config: SandboxConfig, *, host: str, port: int) -> Iterator[Sandbox]:
+def running(config: SandboxConfig, *, host: str, port: int, others: Sequence[StandIn] = ()) -> Iterator[Sandbox]:
     """Serve in a thread while the block runs; the port answers when the block begins. The caller may have a loop of its own."""
-    sandbox, started = create_sandbox(config), Future[tuple[asyncio.AbstractEventLoop, Any]]()
+    sandbox, started = create_sandbox(config, others), Future[tuple[asyncio.AbstractEventLoop, Any]]()
 
     async def served() -> None:
         server = _server(sandbox, host, port)

@@ -28,7 +28,7 @@ from app.callbacks.serve import gate
 from app.keys import SANDBOX_PUBLIC_KEY_ID, sandbox_keys_dir
 from app.wiring import Wiring
 from gateways.contract import Answer
-from gateways.sandbox.signing import PaidOrder, Signer, answer_headers, signed_callback
+from gateways.sandbox.wechat.signing import PaidOrder, Signer, answer_headers, signed_callback
 from ledger.db import engine
 from payments import results
 from payments.decisions import Finding

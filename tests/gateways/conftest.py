@@ -13,9 +13,9 @@ import pytest
 from gateways.calls import Line
 from gateways.registry import Connected
 from gateways.sandbox.application import Sandbox
-from gateways.sandbox.desk import SandboxConfig
 from gateways.sandbox.server import running
-from gateways.sandbox.signing import Pair, make_pair
+from gateways.sandbox.wechat.desk import SandboxConfig
+from gateways.sandbox.wechat.signing import Pair, make_pair
 from gateways.transport import HttpTransport
 from gateways.wechat.channel import Provider, WeChat
 from ledger.clock import SetClock

@@ -28,7 +28,7 @@ from gateways.contract import (
 )
 from gateways.keys import KeyRing
 from gateways.registry import Connected, Registry
-from gateways.sandbox.signing import PaidOrder, Pair, RefundTold, signed_callback, signed_refund_callback
+from gateways.sandbox.wechat.signing import PaidOrder, Pair, RefundTold, signed_callback, signed_refund_callback
 from gateways.wechat.channel import Provider, WeChat
 from ledger.errors import NotFound
 from tests.gateways.conftest import APP_ID, MERCHANT_NO, NOW, PROVIDER_NO

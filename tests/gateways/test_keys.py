@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from gateways.keys import from_certificate, from_public_key, private_key
-from gateways.sandbox.signing import Pair, issue_certificate
+from gateways.sandbox.wechat.signing import Pair, issue_certificate
 from tests.gateways.conftest import NOW
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from gateways.contract import RawMessage
 from gateways.messages import keep, received
-from gateways.sandbox.signing import PaidOrder, Pair, signed_callback
+from gateways.sandbox.wechat.signing import PaidOrder, Pair, signed_callback
 from gateways.wechat.channel import WeChat
 from ledger.ids import Ids, RandomIds, SeededIds
 from tests.gateways.conftest import MERCHANT_NO, NOW, PROVIDER_NO

@@ -8,7 +8,7 @@ import msgspec
 from gateways.calls import refresh_keys
 from gateways.contract import Answer, Request, Unanswered
 from gateways.rotation import KeyWatch
-from gateways.sandbox.signing import Pair
+from gateways.sandbox.wechat.signing import Pair
 from gateways.transport import Transport
 from tests.gateways.conftest import NOW, Play
 from tests.gateways.playing import control

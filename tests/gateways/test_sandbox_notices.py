@@ -10,7 +10,7 @@ from gateways import calls
 from gateways.contract import (
     ChannelState,
 )
-from gateways.sandbox.notify import SCHEDULE_SECONDS
+from gateways.sandbox.wechat.notify import SCHEDULE_SECONDS
 from tests.gateways.conftest import HTTP, MERCHANT_NO, NOW, Play, Played
 from tests.gateways.playing import Inbox, arrived, control, inbox, order, pay, prepay, query, read, state
 

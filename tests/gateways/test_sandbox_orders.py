@@ -11,7 +11,7 @@ import pytest
 from gateways import calls
 from gateways.contract import Answer, ChannelState, OrderRef, Request
 from gateways.keys import KeyRing, VerificationKey
-from gateways.sandbox.signing import Pair
+from gateways.sandbox.wechat.signing import Pair
 from gateways.wechat import sign
 from tests.gateways.conftest import APP_ID, HTTP, MERCHANT_NO, NOW, PROVIDER_NO, Play
 from tests.gateways.playing import SUBJECT, close, control, inbox, order, pay, prepay, query, read, state

@@ -12,8 +12,8 @@ import pytest
 from gateways import calls
 from gateways.calls import BillFile
 from gateways.contract import Answer, Bill, BillAbsent, BillLine, BillRequest, OrderRef, RefundState, Request
-from gateways.sandbox.bill import fee_returned_fen
-from gateways.sandbox.notify import SCHEDULE_SECONDS
+from gateways.sandbox.wechat.bill import fee_returned_fen
+from gateways.sandbox.wechat.notify import SCHEDULE_SECONDS
 from gateways.wechat import sign, wire
 from tests.gateways.conftest import HTTP, MERCHANT_NO, NOW, PROVIDER_NO, Play, Played
 from tests.gateways.playing import (

@@ -18,7 +18,7 @@ from gateways.keys import (
     from_public_key,
     private_key,
 )
-from gateways.sandbox.signing import box
+from gateways.sandbox.wechat.signing import box
 from gateways.wechat import bill, sign
 from gateways.wechat.channel import Provider, WeChat
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateways.contract import Answer, BillLink, BillRefused, RefundState
-from gateways.sandbox.bill import Form, fee_fen, write
-from gateways.sandbox.state import Order
+from gateways.sandbox.wechat.bill import Form, fee_fen, write
+from gateways.sandbox.wechat.state import Order
 from gateways.wechat import bill
 from gateways.wechat.channel import WeChat
 from ledger.clock import microseconds

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateways.contract import Answer, Reading, RefundOrder, RefundRef, RefundState, Unanswered
-from gateways.sandbox.signing import Pair, RefundTold, answer_headers, box, signed_refund_callback
+from gateways.sandbox.wechat.signing import Pair, RefundTold, answer_headers, box, signed_refund_callback
 from gateways.wechat.channel import WeChat
 from tests.gateways.conftest import MERCHANT_NO, NOW, PROVIDER_NO
 from tests.gateways.test_contract import NONCE, wechat_case

@@ -10,10 +10,8 @@ from typing import TypeVar
 import msgspec
 
 from gateways.contract import Answer
-from gateways.sandbox.desk import ApiRefusal, Desk, instant
+from gateways.sandbox.hands import refused, said
 from gateways.sandbox.http import Incoming, Reply, Route, route
-from gateways.sandbox.notify import Courier
-from gateways.sandbox.refunds import Refunds
 from gateways.sandbox.shapes import (
     ClockOut,
     DeliverIn,
@@ -24,10 +22,12 @@ from gateways.sandbox.shapes import (
     PayIn,
     RefundByHandIn,
     RefundedByHandOut,
-    RefusedOut,
     RotatedOut,
     SetClockIn,
 )
+from gateways.sandbox.wechat.desk import ApiRefusal, Desk, instant
+from gateways.sandbox.wechat.notify import Courier
+from gateways.sandbox.wechat.refunds import Refunds
 from ledger.clock import SetClock
 
 T = TypeVar("T")
@@ -36,10 +36,11 @@ T = TypeVar("T")
 class Control:
     """The control routes over a desk, its refund counter and its courier."""
 
-    def __init__(self, desk: Desk, refunds: Refunds, courier: Courier) -> None:
+    def __init__(self, desk: Desk, refunds: Refunds, courier: Courier, wake: Callable[[], None]) -> None:
         self._desk = desk
         self._refunds = refunds
         self._courier = courier
+        self._wake_all = wake
 
     def routes(self) -> list[Route]:
         """Return the routes of ``/_control``."""
@@ -57,25 +58,25 @@ class Control:
         ]
 
     def _clock(self, _incoming: Incoming, _found: re.Match[str]) -> Reply:
-        return _said(ClockOut(now=self._desk.clock.now()))
+        return said(ClockOut(now=self._desk.clock.now()))
 
     def _set_clock(self, wanted: SetClockIn) -> Reply:
         clock = self._desk.clock
         if not isinstance(clock, SetClock):
-            return _refused("the clock runs by itself")
+            return refused("the clock runs by itself")
         try:
             clock.set(wanted.at)
         except ValueError as wrong:
-            return _refused(str(wrong))
-        self._courier.wake()
-        return _said(ClockOut(now=clock.now()))
+            return refused(str(wrong))
+        self._wake_all()
+        return said(ClockOut(now=clock.now()))
 
     def _faults(self, _incoming: Incoming, _found: re.Match[str]) -> Reply:
-        return _said(self._desk.plan())
+        return said(self._desk.plan())
 
     def _set_faults(self, plan: FaultPlan) -> Reply:
         self._desk.set_plan(plan)
-        return _said(self._desk.plan())
+        return said(self._desk.plan())
 
     def _pay(self, wanted: PayIn) -> Reply:
         order = None
@@ -84,20 +85,20 @@ class Control:
         elif wanted.prepay_id is not None:
             order = self._desk.state.order_by_prepay(wanted.prepay_id)
         if order is None:
-            return _refused("there is no such order", status=404)
+            return refused("there is no such order", status=404)
         try:
             paid = self._desk.pay(order, wanted.openid)
         except ApiRefusal as refusal:
-            return _refused(f"{refusal.code}: {refusal}")
+            return refused(f"{refusal.code}: {refusal}")
         self._courier.wake()
-        return _said(paid)
+        return said(paid)
 
     def _refund(self, wanted: RefundByHandIn) -> Reply:
         try:
             refund = self._refunds.by_hand(self._desk.state.order(wanted.order_no), wanted.amount_fen)
         except ApiRefusal as refusal:
-            return _refused(f"{refusal.code}: {refusal}", status=404 if refusal.status == 404 else 409)
-        return _said(
+            return refused(f"{refusal.code}: {refusal}", status=404 if refusal.status == 404 else 409)
+        return said(
             RefundedByHandOut(
                 order_no=refund.order_no,
                 refund_no=refund.refund_no,
@@ -108,12 +109,12 @@ class Control:
         )
 
     def _rotate(self, _incoming: Incoming, _found: re.Match[str]) -> Reply:
-        return _said(RotatedOut(serial=self._desk.rotate()))
+        return said(RotatedOut(serial=self._desk.rotate()))
 
     def _merchants(self, _incoming: Incoming, _found: re.Match[str]) -> Reply:
         kept = self._desk.state.takings(self._desk.now())
         rows = [MerchantOut(**msgspec.structs.asdict(row), net_fen=row.net_fen) for row in kept]
-        return _said(MerchantsOut(merchants=rows))
+        return said(MerchantsOut(merchants=rows))
 
     def _name_merchants(self, wanted: MerchantsIn) -> Reply:
         for merchant in wanted.merchants:
@@ -124,10 +125,10 @@ class Control:
         try:
             wanted = msgspec.json.decode(incoming.body, type=DeliverIn) if incoming.body else DeliverIn()
         except msgspec.DecodeError as wrong:
-            return _refused(str(wrong), status=400)
+            return refused(str(wrong), status=400)
         if not self._desk.config.manual:
-            return _refused("notices are sent by themselves here")
-        return _said(await self._courier.deliver(wanted.limit))
+            return refused("notices are sent by themselves here")
+        return said(await self._courier.deliver(wanted.limit))
 
 
 def _read(kind: type[T], handler: Callable[[T], Reply]) -> Callable[[Incoming, re.Match[str]], Reply]:
@@ -135,15 +136,6 @@ def _read(kind: type[T], handler: Callable[[T], Reply]) -> Callable[[Incoming, r
         try:
             return handler(msgspec.json.decode(incoming.body, type=kind))
         except msgspec.DecodeError as wrong:
-            return _refused(str(wrong), status=400)
+            return refused(str(wrong), status=400)
 
     return read
-
-
-def _said(value: object) -> Reply:
-    return Reply(answer=Answer(status=200, headers={"content-type": "application/json"}, body=msgspec.json.encode(value)))
-
-
-def _refused(reason: str, *, status: int = 409) -> Reply:
-    body = msgspec.json.encode(RefusedOut(reason=reason))
-    return Reply(answer=Answer(status=status, headers={"content-type": "application/json"}, body=body))

@@ -9,11 +9,11 @@ from html import escape
 from typing import Final
 from urllib.parse import parse_qs, quote
 
-from gateways.sandbox.desk import ApiRefusal, Desk, instant
 from gateways.sandbox.http import Incoming, Reply, Route, route
 from gateways.sandbox.pages import page, redirect
-from gateways.sandbox.refunds import Refunds
-from gateways.sandbox.state import Order, Refund
+from gateways.sandbox.wechat.desk import ApiRefusal, Desk, instant
+from gateways.sandbox.wechat.refunds import Refunds
+from gateways.sandbox.wechat.state import Order, Refund
 from ledger.clock import CHINA
 from ledger.money import AMOUNT_FEN_MAX, fen, yuan
 

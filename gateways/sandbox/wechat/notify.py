@@ -11,12 +11,13 @@ from typing import Final
 import httpx
 import msgspec
 
-from gateways.sandbox.desk import Desk
+from gateways.sandbox.chance import hex_text
 from gateways.sandbox.faults import on_attempt
-from gateways.sandbox.refunds import told_in_notice
 from gateways.sandbox.shapes import Delivered, Fault, FaultKind
-from gateways.sandbox.signing import answer_headers, hex_text, payment_notice, refund_notice
-from gateways.sandbox.state import Notice
+from gateways.sandbox.wechat.desk import Desk
+from gateways.sandbox.wechat.refunds import told_in_notice
+from gateways.sandbox.wechat.signing import answer_headers, payment_notice, refund_notice
+from gateways.sandbox.wechat.state import Notice
 
 SCHEDULE_SECONDS: Final = (15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 10800, 10800, 10800, 21600, 21600)
 """Pauses between attempts: 15s/15s/30s/3m/10m/20m/30m/30m/30m/60m/3h/3h/3h/6h/6h, 24 h 4 min in all."""

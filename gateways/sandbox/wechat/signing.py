@@ -4,7 +4,6 @@ Knows RSA, AES-GCM and the notice's form; must not know state or HTTP. Used by t
 that need genuine signed notices without a server.
 """
 
-import hashlib
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -18,7 +17,8 @@ from cryptography.x509.oid import NameOID
 from msgspec import UNSET, Struct
 
 from gateways.keys import KeyRing, VerificationKey, certificate_serial, from_certificate
-from gateways.sandbox.shapes import (
+from gateways.sandbox.chance import hex_text
+from gateways.sandbox.wechat.shapes import (
     AmountOut,
     NoticeOut,
     RefundNoticeAmountOut,
@@ -107,17 +107,6 @@ class Pair(Struct, frozen=True):
     issued: IssuedCertificate
     merchant_key: rsa.RSAPrivateKey
     merchant_serial: str
-
-
-def digits(length: int, *parts: object) -> str:
-    """Return ``length`` decimal digits that follow from ``parts``; the same parts give the same digits."""
-    value = int.from_bytes(hashlib.sha256("\n".join(map(str, parts)).encode()).digest(), "big")
-    return str(value % 10**length).zfill(length)
-
-
-def hex_text(length: int, *parts: object) -> str:
-    """Return ``length`` (at most 64) hex characters that follow from ``parts``."""
-    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:length]
 
 
 def rfc3339(at: datetime) -> str:

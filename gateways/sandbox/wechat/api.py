@@ -15,12 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from gateways.contract import Answer
 from gateways.keys import VerificationKey, canonical_serial
-from gateways.sandbox.bill import Form
-from gateways.sandbox.desk import ApiRefusal, Desk
+from gateways.sandbox.chance import hex_text
 from gateways.sandbox.http import Incoming, Reply, Route, route
-from gateways.sandbox.refunds import Refunds
-from gateways.sandbox.shapes import FailureDetail, FailureOut, Fault, OrderIn, RefundIn
-from gateways.sandbox.signing import answer_headers, hex_text
+from gateways.sandbox.shapes import Fault
+from gateways.sandbox.wechat.bill import Form
+from gateways.sandbox.wechat.desk import ApiRefusal, Desk
+from gateways.sandbox.wechat.refunds import Refunds
+from gateways.sandbox.wechat.shapes import FailureDetail, FailureOut, OrderIn, RefundIn
+from gateways.sandbox.wechat.signing import answer_headers
 from gateways.wechat import sign, wire
 
 DOWNLOAD_PATH: Final = "/v3/billdownload/file"

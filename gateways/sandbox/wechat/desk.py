@@ -16,33 +16,20 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from msgspec import Struct
 
 from gateways.keys import canonical_serial
-from gateways.sandbox import bill as bill_form
+from gateways.sandbox.chance import digits, hex_text
 from gateways.sandbox.faults import delay_seconds, met
-from gateways.sandbox.shapes import (
-    ON_NOTICE,
+from gateways.sandbox.shapes import ON_NOTICE, Fault, FaultKind, FaultPlan, PaidOut
+from gateways.sandbox.wechat import bill as bill_form
+from gateways.sandbox.wechat.shapes import (
     AmountOut,
     CertificateOut,
     CertificatesOut,
     EncryptedCertificateOut,
-    Fault,
-    FaultKind,
-    FaultPlan,
     OrderIn,
-    PaidOut,
     TransactionOut,
 )
-from gateways.sandbox.signing import (
-    IssuedCertificate,
-    PaidOrder,
-    Signer,
-    box,
-    digits,
-    hex_text,
-    issue_certificate,
-    rfc3339,
-    transaction,
-)
-from gateways.sandbox.state import Notice, Order, State
+from gateways.sandbox.wechat.signing import IssuedCertificate, PaidOrder, Signer, box, issue_certificate, rfc3339, transaction
+from gateways.sandbox.wechat.state import Notice, Order, State
 from gateways.wechat import wire
 from ledger.clock import CHINA, EPOCH, Clock, SystemClock, microseconds
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from msgspec import Struct, convert
 
-from gateways.sandbox.shapes import RefundWord
+from gateways.sandbox.wechat.shapes import RefundWord
 
 _TABLES: Final = """
 create table if not exists remark (name text primary key, value blob not null) without rowid;

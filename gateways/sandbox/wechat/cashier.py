@@ -12,12 +12,12 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from gateways.contract import Answer
-from gateways.sandbox.desk import ApiRefusal, Desk
 from gateways.sandbox.http import Incoming, Reply, Route, route
-from gateways.sandbox.notify import Courier
 from gateways.sandbox.pages import page, redirect
-from gateways.sandbox.shapes import OpenIdFailure, OpenIdOut
-from gateways.sandbox.state import Order
+from gateways.sandbox.wechat.desk import ApiRefusal, Desk
+from gateways.sandbox.wechat.notify import Courier
+from gateways.sandbox.wechat.shapes import OpenIdFailure, OpenIdOut
+from gateways.sandbox.wechat.state import Order
 from ledger.money import yuan
 
 _COOKIE: Final = "sandbox_openid"

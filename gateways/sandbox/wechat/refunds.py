@@ -8,12 +8,14 @@ from typing import Final
 
 from msgspec import UNSET, Struct
 
-from gateways.sandbox.bill import fee_returned_fen
-from gateways.sandbox.desk import ApiRefusal, Desk, instant
+from gateways.sandbox.chance import digits, hex_text
 from gateways.sandbox.faults import FAILS_LATER_SECONDS, seconds_of
-from gateways.sandbox.shapes import ON_REFUND, Fault, FaultKind, RefundAmountOut, RefundIn, RefundOut, RefundWord
-from gateways.sandbox.signing import RECEIVED_ACCOUNT, RefundTold, digits, hex_text, rfc3339
-from gateways.sandbox.state import Notice, Order, Refund
+from gateways.sandbox.shapes import ON_REFUND, Fault, FaultKind
+from gateways.sandbox.wechat.bill import fee_returned_fen
+from gateways.sandbox.wechat.desk import ApiRefusal, Desk, instant
+from gateways.sandbox.wechat.shapes import RefundAmountOut, RefundIn, RefundOut, RefundWord
+from gateways.sandbox.wechat.signing import RECEIVED_ACCOUNT, RefundTold, rfc3339
+from gateways.sandbox.wechat.state import Notice, Order, Refund
 from gateways.wechat import wire
 from ledger.clock import CHINA, microseconds
 

@@ -10,8 +10,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from gateways.sandbox.shapes import RefundWord
-from gateways.sandbox.state import Order, Refund
+from gateways.sandbox.wechat.shapes import RefundWord
+from gateways.sandbox.wechat.state import Order, Refund
 from ledger.clock import CHINA, EPOCH
 from ledger.money import yuan
 
