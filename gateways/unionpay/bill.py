@@ -19,7 +19,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipExtFile, ZipFile, Z
 
 from msgspec import Struct
 
-from gateways.contract import Bill, BillLine, BillRefused
+from gateways.contract import Bill, BillLine, BillRefused, RefundState
 from gateways.unionpay.wire import instant_near
 
 ZIP_BYTES_MAX: Final = 256 * 1024 * 1024
@@ -434,7 +434,8 @@ def _dispute(number: int, content: bytes, merchant_no: str, cleared_on: date) ->
 
 
 def bill_line(told: Transaction) -> BillLine:
-    """Return the neutral line: a refund or cancel names the payment it undoes, and its own number as ``refund_no``.
+    """Return the neutral line: a refund or cancel names the payment it undoes, and its own number as ``refund_no``. The file has
+    only what succeeded, so both are done.
 
     ``trade_no`` and ``order_no`` are empty where the file does not name that payment.
     """
@@ -449,6 +450,7 @@ def bill_line(told: Transaction) -> BillLine:
         fee_fen=told.fee_fen,
         happened_at=told.sent_at,
         refund_no=None if payment else told.order_no,
+        refund_state=None if payment else RefundState.DONE,
     )
 
 

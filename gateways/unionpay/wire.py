@@ -51,6 +51,8 @@ ENCODING: Final = "UTF-8"
 _CODECS: Final = {"UTF-8": "utf-8", "UTF8": "utf-8", "GBK": "gbk"}
 
 CURRENCY: Final = "156"
+QUERY_TYPE: Final = "00"
+"""txnType of a query."""
 ORDER_NO_CHARACTERS_MAX: Final = 32
 """Messages take 40, older texts and the clearing file 32: the smaller one holds everywhere."""
 REFUND_DAYS_MAX: Final = 330
@@ -205,6 +207,16 @@ def amount_text(amount_fen: int) -> str:
     return str(amount_fen)
 
 
+def without_groups(text: str) -> str | None:
+    """Return what may come back with a notice: without the characters that group a message; None when nothing is left."""
+    return _GROUPING.sub("", text) or None
+
+
+def is_payer_code(text: str) -> bool:
+    """Tell whether a scanned text has the form of a payer's code 付款码: 19 digits that begin with 62."""
+    return _PAYER_CODE.fullmatch(text) is not None
+
+
 def amount_fen(text: str) -> int | None:
     """Return the fen of an amount in a message, or None when it is not one."""
     return int(text) if _AMOUNT.fullmatch(text) else None
@@ -252,7 +264,7 @@ def in_app_payment(party: Party, order: Order, *, app_user_id: str) -> dict[str,
 
 def query(party: Party, key: OrderKey) -> dict[str, str]:
     """Ask what became of a payment, refund or cancel by its own number and time; goes to QUERY_PATH."""
-    return _fields(party, "00", "00", None, key)
+    return _fields(party, QUERY_TYPE, "00", None, key)
 
 
 def refund(
@@ -397,6 +409,8 @@ class Transaction(Struct, frozen=True, rename="camel"):
     The fields without which money must not be booked are typed strictly; the rest is text that may be of any form.
     """
 
+    access_type: Text | None = None
+    acq_ins_code: Text | None = None
     mer_id: Number | None = None
     order_id: Number | None = None
     txn_time: Annotated[str, Meta(pattern=r"^[0-9]{14}$")] | None = None
@@ -433,6 +447,14 @@ def transaction(fields: Mapping[str, str]) -> Transaction | None:
         return msgspec.convert({name: value for name, value in fields.items() if value}, Transaction)
     except msgspec.ValidationError:
         return None
+
+
+def traced_at(told: Transaction) -> datetime | None:
+    """Return when the channel carried a transaction out, UTC, from its traceTime, which has no year; None when it does not say."""
+    sent_at = None if told.txn_time is None else instant(told.txn_time)
+    if sent_at is None or told.trace_time is None:
+        return None
+    return instant_near(told.trace_time, sent_at.astimezone(CHINA).date())
 
 
 class Expected(Struct, frozen=True):
