@@ -4,6 +4,7 @@ Knows the file's layout (columns by name, a backtick before each value, the summ
 A file is read row by row and taken whole or not at all. Source: docs/CHANNELS.md, trade bill.
 """
 
+import hashlib
 import zlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -79,8 +80,15 @@ def unpacked(body: bytes) -> bytes:
     return content
 
 
-def parse(content: bytes, *, provider_no: str) -> Bill:
-    """Return the bill's lines when every row can be read and every total agrees.
+def check_digest(content: bytes, announced: str) -> None:
+    """Raise BillRefused ``bill_digest`` unless ``content`` (uncompressed) has the announced SHA-1."""
+    digest = hashlib.sha1(content, usedforsecurity=False).hexdigest()
+    if digest != announced.lower():
+        raise BillRefused(f"the bill file has SHA-1 {digest}, announced was {announced.lower()}", code="bill_digest")
+
+
+def parse(content: bytes, *, provider_no: str, merchant_no: str | None = None) -> Bill:
+    """Return the bill's lines when every row can be read, is ours (and ``merchant_no``'s, if given) and every total agrees.
 
     Raises BillRefused: ``bill_form`` (with the row), ``bill_cut`` (summary missing, or a total differs: which, and by how much).
     """
@@ -93,7 +101,10 @@ def parse(content: bytes, *, provider_no: str) -> Bill:
             _check_summary(row, next(rows, None), rows, sums, len(lines))
             return _bill(lines, sums)
         values = _values(row, len(layout.place), number)
-        lines.append(_line(number, values, layout, provider_no, sums))
+        line = _line(number, values, layout, provider_no, sums)
+        if merchant_no not in (None, line.merchant_no):
+            raise BillRefused(f"row {number} belongs to merchant {line.merchant_no}, not {merchant_no}", code="bill_form")
+        lines.append(line)
     raise BillRefused(f"the bill file ends after {len(lines)} rows without a summary", code="bill_cut")
 
 

@@ -10,22 +10,32 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from gateways.contract import ChannelState, RefundState
+from gateways.contract import ChannelState, RefundState, Way
 
 API_URL: Final = "https://api.mch.weixin.qq.com"
 
 JSAPI_PATH: Final = "/v3/pay/partner/transactions/jsapi"
+H5_PATH: Final = "/v3/pay/partner/transactions/h5"
+NATIVE_PATH: Final = "/v3/pay/partner/transactions/native"
 ORDER_PATH: Final = "/v3/pay/partner/transactions/out-trade-no/"
 TRADE_PATH: Final = "/v3/pay/partner/transactions/id/"
+COMBINED_PATHS: Final = {
+    Way.IN_WALLET: "/v3/combine-transactions/jsapi",
+    Way.BROWSER: "/v3/combine-transactions/h5",
+    Way.CODE: "/v3/combine-transactions/native",
+}
+COMBINED_PATH: Final = "/v3/combine-transactions/out-trade-no/"
 REFUND_PATH: Final = "/v3/refund/domestic/refunds"
 CERTIFICATES_PATH: Final = "/v3/certificates"
 TRADE_BILL_PATH: Final = "/v3/bill/tradebill"
 
 SCHEME: Final = "WECHATPAY2-SHA256-RSA2048"
 BOX: Final = "AEAD_AES_256_GCM"
+LEGS_MAX: Final = 50
 CLOCK_SECONDS_MAX: Final = 300
 """A message this old or older, or this far ahead, is refused."""
 
+CURRENCY: Final = "CNY"
 DESCRIPTION_CHARACTERS_MAX: Final = 127
 ATTACH_CHARACTERS_MAX: Final = 128
 REFUND_REASON_BYTES_MAX: Final = 80
@@ -81,13 +91,53 @@ class Transaction(Struct, frozen=True):
     trade_scene: str | None = None
 
 
+class SubAmount(Struct, frozen=True, omit_defaults=True):
+    """Fen. The leg's amount has another name than an order's."""
+
+    total_amount: Annotated[int, Meta(ge=1, le=1_000_000_000_000)] | None = None
+    currency: Annotated[str, Meta(pattern=r"^[A-Za-z]{1,16}$")] | None = None
+
+
+class SubOrder(Struct, frozen=True):
+    """A leg as the combined query's answer and the combined notice tell of it."""
+
+    mchid: Number | None = None
+    sub_mchid: Number | None = None
+    out_trade_no: Number | None = None
+    trade_state: str | None = None
+    transaction_id: Number | None = None
+    amount: SubAmount | None = None
+    success_time: Annotated[datetime, Meta(tz=True)] | None = None
+
+
+class CombinedTransaction(Struct, frozen=True):
+    """A combined order as the query's answer and the one notice tell of it."""
+
+    combine_mchid: Number | None = None
+    combine_out_trade_no: Number | None = None
+    sub_orders: Annotated[tuple[SubOrder, ...], Meta(max_length=LEGS_MAX)] = ()
+
+
 class Payer(Struct, frozen=True, omit_defaults=True):
     sp_openid: str | None = None
     sub_openid: str | None = None
 
 
-class JsapiOrder(Struct, frozen=True, omit_defaults=True):
-    """Body of the JSAPI order call. A field without a value is left out: the channel refuses null."""
+class H5Info(Struct, frozen=True, omit_defaults=True):
+    """What kind of page leads to the wallet: ``iOS``, ``Android`` or ``Wap``."""
+
+    type: str
+    app_name: str | None = None
+    app_url: str | None = None
+
+
+class SceneInfo(Struct, frozen=True, omit_defaults=True):
+    payer_client_ip: str | None = None
+    h5_info: H5Info | None = None
+
+
+class OrderCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Body of the order calls. ``payer`` is JSAPI's, ``scene_info`` H5's. A field without a value is left out: null is refused."""
 
     sp_appid: str
     sp_mchid: str
@@ -97,9 +147,53 @@ class JsapiOrder(Struct, frozen=True, omit_defaults=True):
     time_expire: str
     notify_url: str
     amount: Amount
-    payer: Payer
+    payer: Payer | None = None
+    scene_info: SceneInfo | None = None
     sub_appid: str | None = None
     attach: str | None = None
+
+
+class CombinedPayer(Struct, frozen=True, omit_defaults=True):
+    openid: str | None = None
+
+
+class SubCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A leg of the combined order call. ``attach`` is required here."""
+
+    mchid: str
+    sub_mchid: str
+    out_trade_no: str
+    attach: str
+    amount: SubAmount
+    description: str
+    sub_appid: str | None = None
+
+
+class CombinedCall(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Body of the combined order calls."""
+
+    combine_appid: str
+    combine_mchid: str
+    combine_out_trade_no: str
+    time_start: str
+    time_expire: str
+    notify_url: str
+    sub_orders: tuple[SubCall, ...]
+    combine_payer_info: CombinedPayer | None = None
+    scene_info: SceneInfo | None = None
+
+
+class SubClose(Struct, frozen=True):
+    mchid: str
+    sub_mchid: str
+    out_trade_no: str
+
+
+class CombinedClose(Struct, frozen=True):
+    """Body of the combined close: the legs must be those of the order, all of them."""
+
+    combine_appid: str
+    sub_orders: tuple[SubClose, ...]
 
 
 class RefundAmount(Struct, frozen=True, omit_defaults=True):
@@ -138,6 +232,14 @@ class Refunded(Struct, frozen=True):
 
 class Prepaid(Struct, frozen=True):
     prepay_id: Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,64}$")]
+
+
+class H5Made(Struct, frozen=True):
+    h5_url: Annotated[str, Meta(pattern=r"^https?://[\x21-\x7e]{1,2000}$")]
+
+
+class NativeMade(Struct, frozen=True):
+    code_url: Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,512}$")]
 
 
 class CloseOrder(Struct, frozen=True):
@@ -237,8 +339,13 @@ STATES: Final[dict[str, ChannelState]] = {
     "REVOKED": ChannelState.CLOSED,
     "PAYERROR": ChannelState.FAILED,
 }
-
-
+PARKING_STATES: Final[dict[str, ChannelState]] = {
+    "ACCEPTED": ChannelState.PENDING,
+    "ACCEPT": ChannelState.PENDING,  # the notices' text spells it so
+    "SUCCESS": ChannelState.SUCCEEDED,
+    "REFUND": ChannelState.SUCCEEDED,
+    "PAY_FAIL": ChannelState.FAILED,
+}
 REFUND_STATES: Final[dict[str, RefundState]] = {
     "SUCCESS": RefundState.DONE,
     "PROCESSING": RefundState.PENDING,
@@ -266,6 +373,9 @@ def meaning(body: bytes) -> Meaning | None:
 decode_notice: Final = msgspec.json.Decoder(Notice).decode
 decode_transaction: Final = msgspec.json.Decoder(Transaction).decode
 decode_refunded: Final = msgspec.json.Decoder(Refunded).decode
+decode_combined: Final = msgspec.json.Decoder(CombinedTransaction).decode
+decode_h5: Final = msgspec.json.Decoder(H5Made).decode
+decode_native: Final = msgspec.json.Decoder(NativeMade).decode
 decode_prepaid: Final = msgspec.json.Decoder(Prepaid).decode
 decode_bill_location: Final = msgspec.json.Decoder(BillLocation).decode
 decode_certificates: Final = msgspec.json.Decoder(Certificates).decode
