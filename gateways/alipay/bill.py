@@ -9,7 +9,7 @@ import csv
 import re
 import zlib
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from io import BufferedReader, BytesIO, RawIOBase
 from typing import IO, Final, Literal, cast
@@ -18,7 +18,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from msgspec import Struct
 
 from gateways.alipay import wire
-from gateways.contract import Bill, BillLine, BillRefused
+from gateways.contract import Bill, BillLine, BillRefused, RefundState
 from ledger.money import yuan
 
 BILL_BYTES_MAX: Final = 512 * 1024 * 1024
@@ -28,12 +28,13 @@ LINE_BYTES_MAX: Final = 65_536
 TOTALS_NEEDED: Final = True
 """The sums under the rows are only probable. True: rows of a kind whose sum is not stated are refused as cut."""
 
-_ZIP_MAGIC: Final = b"PK"
+ZIP_MAGIC: Final = b"PK"
 _ENCRYPTED: Final = 0x1
 _UTF8_NAME: Final = 0x800
 _SUMMARY: Final = "汇总"
 _END: Final = "列表结束"
 _ACCOUNT: Final = re.compile(r"^#账号[：:]\s*\[?(\d{16})(?:\d{4})?\]?\s*$", re.ASCII)
+_BEGINS_ON: Final = re.compile(r"^#起始日期[：:]\s*\[?(\d{4})年(\d{2})月(\d{2})日", re.ASCII)
 _STATED: Final = re.compile(r"^#(交易|退款|收入|支出)合计[：:]\s*(\d{1,9})笔(.*)$", re.ASCII)
 _PART: Final = re.compile(r"(.*?)(?:退款)?共(-?[\d.]+)元", re.ASCII)
 _SUMMED: Final = frozenset({"交易商家实收", "交易商家优惠", "退款商家实收", "退款商家优惠", "收入", "支出"})
@@ -107,6 +108,13 @@ class _Row(Struct, frozen=True):
         return found
 
 
+class _Of(Struct, frozen=True):
+    """Whose bill it must be, and of which day; None: whatever the file says."""
+
+    merchant_no: str | None
+    bill_on: date | None
+
+
 class _Sums(Struct):
     """What one file's rows add up to, and what the file states. Keys are a kind and what is summed; amounts are positive."""
 
@@ -122,13 +130,14 @@ class _Sums(Struct):
 # The trade bill
 
 
-def parse(archive: bytes, *, merchant_no: str | None = None) -> Bill:
+def parse(archive: bytes, *, merchant_no: str | None = None, bill_on: date | None = None) -> Bill:
     """Return the ``trade`` bill of an archive when every row can be read and every total agrees.
 
-    ``merchant_no`` (PID) is whose bill it must be; without it the file's own word is taken. Holds all lines in memory.
+    ``merchant_no`` (PID) is whose bill it must be, ``bill_on`` its day; without them the file's own word is taken.
+    Holds all lines in memory.
     Raises BillRefused: ``bill_form`` (with the row), ``bill_cut`` (broken archive, no end, a total differs), ``bill_too_large``.
     """
-    lines = tuple(trade_lines(archive, merchant_no=merchant_no))
+    lines = tuple(trade_lines(archive, merchant_no=merchant_no, bill_on=bill_on))
     return Bill(
         lines=lines,
         total_fen=sum(line.amount_fen for line in lines if line.kind == "payment"),
@@ -137,13 +146,13 @@ def parse(archive: bytes, *, merchant_no: str | None = None) -> Bill:
     )
 
 
-def trade_lines(archive: bytes, *, merchant_no: str | None = None) -> Iterator[BillLine]:
+def trade_lines(archive: bytes, *, merchant_no: str | None = None, bill_on: date | None = None) -> Iterator[BillLine]:
     """Yield the lines of a ``trade`` bill one by one; memory does not grow with the file.
 
     Raises BillRefused as ``parse`` does, for the totals only after the last line: nothing may be booked before the end.
     """
     sheets: list[_Sums] = []
-    for row in _rows(archive, needed=_TRADE_NEEDED, merchant_no=merchant_no, sheets=sheets):
+    for row in _rows(archive, needed=_TRADE_NEEDED, of=_Of(merchant_no, bill_on), sheets=sheets):
         yield _trade_line(row, sheets[-1])
     _check_totals(sheets)
 
@@ -174,18 +183,19 @@ def _trade_line(row: _Row, sums: _Sums) -> BillLine:
         fee_fen=fee_fen if kind == "payment" else -fee_fen,
         happened_at=row.instant("完成时间"),
         refund_no=row.text("退款批次号/请求号") or None if kind == "refund" else None,
+        refund_state=RefundState.DONE if kind == "refund" else None,
     )
 
 
 # The account's flow
 
 
-def parse_flows(archive: bytes, *, merchant_no: str | None = None) -> Flows:
+def parse_flows(archive: bytes, *, merchant_no: str | None = None, bill_on: date | None = None) -> Flows:
     """Return the ``signcustomer`` bill of an archive when every row can be read and every total agrees.
 
     Raises BillRefused as ``parse`` does. Holds all rows in memory.
     """
-    rows = tuple(flow_rows(archive, merchant_no=merchant_no))
+    rows = tuple(flow_rows(archive, merchant_no=merchant_no, bill_on=bill_on))
     return Flows(
         rows=rows,
         in_fen=sum(row.amount_fen for row in rows if row.amount_fen > 0),
@@ -193,13 +203,13 @@ def parse_flows(archive: bytes, *, merchant_no: str | None = None) -> Flows:
     )
 
 
-def flow_rows(archive: bytes, *, merchant_no: str | None = None) -> Iterator[FlowRow]:
+def flow_rows(archive: bytes, *, merchant_no: str | None = None, bill_on: date | None = None) -> Iterator[FlowRow]:
     """Yield the rows of a ``signcustomer`` bill one by one; memory does not grow with the file.
 
     Raises BillRefused as ``parse`` does, for the totals only after the last row: nothing may be booked before the end.
     """
     sheets: list[_Sums] = []
-    for row in _rows(archive, needed=_FLOW_NEEDED, merchant_no=merchant_no, sheets=sheets):
+    for row in _rows(archive, needed=_FLOW_NEEDED, of=_Of(merchant_no, bill_on), sheets=sheets):
         yield _flow_row(row, sheets[-1])
     _check_totals(sheets)
 
@@ -243,7 +253,7 @@ def detail_names(archive: bytes) -> tuple[str, ...]:
 
 
 def _opened(archive: bytes) -> ZipFile:
-    if not archive.startswith(_ZIP_MAGIC):
+    if not archive.startswith(ZIP_MAGIC):
         raise BillRefused(f"the bill is not a ZIP archive: it begins with {archive[:40]!r}", code="bill_form")
     try:
         return ZipFile(BytesIO(archive))
@@ -272,7 +282,7 @@ def _name(entry: ZipInfo) -> str:
     return entry.filename.encode("cp437", "replace").decode("gb18030", "replace")
 
 
-def _rows(archive: bytes, *, needed: frozenset[str], merchant_no: str | None, sheets: list[_Sums]) -> Iterator[_Row]:
+def _rows(archive: bytes, *, needed: frozenset[str], of: _Of, sheets: list[_Sums]) -> Iterator[_Row]:
     """Yield every file's rows. ``sheets`` gets one entry for each file, into which the caller adds its rows."""
     number = 0
     with _opened(archive) as files:
@@ -280,7 +290,7 @@ def _rows(archive: bytes, *, needed: frozenset[str], merchant_no: str | None, sh
             sheets.append(_Sums(name=name, summed={}, stated={}))
             try:
                 with files.open(entry) as stream:
-                    for values, place, owner in _sheet(stream, sheets[-1], needed=needed, merchant_no=merchant_no):
+                    for values, place, owner in _sheet(stream, sheets[-1], needed=needed, of=of):
                         number += 1
                         if len(values) != len(place):
                             told = f"row {number} of the bill has {len(values)} values for {len(place)} columns"
@@ -291,16 +301,17 @@ def _rows(archive: bytes, *, needed: frozenset[str], merchant_no: str | None, sh
 
 
 def _sheet(
-    stream: IO[bytes], sums: _Sums, *, needed: frozenset[str], merchant_no: str | None
+    stream: IO[bytes], sums: _Sums, *, needed: frozenset[str], of: _Of
 ) -> Iterator[tuple[list[str], Mapping[str, int], str]]:
     """Yield the values of each row of one file, with the place of each column and whose account it is."""
     place: Mapping[str, int] = {}
-    owner, ended = merchant_no, False
+    owner, ended = of.merchant_no, False
     for values in _records(stream, sums.name):
         if values[0].startswith("#"):
             comment = ",".join(values).rstrip(",\t ")
             ended = ended or _END in comment
-            owner = _owner(comment, owner, merchant_no)
+            owner = _owner(comment, owner, of.merchant_no)
+            _check_day(comment, of.bill_on)
             _take_total(comment, sums)
         elif ended:
             raise BillRefused(f"{sums.name} goes on after its end", code="bill_form")
@@ -352,6 +363,13 @@ def _owner(comment: str, known: str | None, wanted: str | None) -> str | None:
     if wanted is not None and found[1] != wanted:
         raise BillRefused(f"the bill is of merchant {found[1]}, not {wanted}", code="bill_form")
     return found[1]
+
+
+def _check_day(comment: str, wanted: date | None) -> None:
+    """Refuse a file that says it is of another day."""
+    found = _BEGINS_ON.match(comment)
+    if wanted is not None and found is not None and tuple(map(int, found.groups())) != (wanted.year, wanted.month, wanted.day):
+        raise BillRefused(f"the bill begins on {'-'.join(found.groups())}, not {wanted}", code="bill_form")
 
 
 # Totals

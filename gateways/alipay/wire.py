@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import msgspec
 from msgspec import Meta, Struct, field
 
-from gateways.contract import ChannelState
+from gateways.contract import ChannelState, RefundState
 from ledger.money import fen as whole_fen
 from ledger.money import yuan
 
@@ -57,6 +57,10 @@ PRODUCT_JSAPI: Final = "JSAPI_PAY"
 PRODUCT_CODE: Final = "FACE_TO_FACE_PAYMENT"
 PRODUCT_WAP: Final = "QUICK_WAP_WAY"
 """Older texts and SDKs write QUICK_WAP_PAY; which one counts is only probable."""
+URL_CHARACTERS_MAX: Final = 2000
+"""Longest address that every browser and proxy takes; a longer order goes as a form."""
+EXPIRY_DAYS_MAX: Final = 15
+"""Longest life of an order."""
 CANCEL_HOURS_MAX: Final = 24
 """How long a cancel is allowed (probable)."""
 REFUND_QUERY_SECONDS_MIN: Final = 10
@@ -68,17 +72,27 @@ CLOSED_UNPAID: Final = ChannelState.CLOSED
 between an order that timed out and one that was refunded whole, but do not promise it; UNKNOWN here would leave such orders to a
 person."""
 
+CANCEL_ACTIONS: Final = frozenset({"close", "refund"})
+BUYER_NUMBER: Final = re.compile(r"2088\d{12}", re.ASCII)
+"""A payer's number; any other text is an open id."""
+
 _YUAN: Final = re.compile(r"-?\d{1,10}(?:\.\d{1,2})?", re.ASCII)
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,3})?", re.ASCII)
 _CHINA_AHEAD: Final = timedelta(hours=8)
 _T = TypeVar("_T", bound=Struct)
 
-Number = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-|*@]{1,64}$")]
+_NUMBER: Final = r"^[0-9A-Za-z_\-|*@]{1,64}\Z"
+Number = Annotated[str, Meta(pattern=_NUMBER)]
 """A number of an order, trade, refund, application or seller. Anything else cannot be stored or compared safely."""
 
 
 class Fen(int):
     """Whole fen, never negative, in a shape of this channel; the wire has yuan, as text or in some samples as a JSON number."""
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a text is a ``Number``."""
+    return re.fullmatch(_NUMBER, text) is not None
 
 
 # Amounts and times
@@ -133,7 +147,7 @@ class Created(Struct, frozen=True):
 class Precreated(Struct, frozen=True):
     """``alipay.trade.precreate``: a code to be shown. No trade exists before it is scanned."""
 
-    qr_code: Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,1024}$")]
+    qr_code: Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,1024}\Z")]
     order_no: Number = field(name="out_trade_no")
 
 
@@ -147,6 +161,8 @@ class Trade(Struct, frozen=True):
     """The order's amount; what the payer really paid after coupons is not read here."""
     receipt_fen: Fen | None = field(name="receipt_amount", default=None)
     send_pay_date: str | None = None
+    trans_currency: str = "CNY"
+    """Only named when it is not the yuan."""
 
     @property
     def paid_at(self) -> datetime | None:
@@ -224,7 +240,7 @@ class RefundTold(Struct, frozen=True):
 class BillAddress(Struct, frozen=True):
     """``alipay.data.dataservice.bill.downloadurl.query``: good for ``BILL_LINK_SECONDS``, to be asked anew for every try."""
 
-    bill_download_url: Annotated[str, Meta(pattern=r"^https?://[\x21-\x7e]{1,4000}$")]
+    bill_download_url: Annotated[str, Meta(pattern=r"^https?://[\x21-\x7e]{1,4000}\Z")]
     bill_file_code: str = ""
 
 
@@ -232,14 +248,14 @@ class Login(Struct, frozen=True):
     """``alipay.system.oauth.token``: who the browser's payer is. New applications are told the open id alone."""
 
     user_id: Number | None = None
-    open_id: Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,128}$")] | None = None
+    open_id: Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,128}\Z")] | None = None
 
 
 class AppToken(Struct, frozen=True):
     """Leave to act for one operator. A refreshed token ends the one before it: both parts are stored together or not at all."""
 
-    app_auth_token: Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,128}$")]
-    app_refresh_token: Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,128}$")]
+    app_auth_token: Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,128}\Z")]
+    app_refresh_token: Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,128}\Z")]
     auth_app_id: Number
     user_id: Number
     """The operator's merchant number (PID), which is the ``seller_id`` of its trades."""
@@ -318,6 +334,7 @@ class Notice(Struct, frozen=True):
     gmt_payment: str | None = None
     gmt_refund: str | None = None
     gmt_close: str | None = None
+    trans_currency: str = "CNY"
 
     @property
     def paid_at(self) -> datetime | None:
@@ -456,6 +473,16 @@ GATEWAY_ERRORS: Final[dict[str, Meaning]] = {
 }
 """By ``code``, for a ``sub_code`` that is not listed."""
 
+REFUND_MEANINGS: Final[dict[Meaning, RefundState]] = {
+    Meaning.REFUSED: RefundState.REFUSED,
+    Meaning.REFUND_EXCEEDS: RefundState.REFUSED,
+    Meaning.BALANCE_SHORT: RefundState.LATER,
+    Meaning.RATE_LIMITED: RefundState.LATER,
+    Meaning.FROZEN: RefundState.STUCK,
+    Meaning.REFUND_NOT_ALLOWED: RefundState.STUCK,
+}
+"""What a proven error answer to the refund call says about the refund; every other one says nothing."""
+
 _MISSING: Final = "isv.missing-"
 
 
@@ -495,6 +522,15 @@ def read_app_tokens(text: str) -> tuple[AppToken, ...]:
         return listed.tokens
     only = read(text, AppToken)
     return () if only is None else (only,)
+
+
+AGREED: Final = "0"
+"""``agreement_status``: the plate may be debited. 1: it may not; 2: it may, but at another payer's cost."""
+NOT_AGREED: Final = frozenset({"1", "2"})
+PLATE_SCENE: Final = "PLATE_PAY"
+PAY_VERSION: Final = "3.0"
+PLATE_COLORS: Final = {name: name.upper() for name in ("blue", "green", "yellow", "white", "black", "limegreen")}
+"""By our own name; a colour that is not here is not sent."""
 
 
 def agreement_scenes(text: str) -> frozenset[str]:
@@ -638,6 +674,7 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """True asks for the plate's agreement in the same call."""
     out_serial_no: str | None = None
     entrance_id: str | None = None
+    free_minutes: str | None = None
 
 
 class PlateDebit(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -745,10 +782,10 @@ def page_form(fields: Mapping[str, str], *, gateway: str = API_URL) -> PageForm:
     return PageForm(action=page_url(outside, gateway=gateway), fields=inside)
 
 
-def login_url(*, app_id: str, redirect_uri: str, state: str) -> str:
+def login_url(*, app_id: str, redirect_uri: str, state: str, base: str = LOGIN_URL) -> str:
     """Return where a payer's browser fetches the code of a silent login; it comes back to ``redirect_uri`` with ``auth_code``."""
     query = {"app_id": app_id, "scope": "auth_base", "redirect_uri": redirect_uri, "state": state}
-    return f"{LOGIN_URL}?{urlencode(query)}"
+    return f"{base}?{urlencode(query)}"
 
 
 def authorise_url(*, app_id: str, redirect_uri: str) -> str:
