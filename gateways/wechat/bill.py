@@ -1,28 +1,18 @@
-"""WeChat Pay's trade bill file: unpacking, reading, checking its totals.
+"""WeChat Pay's trade bill file: reading, checking its totals.
 
 Knows the file's layout (columns by name, a backtick before each value, the summary); must not know our book. Called by the adapter.
 A file is read row by row and taken whole or not at all. Source: docs/CHANNELS.md, trade bill.
 """
 
-import hashlib
-import zlib
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Final, Literal
 
 from msgspec import Struct
 
 from gateways.contract import Bill, BillLine, BillRefused, RefundState
+from gateways.wechat.files import SEPARATOR, amount_of, instant_of, text_lines, values_of
 from ledger.money import fen, yuan
 
-BILL_BYTES_MAX: Final = 512 * 1024 * 1024
-"""Largest uncompressed file: more than a million lines."""
-
-_GZIP_MAGIC: Final = b"\x1f\x8b"
-_BOM: Final = b"\xef\xbb\xbf"
-_CHINA_AHEAD: Final = timedelta(hours=8)
-_SEPARATOR: Final = ",`"
 _OLD_NAMES: Final = {"总金额": "应结订单金额", "企业红包金额": "代金券金额"}
 _KINDS: Final[dict[str, Literal["payment", "refund", "revoked"]]] = {
     "SUCCESS": "payment",
@@ -49,7 +39,6 @@ _TOTALS: Final = {
     "申请退款总金额": "申请退款金额",
 }
 """Summary column → the column it is the plain sum of."""
-_fen: Final = lru_cache(maxsize=16_384)(fen)  # the same few amounts fill a day's file
 _TOTALS_NEEDED: Final = frozenset({"总交易单数", "手续费总金额", "订单总金额"})
 
 
@@ -61,38 +50,12 @@ class _Layout(Struct, frozen=True):
     """Columns that the summary sums, with their places."""
 
 
-def unpacked(body: bytes) -> bytes:
-    """Return the file without compression, whether or not it was compressed.
-
-    Raises BillRefused: ``bill_too_large``, or ``bill_cut`` for a compressed file that ends early.
-    """
-    if not body.startswith(_GZIP_MAGIC):
-        return body
-    machine = zlib.decompressobj(wbits=31)
-    try:
-        content = machine.decompress(body, BILL_BYTES_MAX)
-    except zlib.error as broken:
-        raise BillRefused(f"the compressed bill file cannot be unpacked: {broken}", code="bill_cut") from None
-    if machine.unconsumed_tail:
-        raise BillRefused(f"the bill file has more than {BILL_BYTES_MAX} bytes", code="bill_too_large")
-    if not machine.eof:
-        raise BillRefused("the compressed bill file ends early", code="bill_cut")
-    return content
-
-
-def check_digest(content: bytes, announced: str) -> None:
-    """Raise BillRefused ``bill_digest`` unless ``content`` (uncompressed) has the announced SHA-1."""
-    digest = hashlib.sha1(content, usedforsecurity=False).hexdigest()
-    if digest != announced.lower():
-        raise BillRefused(f"the bill file has SHA-1 {digest}, announced was {announced.lower()}", code="bill_digest")
-
-
 def parse(content: bytes, *, provider_no: str, merchant_no: str | None = None) -> Bill:
     """Return the bill's lines when every row can be read, is ours (and ``merchant_no``'s, if given) and every total agrees.
 
     Raises BillRefused: ``bill_form`` (with the row), ``bill_cut`` (summary missing, or a total differs: which, and by how much).
     """
-    rows = _text_lines(content)
+    rows = text_lines(content)
     layout = _layout(_names(next(rows, "")))
     lines: list[BillLine] = []
     sums = dict.fromkeys((name for name, _ in layout.summed), 0)
@@ -100,7 +63,7 @@ def parse(content: bytes, *, provider_no: str, merchant_no: str | None = None) -
         if not row.startswith("`"):
             _check_summary(row, next(rows, None), rows, sums, len(lines))
             return _bill(lines, sums)
-        values = _values(row, len(layout.place), number)
+        values = values_of(row, len(layout.place), number)
         line = _line(number, values, layout, provider_no, sums)
         if merchant_no not in (None, line.merchant_no):
             raise BillRefused(f"row {number} belongs to merchant {line.merchant_no}, not {merchant_no}", code="bill_form")
@@ -112,20 +75,6 @@ def _bill(lines: list[BillLine], sums: Mapping[str, int]) -> Bill:
     return Bill(
         lines=tuple(lines), total_fen=sums["订单金额"], refund_fen=sums.get("申请退款金额", 0), fee_fen=sums["手续费"]
     )  # fmt: skip
-
-
-def _text_lines(content: bytes) -> Iterator[str]:
-    """Yield the file's lines; with or without BOM, CRLF or LF, with or without a final line end."""
-    start = len(_BOM) if content.startswith(_BOM) else 0
-    while start < len(content):
-        end = content.find(b"\n", start)
-        stop = len(content) if end < 0 else end
-        line = content[start:stop].removesuffix(b"\r")
-        start = stop + 1
-        try:
-            yield line.decode()
-        except UnicodeDecodeError:
-            raise BillRefused(f"the bill file holds bytes that are not UTF-8: {line[:80]!r}", code="bill_form") from None
 
 
 def _names(header: str) -> list[str]:
@@ -142,16 +91,9 @@ def _layout(names: list[str]) -> _Layout:
     return _Layout(place=place, summed=tuple((name, place[name]) for name in _TOTALS.values() if name in place))
 
 
-def _values(row: str, columns: int, number: int) -> list[str]:
-    values = row[1:].split(_SEPARATOR)
-    if len(values) != columns:
-        raise BillRefused(f"row {number} of the bill has {len(values)} values for {columns} columns", code="bill_form")
-    return values
-
-
 def _line(number: int, values: list[str], layout: _Layout, provider_no: str, sums: dict[str, int]) -> BillLine:
     place = layout.place
-    amounts = {name: _amount(values[index], number, name) for name, index in layout.summed}
+    amounts = {name: amount_of(values[index], number, name) for name, index in layout.summed}
     for name, amount_fen in amounts.items():
         sums[name] += amount_fen
     if (provider := values[place["商户号"]]) != provider_no:
@@ -171,7 +113,7 @@ def _line(number: int, values: list[str], layout: _Layout, provider_no: str, sum
         order_no=values[place["商户订单号"]],
         amount_fen=_moved(kind, amounts),
         fee_fen=amounts["手续费"],
-        happened_at=_instant(happened, number),
+        happened_at=instant_of(happened, number),
         refund_no=values[place["商户退款单号"]] if kind == "refund" and "商户退款单号" in place else None,
         refund_state=_refund_state(values, place) if kind == "refund" else None,
     )
@@ -188,20 +130,6 @@ def _moved(kind: str, amounts: Mapping[str, int]) -> int:
     return amounts["订单金额"] if kind == "payment" else asked_back or amounts["订单金额"]
 
 
-def _amount(text: str, row: int, name: str) -> int:
-    try:
-        return _fen(text)
-    except ValueError as wrong:
-        raise BillRefused(f"row {row}, {name}: {wrong}", code="bill_form") from None
-
-
-def _instant(text: str, row: int) -> datetime:
-    try:
-        return (datetime.fromisoformat(text) - _CHINA_AHEAD).replace(tzinfo=UTC)
-    except ValueError:
-        raise BillRefused(f"row {row}: {text!r} is not a time", code="bill_form") from None
-
-
 def _check_summary(header: str, values: str | None, rest: Iterator[str], sums: Mapping[str, int], count: int) -> None:
     """Compare the summary with what was read. A total that the summary does not state is not checked."""
     names = header.split(",")
@@ -209,7 +137,7 @@ def _check_summary(header: str, values: str | None, rest: Iterator[str], sums: M
         raise BillRefused(f"after {count} rows a summary was due, not {header[:80]!r}", code="bill_cut")
     if values is None or not values.startswith("`"):
         raise BillRefused("the bill file ends in its summary", code="bill_cut")
-    stated = values[1:].split(_SEPARATOR)
+    stated = values[1:].split(SEPARATOR)
     if len(stated) != len(names):
         raise BillRefused("the bill file ends in its summary", code="bill_cut")
     for name, text in zip(names, stated, strict=True):

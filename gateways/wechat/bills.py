@@ -14,12 +14,15 @@ from gateways.contract import (
     BillLink,
     BillRefused,
     BillRequest,
+    FundBill,
+    FundBillRequest,
     Request,
     Unanswered,
 )
 from gateways.keys import KeyRing
 from gateways.wechat import bill as bill_file
-from gateways.wechat import wire
+from gateways.wechat import fund, wire
+from gateways.wechat.files import check_digest, unpacked
 from gateways.wechat.speaker import Speaker, decoded
 
 
@@ -57,15 +60,50 @@ class Bills(Speaker):
         return self.request_to(link.url, method="GET", keys=keys, now=now, nonce=nonce)
 
     def open_bill(self, answer: Answer, *, link: BillLink) -> bytes:
-        """Return the file's bytes, uncompressed, when their SHA-1 is the announced one."""
+        """Return the file's bytes, uncompressed, when their SHA-1 is the announced one.
+
+        An encrypted file is returned as it came, after a line with what opens and proves it: ``parse_fund_bill`` does both.
+        """
         if answer.status != 200:
             raise BillRefused(f"the bill file was answered with status {answer.status}; ask for a new link", code="bill_digest")
-        content = bill_file.unpacked(answer.body)
+        if isinstance(link, fund.SealedLink):
+            return fund.kept(answer.body, link)
+        content = unpacked(answer.body)
         if link.digest_kind.upper() != "SHA1":
             raise BillRefused(f"the digest of the bill is {link.digest_kind}, not SHA1", code="bill_digest")
-        bill_file.check_digest(content, link.digest)
+        check_digest(content, link.digest)
         return content
 
     def parse_bill(self, content: bytes, *, bill: BillRequest) -> Bill:
         """Read the whole trade bill; a file asked for one operator must hold no other's rows."""
         return bill_file.parse(content, provider_no=self.provider_no, merchant_no=bill.merchant_no)
+
+    def build_fund_bill(self, bill: FundBillRequest, *, keys: KeyRing, now: datetime, nonce: str) -> Request:
+        """Ask where a day's fund-flow bill is: of our own account, or of an operator's, which comes encrypted for us."""
+        query = {"bill_date": bill.bill_on.isoformat(), "account_type": bill.account}
+        path = wire.FUND_BILL_PATH
+        if bill.merchant_no is not None:
+            path = wire.SUB_FUND_BILL_PATH
+            query |= {"sub_mchid": bill.merchant_no, "algorithm": wire.BOX}
+        query["tar_type"] = "GZIP"
+        return self.request("GET", f"{path}?{urlencode(query)}", keys=keys, now=now, nonce=nonce)
+
+    def parse_fund_bill_link(
+        self, answer: Answer | Unanswered, *, bill: FundBillRequest, keys: KeyRing, now: datetime
+    ) -> BillLink | BillAbsent:
+        """Read where the fund-flow bill is. One that comes in several parts is beyond the size that is taken here."""
+        if bill.merchant_no is None:
+            return self._link(answer, compressed=True, keys=keys, now=now)
+        opened = self.opened(answer, keys=keys, now=now)
+        if opened.reason is not None:
+            return BillAbsent(reason=opened.reason)
+        location = decoded(wire.decode_sealed_location, opened)
+        if location is None:
+            return BillAbsent(reason="field_missing")
+        if len(location.download_bill_list) != 1 or location.download_bill_count != 1:
+            return BillAbsent(reason="bill_too_large")
+        return fund.sealed_link(location.download_bill_list[0])
+
+    def parse_fund_bill(self, content: bytes, *, bill: FundBillRequest, keys: KeyRing) -> FundBill:
+        """Read the whole fund-flow bill, decrypting it first where it is an operator's."""
+        return fund.parse(content if bill.merchant_no is None else fund.unsealed(content, keys=keys))

@@ -15,32 +15,41 @@ from gateways.keys import KeyRing
 from gateways.wechat import sign, wire
 from gateways.wechat.bills import Bills
 from gateways.wechat.certificates import Certificates
-from gateways.wechat.orders import Orders
+from gateways.wechat.combined import Combined
+from gateways.wechat.parking import SCENE, Parking
 from gateways.wechat.refunds import Refunds
 from gateways.wechat.results import CHANNEL, combined_results, transaction_result
 from gateways.wechat.speaker import Provider, read, unreadable
 
 __all__ = ["Provider", "WeChat"]
 
+NOTICE_BYTES_MAX: Final = 262_144
+"""Largest notice: one of fifty legs with their promotions has up to 100 KB once it is encrypted."""
 _JSON_HEADERS: Final = {"content-type": "application/json"}
 _ACCEPTED: Final = Answer(status=200, headers=_JSON_HEADERS, body='{"code":"SUCCESS","message":"成功"}'.encode())
 _REFUSED_STATUS: Final = {"header_missing": 401, "stale": 401, "serial_unknown": 401, "signature": 401, "not_json": 400}
 _REFUSED_STATUS_ELSE: Final = 500
-_TRANSACTION_EVENTS: Final = frozenset({"TRANSACTION.SUCCESS"})
+_DEDUCTION_EVENTS: Final = frozenset({"TRANSACTION.FAIL", "TRANSACTION.PAY_BACK"})
+"""Only of deductions. PAY_BACK says that the payer has given back what the channel had advanced: the payment was
+made before, under the same trade number, and is not booked again."""
 
 
-class WeChat(Orders, Refunds, Bills, Certificates):
+class WeChat(Combined, Parking, Refunds, Bills, Certificates):
     """The adapter. It holds who we are and nothing that changes; see ``gateways.contract.Channel`` for each method's effect."""
 
     name: str = CHANNEL
     supports: frozenset[Operation] = frozenset({
-        Operation.CALLBACK, Operation.PREPAY, Operation.QUERY, Operation.CLOSE, Operation.REFUND, Operation.REFUND_QUERY,
-        Operation.BILL, Operation.BILL_FILE, Operation.CERTIFICATES,
+        Operation.CALLBACK, Operation.PREPAY, Operation.COMBINE, Operation.QUERY, Operation.CLOSE, Operation.MANDATE_QUERY,
+        Operation.ENTRY, Operation.DEDUCT, Operation.REFUND, Operation.REFUND_QUERY, Operation.BILL, Operation.BILL_FILE,
+        Operation.FUND_BILL, Operation.CERTIFICATES,
     })  # fmt: skip
     ways: frozenset[Way] = frozenset({Way.IN_WALLET, Way.BROWSER, Way.CODE})
     evidence_headers: frozenset[str] = frozenset(
         {sign.TIMESTAMP, sign.NONCE, sign.SIGNATURE, sign.SERIAL, sign.SIGNATURE_TYPE, "request-id"}
     )
+
+    legs_max: int = wire.LEGS_MAX
+    body_bytes_max: int = NOTICE_BYTES_MAX
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
@@ -65,8 +74,12 @@ class WeChat(Orders, Refunds, Bills, Certificates):
         return self._open_notice(notice, keys)
 
     def _open_notice(self, notice: wire.Notice, keys: KeyRing) -> Reading:
-        if notice.event_type in _TRANSACTION_EVENTS:
+        if notice.event_type == "TRANSACTION.SUCCESS":
             opens = self._read_transaction
+        elif notice.event_type in _DEDUCTION_EVENTS:
+            opens = self._read_deduction
+        elif notice.event_type == "VEHICLE.ENTRANCE_STATE_CHANGE":
+            opens = self.read_entry_notice
         elif notice.event_type.startswith("REFUND."):
             opens = self.read_refund_notice
         else:
@@ -81,10 +94,16 @@ class WeChat(Orders, Refunds, Bills, Certificates):
             return unreadable("field_missing")
         if told.combine_out_trade_no is not None:
             return self._read_combined(body)
-        if told.trade_scene is not None:
+        if told.trade_scene not in (None, SCENE):  # another product's
             return Reading(verdict="verified", reason="event_unknown")
         result = transaction_result(told, provider_no=self.provider_no)
         return unreadable(result) if isinstance(result, str) else Reading(verdict="verified", results=(result,))
+
+    def _read_deduction(self, body: bytes) -> Reading:
+        told = read(wire.decode_transaction, body)
+        if told is not None and told.trade_scene != SCENE:
+            return Reading(verdict="verified", reason="event_unknown")
+        return self._read_transaction(body)
 
     def _read_combined(self, body: bytes) -> Reading:
         told = read(wire.decode_combined, body)

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from gateways.contract import ChannelState, RefundState, Way
+from gateways.contract import ChannelState, RefundState
 
 API_URL: Final = "https://api.mch.weixin.qq.com"
 
@@ -19,15 +19,19 @@ H5_PATH: Final = "/v3/pay/partner/transactions/h5"
 NATIVE_PATH: Final = "/v3/pay/partner/transactions/native"
 ORDER_PATH: Final = "/v3/pay/partner/transactions/out-trade-no/"
 TRADE_PATH: Final = "/v3/pay/partner/transactions/id/"
-COMBINED_PATHS: Final = {
-    Way.IN_WALLET: "/v3/combine-transactions/jsapi",
-    Way.BROWSER: "/v3/combine-transactions/h5",
-    Way.CODE: "/v3/combine-transactions/native",
-}
+COMBINED_JSAPI_PATH: Final = "/v3/combine-transactions/jsapi"
+COMBINED_H5_PATH: Final = "/v3/combine-transactions/h5"
+COMBINED_NATIVE_PATH: Final = "/v3/combine-transactions/native"
 COMBINED_PATH: Final = "/v3/combine-transactions/out-trade-no/"
 REFUND_PATH: Final = "/v3/refund/domestic/refunds"
+PARKING_SERVICE_PATH: Final = "/v3/vehicle/parking/services/find"
+PARKING_ENTRY_PATH: Final = "/v3/vehicle/parking/parkings"
+DEDUCT_PATH: Final = "/v3/vehicle/transactions/parking"
+DEDUCTION_PATH: Final = "/v3/vehicle/transactions/out-trade-no/"
 CERTIFICATES_PATH: Final = "/v3/certificates"
 TRADE_BILL_PATH: Final = "/v3/bill/tradebill"
+FUND_BILL_PATH: Final = "/v3/bill/fundflowbill"
+SUB_FUND_BILL_PATH: Final = "/v3/bill/sub-merchant-fundflowbill"
 
 SCHEME: Final = "WECHATPAY2-SHA256-RSA2048"
 BOX: Final = "AEAD_AES_256_GCM"
@@ -37,6 +41,8 @@ CLOCK_SECONDS_MAX: Final = 300
 
 CURRENCY: Final = "CNY"
 DESCRIPTION_CHARACTERS_MAX: Final = 127
+DEVICE_CHARACTERS_MAX: Final = 32
+LOT_CHARACTERS_MAX: Final = 128
 ATTACH_CHARACTERS_MAX: Final = 128
 REFUND_REASON_BYTES_MAX: Final = 80
 TIME_EXPIRE_DAYS_MAX: Final = 15
@@ -230,6 +236,77 @@ class Refunded(Struct, frozen=True):
     success_time: Annotated[datetime, Meta(tz=True)] | None = None
 
 
+class ParkingService(Struct, frozen=True):
+    """Whether a plate may be deducted."""
+
+    plate_number: str
+    plate_color: str
+    service_state: str
+    openid: str
+
+
+class EntryCall(Struct, frozen=True):
+    """Body of the entry call."""
+
+    sub_mchid: str
+    out_parking_no: str
+    plate_number: str
+    plate_color: str
+    notify_url: str
+    start_time: str
+    parking_name: str
+    free_duration: int
+    """Seconds."""
+
+
+class Entry(Struct, frozen=True):
+    """A car's entry as the entry call answers it."""
+
+    id: Number
+    out_parking_no: str
+    plate_number: str
+    plate_color: str
+    state: str
+    block_reason: str | None = None
+
+
+class EntryNotice(Struct, frozen=True):
+    """A car's entry as its notices tell of it, under other names."""
+
+    sp_mchid: Number
+    sub_mchid: Number
+    parking_id: Number
+    parking_state: str
+
+
+class ParkingInfo(Struct, frozen=True):
+    """The stay that a deduction is for; it must agree with the entry."""
+
+    parking_id: str
+    plate_number: str
+    plate_color: str
+    start_time: str
+    end_time: str
+    parking_name: str
+    charging_duration: int
+    """Seconds."""
+    device_id: str
+
+
+class DeductCall(Struct, frozen=True):
+    """Body of the deduction call."""
+
+    appid: str
+    sub_mchid: str
+    description: str
+    out_trade_no: str
+    trade_scene: str
+    notify_url: str
+    profit_sharing: str
+    amount: Amount
+    parking_info: ParkingInfo
+
+
 class Prepaid(Struct, frozen=True):
     prepay_id: Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,64}$")]
 
@@ -251,6 +328,23 @@ class BillLocation(Struct, frozen=True):
     hash_type: str
     hash_value: str
     download_url: str
+
+
+class SealedPart(Struct, frozen=True):
+    """Where one part of an encrypted bill is, and what opens it."""
+
+    bill_sequence: int
+    download_url: str
+    encrypt_key: str
+    """The AES key, encrypted for our merchant certificate, as base64."""
+    nonce: Annotated[str, Meta(pattern=r"^[\x21-\x7e]{8,64}$")]
+    hash_type: str
+    hash_value: str
+
+
+class SealedLocation(Struct, frozen=True):
+    download_bill_count: int
+    download_bill_list: tuple[SealedPart, ...]
 
 
 class EncryptedCertificate(Struct, frozen=True):
@@ -378,6 +472,10 @@ decode_h5: Final = msgspec.json.Decoder(H5Made).decode
 decode_native: Final = msgspec.json.Decoder(NativeMade).decode
 decode_prepaid: Final = msgspec.json.Decoder(Prepaid).decode
 decode_bill_location: Final = msgspec.json.Decoder(BillLocation).decode
+decode_sealed_location: Final = msgspec.json.Decoder(SealedLocation).decode
+decode_parking_service: Final = msgspec.json.Decoder(ParkingService).decode
+decode_entry: Final = msgspec.json.Decoder(Entry).decode
+decode_entry_notice: Final = msgspec.json.Decoder(EntryNotice).decode
 decode_certificates: Final = msgspec.json.Decoder(Certificates).decode
 decode_failure: Final = msgspec.json.Decoder(Failure).decode
 encode: Final = msgspec.json.Encoder().encode

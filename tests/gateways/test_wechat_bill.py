@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateways.contract import Answer, BillLink, BillRefused, RefundState
 from gateways.sandbox.wechat.bill import Form, fee_fen, write
 from gateways.sandbox.wechat.state import Order
-from gateways.wechat import bill
+from gateways.wechat import bill, files
 from gateways.wechat.channel import WeChat
 from ledger.clock import microseconds
 from tests.gateways.conftest import APP_ID, MERCHANT_NO, NOW, PROVIDER_NO
@@ -199,11 +199,11 @@ def test_a_compressed_file_that_ends_early_is_refused(wechat: WeChat) -> None:
 
 
 def test_a_small_file_that_unpacks_to_a_huge_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bill, "BILL_BYTES_MAX", 1000)
+    monkeypatch.setattr(files, "BILL_BYTES_MAX", 1000)
     with pytest.raises(BillRefused) as refused:
-        bill.unpacked(gzip.compress(b"0" * 1001))
+        files.unpacked(gzip.compress(b"0" * 1001))
     assert refused.value.code == "bill_too_large"
-    assert bill.unpacked(gzip.compress(b"0" * 1000)) == b"0" * 1000
+    assert files.unpacked(gzip.compress(b"0" * 1000)) == b"0" * 1000
 
 
 def test_an_unknown_kind_of_digest_or_an_error_page_is_refused(wechat: WeChat) -> None:
