@@ -16,7 +16,7 @@ from gateways.contract import Answer, Request, Unanswered
 
 
 class Buyer(Struct, frozen=True):
-    """The payer as orders name it (``payer_id``), or why there is none: ``ask_again`` (the code is used or too old), ``unavailable``."""
+    """The payer as orders name it, or why there is none: ``ask_again`` (the code is used or too old) or ``unavailable``."""
 
     payer_id: str | None = None
     reason: str | None = None
