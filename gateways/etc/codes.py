@@ -125,6 +125,21 @@ class RefundReason(StrEnum):
     POLICY = "POLICY"
 
 
+class RefundRefusal(StrEnum):
+    """Why the clearing party does not give money back [P]."""
+
+    NOT_CLEARED = "NOT_CLEARED"
+    """The charge is not cleared yet: the same refund may be asked for again later."""
+    ABOVE_REST = "ABOVE_REST"
+    """More than is left of the charge."""
+    NO_CHARGE = "NO_CHARGE"
+    """There is no such paid charge."""
+    ISSUER = "ISSUER"
+    """The issuer turned it down; the money stays with the operator."""
+    ACCOUNT = "ACCOUNT"
+    """The payer's account takes no money any more."""
+
+
 class Rejection(Struct, frozen=True):
     """A message that is not taken: the result to answer with, and one sentence for the log and the other side."""
 

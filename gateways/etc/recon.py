@@ -172,16 +172,18 @@ def read(content: bytes, *, merchant_no: str, clear_on: date) -> Recon:
     _check_totals(rows[-1], lines)
     seen: set[tuple[Kind, str]] = set()
     for number, line in enumerate(lines, 1):
-        if (line.kind, line.line_no) in seen:
-            raise BillRefused(f"row {number}: {line.kind} {line.line_no} stands twice", code="bill_form")
-        seen.add((line.kind, line.line_no))
+        # two cars may leave a car park in one second: the 26 digits of a charge by plate need not be its own, its order number is
+        name = line.order_no if line.kind is Kind.PAY and line.order_no else line.line_no
+        if (line.kind, name) in seen:
+            raise BillRefused(f"row {number}: {line.kind} {name} stands twice", code="bill_form")
+        seen.add((line.kind, name))
     return Recon(merchant_no=merchant_no, clear_on=clear_on, created_at=created_at, lines=lines)
 
 
 def bill_of(recon: Recon) -> Bill:
     """Return the neutral bill: cleared payments and refunds. What is bad, pending or an adjustment moves no order's money here.
 
-    A payment by card has its 26 digits as order number too.
+    A charge by plate is named by its order, one by card by its 26 digits; that is order number and trade number at once.
     """
     lines = [
         _neutral(line, place, recon.merchant_no)
@@ -208,7 +210,7 @@ def _neutral(line: ReconLine, place: int, merchant_no: str) -> BillLine:
         line=place,
         kind="refund" if is_refund else "payment",
         merchant_no=merchant_no,
-        trade_no=charge_no,
+        trade_no=line.order_no or charge_no,
         order_no=line.order_no or charge_no,
         amount_fen=abs(line.gross_fen),
         fee_fen=line.fee_fen,

@@ -15,20 +15,10 @@ from msgspec import Meta, Struct
 
 from gateways.contract import ChannelState
 from gateways.etc import clearing
-from gateways.etc.clearing import (
-    UPLOAD_CHARGES_MAX,
-    BookingResult,
-    ClearingStatistics,
-    DisputeResult,
-    Instant,
-    MerchantNo,
-    MessageNo,
-    Package,
-    PartyNo,
-)
-from gateways.etc.codes import BookingReason, PlateColour, Receipt, RefundReason, Rejection
+from gateways.etc.clearing import BookingResult, ClearingStatistics, DisputeResult, Instant, MerchantNo
+from gateways.etc.codes import BookingReason, PlateColour, Receipt, RefundReason, RefundRefusal, Rejection
 from gateways.etc.envelope import plain
-from gateways.etc.record import CAP_FEN_DEFAULT, FEE_FEN_MAX, TransactionRecord, china_time, read_china_time
+from gateways.etc.record import CAP_FEN_DEFAULT, FEE_FEN_MAX
 
 STATUS_ENTRIES_MAX: Final = 100_000
 """Most entries that one answer of a status list adds or removes [P]."""
@@ -46,10 +36,12 @@ class Service(StrEnum):
     PLATE_PAY = "etc.plate.pay"
     PLATE_PAY_QUERY = "etc.plate.pay.query"
     PLATE_PAY_NOTIFY = "etc.plate.pay.notify"
+    PLATE_SIGN_QUERY = "etc.plate.sign.query"
     ACCOUNT_RESULT = "etc.account.result"
     DISPUTE_RESULT = "etc.dispute.result"
     CLEAR_STAT = "etc.clear.stat"
     REFUND_APPLY = "etc.refund.apply"
+    REFUND_QUERY = "etc.refund.query"
     REFUND_RESULT = "etc.refund.result"
     STATUS_LIST = "etc.status.list"
     RECON_FILE = "etc.recon.file"
@@ -60,7 +52,9 @@ CALLED_BY_US: Final = frozenset(
         Service.TRANS_UPLOAD,
         Service.PLATE_PAY,
         Service.PLATE_PAY_QUERY,
+        Service.PLATE_SIGN_QUERY,
         Service.REFUND_APPLY,
+        Service.REFUND_QUERY,
         Service.STATUS_LIST,
         Service.RECON_FILE,
     }
@@ -72,6 +66,7 @@ ChargeNo = Annotated[str, Meta(pattern=r"^[0-9]{26}\Z")]
 LotNo = Annotated[str, Meta(pattern=r"^[0-9]{10}\Z")]
 IssuerNo = Annotated[str, Meta(pattern=r"^[0-9]{6}\Z")]
 Plate = Annotated[str, Meta(pattern=r"^[0-9A-Za-z\u4e00-\u9fff]{1,12}\Z")]
+Serial = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-]{1,32}\Z")]
 Fee = Annotated[int, Meta(ge=0, le=FEE_FEN_MAX)]
 ListEntry = Annotated[str, Meta(pattern=r"^[0-9A-Za-z\u4e00-\u9fff]{1,32}\Z")]
 ListVersion = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_.\-]{0,32}\Z")]
@@ -95,27 +90,6 @@ PLATE_STATES: Final[dict[PlateState, ChannelState]] = {
     PlateState.REFUSED: ChannelState.FAILED,
     PlateState.UNKNOWN: ChannelState.UNKNOWN,
 }
-
-
-class _Upload(
-    Struct,
-    frozen=True,
-    kw_only=True,
-    rename={
-        "message_no": "messageId",
-        "clear_on": "clearTargetDate",
-        "service_provider_no": "serviceProviderId",
-        "issuer_no": "issuerId",
-        "amount_fen": "amount",
-    },
-):
-    message_no: MessageNo
-    clear_on: date
-    service_provider_no: PartyNo
-    issuer_no: IssuerNo
-    count: int
-    amount_fen: int
-    transactions: tuple[dict[str, Any], ...]
 
 
 class PlatePay(
@@ -148,7 +122,8 @@ class PlatePay(
     fee_fen: Fee
     mode: Literal["EXIT", "ARREARS"]
     """At the exit, or later for a debt."""
-    notify_no: Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-]{1,32}\Z")]
+    notify_no: Serial
+    """Names the address that notices go to; both sides agreed on it."""
     cap_fen: Annotated[int, Meta(ge=1, le=FEE_FEN_MAX)] = CAP_FEN_DEFAULT
     """The other side must refuse a fee above this, too."""
 
@@ -159,14 +134,30 @@ class PlatePayQuery(Struct, frozen=True, rename={"order_no": "orderId"}):
     order_no: OrderNo
 
 
-class PlatePayState(Struct, frozen=True, kw_only=True, rename={"order_no": "orderId", "paid_at": "payTime"}):
-    """``data`` of the reply to a charge by plate and to its query."""
+class PlatePayState(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    rename={
+        "order_no": "orderId",
+        "merchant_no": "merchantNo",
+        "fee_fen": "fee",
+        "paid_at": "payTime",
+        "issuer_no": "issuerId",
+        "channel_serial": "channelSerial",
+    },
+):
+    """``data`` of the reply to a charge by plate and to its query. A paid one has a time."""
 
     order_no: OrderNo
+    merchant_no: MerchantNo
+    fee_fen: Fee
     state: PlateState
     paid_at: Instant | None = None
     reason: BookingReason | None = None
     """Why it is refused."""
+    issuer_no: IssuerNo | None = None
+    channel_serial: Serial | None = None
 
 
 class PlatePayNotice(
@@ -175,6 +166,7 @@ class PlatePayNotice(
     kw_only=True,
     rename={
         "order_no": "orderId",
+        "merchant_no": "merchantNo",
         "paid_at": "payTime",
         "issuer_no": "issuerId",
         "channel_serial": "channelSerial",
@@ -184,11 +176,30 @@ class PlatePayNotice(
     """Tells the end of a charge by plate. A paid one has a time, an issuer and the channel's own number."""
 
     order_no: OrderNo
+    merchant_no: MerchantNo
     state: PlateState
     fee_fen: Fee
     paid_at: Instant | None = None
+    reason: BookingReason | None = None
     issuer_no: IssuerNo | None = None
-    channel_serial: Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-]{1,32}\Z")] | None = None
+    channel_serial: Serial | None = None
+
+
+class PlateSignQuery(Struct, frozen=True, kw_only=True, rename={"colour": "plateColor", "merchant_no": "merchantNo"}):
+    """Ask whether a plate may be charged for a merchant."""
+
+    plate: Plate
+    colour: PlateColour
+    merchant_no: MerchantNo
+
+
+class PlateSigned(Struct, frozen=True, kw_only=True, rename={"colour": "plateColor", "sign_no": "signNo"}):
+    """``data`` of the reply: ``SIGNED`` (it may be charged), ``UNSIGNED`` (nobody signed), ``LISTED`` (on the status list)."""
+
+    plate: Plate
+    colour: PlateColour
+    state: Literal["SIGNED", "UNSIGNED", "LISTED"]
+    sign_no: Serial | None = None
 
 
 class RefundApply(
@@ -213,16 +224,39 @@ class RefundApply(
     remark: Annotated[str, Meta(max_length=128)] = ""
 
 
+class RefundQuery(Struct, frozen=True, rename={"refund_no": "refundId"}):
+    """Ask what became of a refund."""
+
+    refund_no: OrderNo
+
+
 class RefundResult(
     Struct,
     frozen=True,
     kw_only=True,
-    rename={"refund_no": "refundId", "done_at": "doneTime", "clear_on": "clearTargetDate"},
+    rename={
+        "refund_no": "refundId",
+        "order_no": "orderId",
+        "charge_id": "id",
+        "merchant_no": "merchantNo",
+        "refund_fen": "refundFen",
+        "done_at": "doneTime",
+        "clear_on": "clearTargetDate",
+    },
 ):
-    """Tells the end of a refund. ``clear_on`` is the clearing date from which it is deducted."""
+    """Tells where a refund stands: its notice, and ``data`` of the replies to the application and to the query.
+
+    ``clear_on`` is the clearing date from which it is deducted.
+    """
 
     refund_no: OrderNo
-    state: Literal["DONE", "REFUSED"]
+    merchant_no: MerchantNo
+    refund_fen: Annotated[int, Meta(ge=1, le=FEE_FEN_MAX)]
+    state: Literal["ACCEPTED", "DONE", "REFUSED"]
+    order_no: OrderNo | None = None
+    charge_id: ChargeNo | None = None
+    reason: RefundRefusal | None = None
+    """Why it is refused."""
     done_at: Instant | None = None
     clear_on: date | None = None
 
@@ -278,7 +312,7 @@ def arrival(fingerprint: str, *, first: str | None) -> Arrival:
 
 def body_of(message: Struct) -> dict[str, Any]:
     """Return the body that says ``message``. Raises ValueError for one that its own reader would refuse."""
-    body = _builtins(message)
+    body = builtins_of(message)
     if isinstance(refused := read(type(message), body), Rejection):
         raise ValueError(f"{type(message).__name__} must not be sent: {refused.reason}")
     return body
@@ -294,69 +328,6 @@ def read(kind: type[_T], body: Mapping[str, Any]) -> _T | Rejection:
     if rule is not None and (wrong_content := rule(message)):
         return Rejection(Receipt.CONTENT_WRONG, wrong_content)
     return message
-
-
-def upload_body(package: Package, *, cap_fen: int = CAP_FEN_DEFAULT) -> dict[str, Any]:
-    """Return the body of ``etc.trans.upload``. Raises ValueError for a package that must not be sent."""
-    if objection := clearing.package_objection(package, charges_max=UPLOAD_CHARGES_MAX, cap_fen=cap_fen):
-        raise ValueError(f"package {package.message_no} must not be sent: {objection}")
-    return _builtins(
-        _Upload(
-            message_no=package.message_no,
-            clear_on=package.clear_on,
-            service_provider_no=package.service_provider_no,
-            issuer_no=package.issuer_no,
-            count=len(package.records),
-            amount_fen=package.amount_fen,
-            transactions=tuple(transaction_body(record, trans_no) for trans_no, record in enumerate(package.records, 1)),
-        )
-    )
-
-
-def read_upload(body: Mapping[str, Any], *, cap_fen: int = CAP_FEN_DEFAULT) -> Package | Rejection:
-    """Return the package that an upload brings, or what to answer."""
-    upload = read(_Upload, body)
-    if isinstance(upload, Rejection):
-        return upload
-    if len(upload.transactions) > UPLOAD_CHARGES_MAX:
-        return Rejection(Receipt.CONTENT_WRONG, f"an upload has at most {UPLOAD_CHARGES_MAX} charges")
-    records: list[TransactionRecord] = []
-    for trans_no, transaction in enumerate(upload.transactions, 1):
-        record = read_transaction(transaction, trans_no=trans_no)
-        if isinstance(record, Rejection):
-            return record
-        records.append(record)
-    package = Package(
-        message_no=upload.message_no,
-        clear_on=upload.clear_on,
-        service_provider_no=upload.service_provider_no,
-        issuer_no=upload.issuer_no,
-        records=tuple(records),
-    )
-    objection = clearing.totals_objection(package, count=upload.count, amount_fen=upload.amount_fen)
-    objection = objection or clearing.package_objection(package, charges_max=UPLOAD_CHARGES_MAX, cap_fen=cap_fen)
-    return package if objection is None else Rejection(Receipt.CONTENT_WRONG, objection)
-
-
-def transaction_body(record: TransactionRecord, trans_no: int) -> dict[str, Any]:
-    """Return one charge of an upload: its place from 1 and the fields of section 4, those without a value left out."""
-    told: dict[str, Any] = msgspec.to_builtins(record, builtin_types=(datetime,))
-    told["transTime"] = china_time(record.happened_at)
-    told["enterTime"] = None if record.entered_at is None else china_time(record.entered_at)
-    return {"transId": trans_no} | {name: value for name, value in told.items() if value not in (None, "")}
-
-
-def read_transaction(body: Mapping[str, Any], *, trans_no: int) -> TransactionRecord | Rejection:
-    """Return one charge of an upload, or what to answer; ``trans_no`` is the place it must have."""
-    if body.get("transId") != trans_no or body["transId"] is True:
-        return Rejection(Receipt.CONTENT_WRONG, f"charge {trans_no} says it is {body.get('transId')!r}")
-    at, entered_at = _china_time_of(body, "transTime"), _china_time_of(body, "enterTime")
-    if at is None or (entered_at is None and "enterTime" in body):
-        return Rejection(Receipt.SCHEMA_INVALID, f"charge {trans_no}: a time is missing or has another form")
-    try:
-        return msgspec.convert({**body, "transTime": at, "enterTime": entered_at}, TransactionRecord)
-    except (msgspec.ValidationError, OverflowError) as wrong:
-        return Rejection(Receipt.SCHEMA_INVALID, f"charge {trans_no}: {wrong}")
 
 
 def refund_objection(refund: RefundApply, *, paid_fen: int, refunded_fen: int, cleared: bool) -> str | None:
@@ -375,14 +346,10 @@ def with_changes(present: frozenset[str], change: StatusList) -> frozenset[str]:
     return frozenset(change.add) if change.full else (present - frozenset(change.remove)) | frozenset(change.add)
 
 
-def _builtins(message: Struct) -> dict[str, Any]:
+def builtins_of(message: Struct) -> dict[str, Any]:
+    """Return a message's fields under the wire's names, without looking whether they agree."""
     body: dict[str, Any] = plain(msgspec.to_builtins(message, builtin_types=_KEPT))
     return body
-
-
-def _china_time_of(body: Mapping[str, Any], name: str) -> Any:
-    text = body.get(name)
-    return read_china_time(text) if isinstance(text, str) else None
 
 
 def _plate_pay_rule(pay: PlatePay) -> str | None:
@@ -396,12 +363,17 @@ def _plate_pay_rule(pay: PlatePay) -> str | None:
 def _plate_state_rule(told: PlatePayState) -> str | None:
     if told.state is PlateState.PAID and told.paid_at is None:
         return "a paid charge has a time"
-    return "only a refused charge has a reason" if told.reason is not None and told.state is not PlateState.REFUSED else None
+    return _reason_rule(told)
 
 
 def _plate_notice_rule(notice: PlatePayNotice) -> str | None:
-    proof = (notice.paid_at, notice.issuer_no, notice.channel_serial)
-    return "a paid charge has time, issuer and serial" if notice.state is PlateState.PAID and None in proof else None
+    if notice.state is PlateState.PAID and None in (notice.paid_at, notice.issuer_no, notice.channel_serial):
+        return "a paid charge has time, issuer and serial"
+    return _reason_rule(notice)
+
+
+def _reason_rule(told: PlatePayState | PlatePayNotice) -> str | None:
+    return "only a refused charge has a reason" if told.reason is not None and told.state is not PlateState.REFUSED else None
 
 
 def _refund_rule(refund: RefundApply) -> str | None:
@@ -409,8 +381,11 @@ def _refund_rule(refund: RefundApply) -> str | None:
 
 
 def _refund_result_rule(result: RefundResult) -> str | None:
-    proof = (result.done_at, result.clear_on)
-    return "a refund that is done has a time and a clearing date" if result.state == "DONE" and None in proof else None
+    if result.state == "DONE" and None in (result.done_at, result.clear_on):
+        return "a refund that is done has a time and a clearing date"
+    if result.reason is not None and result.state != "REFUSED":
+        return "only a refused refund has a reason"
+    return "a refund is of an order or a charge" if result.order_no is None and result.charge_id is None else None
 
 
 def _clear_stat_rule(statistics: ClearingStatistics) -> str | None:

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from msgspec import Struct
 
 from gateways.etc import sm2
+from gateways.keys import SigningKey
 
 _PADDING: Final = PKCS1v15()
 _SHA256: Final = hashes.SHA256()
@@ -32,21 +33,33 @@ class Algorithm(StrEnum):
 
 
 class OurKey(Struct, frozen=True):
-    """A key that we sign with. ``key_id`` is the name under which the other side knows it, 1–32 characters."""
+    """A key that we sign with. ``key_id`` is the name under which the other side knows it, 1–32 characters.
+
+    A key outside this process is a ``SigningKey``; ``outside`` says how it signs: RSA as the protocol there says, SM2 as r‖s.
+    """
 
     key_id: str
-    key: sm2.PrivateKey | RSAPrivateKey
+    key: sm2.PrivateKey | RSAPrivateKey | SigningKey
+    outside: Algorithm | None = None
 
     @property
     def algorithm(self) -> Algorithm:
         """How this key signs."""
+        if self.outside is not None:
+            return self.outside
         return Algorithm.SM2 if isinstance(self.key, sm2.PrivateKey) else Algorithm.RSA
 
     def sign(self, message: bytes) -> bytes:
-        """Return the signature over ``message``; the same message gives the same signature. Takes some milliseconds."""
-        if isinstance(self.key, sm2.PrivateKey):
-            return self.key.sign(message)
-        return self.key.sign(message, _PADDING, _SHA256)
+        """Return the signature over ``message``. Takes some milliseconds; a key of ours in memory signs the same way every time.
+
+        Raises SigningFailed when a key outside is out of reach.
+        """
+        if isinstance(self.key, RSAPrivateKey):
+            return self.key.sign(message, _PADDING, _SHA256)
+        return self.key.sign(message)
+
+    def __repr__(self) -> str:
+        return f"OurKey({self.key_id!r}, {self.algorithm.value})"
 
 
 class TheirKey(Struct, frozen=True):

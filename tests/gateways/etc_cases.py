@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from msgspec.structs import replace
 
 from gateways.etc import sm2
@@ -84,5 +85,6 @@ THEIR_SM2: Final = OurKey("their-1", sm2.PrivateKey(0xFEDCBA0987654321))
 
 def told(key: OurKey, party: str) -> TheirKey:
     """What the other side knows of a key."""
+    assert isinstance(key.key, sm2.PrivateKey | RSAPrivateKey)
     public = key.key.public if isinstance(key.key, sm2.PrivateKey) else key.key.public_key()
     return TheirKey(key.key_id, party, public)

@@ -44,7 +44,7 @@ from gateways.etc.jiangsu.messages import (
 )
 from gateways.etc.jiangsu.originals import description
 from gateways.etc.jiangsu.tree import Element, leaf, node, parsed, written
-from gateways.etc.services import read_upload, upload_body
+from gateways.etc.uploads import read_upload, upload_body
 from tests.gateways.etc_cases import CLEAR_ON, MESSAGE_NO, NOW, RECORD, changed, package
 
 

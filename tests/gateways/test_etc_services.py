@@ -50,13 +50,10 @@ from gateways.etc.services import (
     arrival,
     body_of,
     read,
-    read_transaction,
-    read_upload,
     refund_objection,
-    transaction_body,
-    upload_body,
     with_changes,
 )
+from gateways.etc.uploads import read_transaction, read_upload, transaction_body, upload_body
 from tests.gateways.etc_cases import CLEAR_ON, ENTERED_AT, LOT_NO, MESSAGE_NO, NOW, PAID_AT, RECORD, changed, package
 
 PAY = PlatePay(
@@ -72,7 +69,9 @@ PAY = PlatePay(
     mode="EXIT",
     notify_no="N1",
 )
-PAID = PlatePayNotice(order_no="P1", state=PlateState.PAID, fee_fen=1500, paid_at=PAID_AT, issuer_no="320101", channel_serial="S1")
+PAID = PlatePayNotice(
+    order_no="P1", merchant_no="M1", state=PlateState.PAID, fee_fen=1500, paid_at=PAID_AT, issuer_no="320101", channel_serial="S1"
+)
 BOOKING = BookingResult(
     service_provider_no="320201",
     issuer_no="320101",
@@ -108,17 +107,17 @@ MESSAGES = [
     PAY,
     replace(PAY, mode="ARREARS", fee_fen=0, entered_at=PAID_AT),
     PlatePayQuery("P1"),
-    PlatePayState(order_no="P1", state=PlateState.UNKNOWN),
-    PlatePayState(order_no="P1", state=PlateState.REFUSED, reason=BookingReason.OVER_LIMIT),
+    PlatePayState(order_no="P1", merchant_no="M1", fee_fen=1500, state=PlateState.UNKNOWN),
+    PlatePayState(order_no="P1", merchant_no="M1", fee_fen=1500, state=PlateState.REFUSED, reason=BookingReason.OVER_LIMIT),
     PAID,
-    PlatePayNotice(order_no="P1", state=PlateState.REFUSED, fee_fen=1500),
+    PlatePayNotice(order_no="P1", merchant_no="M1", state=PlateState.REFUSED, fee_fen=1500),
     BOOKING,
     DISPUTES,
     CLEARED,
     RefundApply(refund_no="R1", refund_fen=1, reason=RefundReason.DUPLICATE, order_no="P1"),
     RefundApply(refund_no="R1", refund_fen=1, reason=RefundReason.POLICY, charge_id=RECORD.charge_id, remark="多收"),
-    RefundResult(refund_no="R1", state="DONE", done_at=NOW, clear_on=CLEAR_ON),
-    RefundResult(refund_no="R1", state="REFUSED"),
+    RefundResult(refund_no="R1", merchant_no="M1", refund_fen=1, order_no="P1", state="DONE", done_at=NOW, clear_on=CLEAR_ON),
+    RefundResult(refund_no="R1", merchant_no="M1", refund_fen=1, order_no="P1", state="REFUSED"),
     StatusListAsk("PLATE", "32"),
     StatusList(version="20250618.1", full=False, add=("苏BD12345",), remove=("3201220012345678",)),
     ReconFileAsk(CLEAR_ON, "M1"),
@@ -358,7 +357,7 @@ def test_a_message_number_seen_before_is_answered_by_its_content() -> None:
 def test_every_plate_state_has_a_neutral_one() -> None:
     assert set(PLATE_STATES) == set(PlateState)
     assert PLATE_STATES[PlateState.ACCEPTED] is ChannelState.PENDING
-    assert len(CALLED_BY_US) == 6
+    assert len(CALLED_BY_US) == 8
     assert set(Service) > CALLED_BY_US
 
 
