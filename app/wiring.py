@@ -73,6 +73,7 @@ class Wiring(Struct, frozen=True):
             ids=self.ids,
             tokens=self.link_tokens,
             line=self.line,
+            channels=self.channels.names,
             price_lock=timedelta(minutes=self.settings.price_lock_minutes),
             query_after=tuple(timedelta(seconds=seconds) for seconds in self.settings.query_after_seconds),
         )

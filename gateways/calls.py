@@ -5,18 +5,31 @@ who then store ``Call.message`` together with what follows from ``Call.outcome``
 """
 
 import secrets
+from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 
 from gateways.contract import (
+    BODY_BYTES_MAX,
     Answer,
     BillAbsent,
+    BillInline,
     BillLink,
     BillRequest,
+    ChannelState,
     CloseOutcome,
+    CombinedOrder,
+    CombinedRef,
+    Deduction,
+    Entrance,
+    EntryOutcome,
+    HandOff,
+    MandateOutcome,
+    MandateRef,
     Operation,
     OrderRef,
     PrepayOrder,
@@ -29,6 +42,7 @@ from gateways.contract import (
     Unanswered,
     Verdict,
 )
+from gateways.keys import SigningFailed
 from gateways.messages import received
 from gateways.registry import Connected
 from gateways.transport import Transport
@@ -38,7 +52,11 @@ from ledger.ids import Ids
 BILL_FILE_BYTES_MAX: Final = 512 * 1024 * 1024
 
 T = TypeVar("T")
-Told = TypeVar("Told", PrepayOutcome, CloseOutcome, Reading)
+Told = TypeVar("Told", PrepayOutcome, CloseOutcome, Reading, MandateOutcome, EntryOutcome)
+B = TypeVar("B")
+
+BY_PAYER: Final = "by_payer"
+"""Why there is no answer: the payer's own browser takes the order to the channel."""
 
 
 class Call(Struct, Generic[T], frozen=True):
@@ -49,10 +67,11 @@ class Call(Struct, Generic[T], frozen=True):
 
 
 class BillFile(Struct, frozen=True):
-    """A bill file whose digest is the announced one; ``content`` is uncompressed."""
+    """A bill file whose digest is the announced one, as it is kept."""
 
-    link: BillLink
     content: bytes
+    link: BillLink | None = None
+    """Where it was; None when it came with the signed answer."""
 
 
 class Line(Struct, frozen=True):
@@ -67,20 +86,48 @@ class Line(Struct, frozen=True):
 def prepay(line: Line, order: PrepayOrder, *, subject: UUID, occasion: str) -> Call[PrepayOutcome]:
     """Order a payment at the channel. May be repeated with the same order; ``occasion`` numbers the attempts.
 
-    Takes up to the transport's time-out. Never raises for what the outside does: the outcome is then ``unknown``.
+    Takes up to the transport's time-out. Never raises for what the outside does: the outcome is then ``unknown``. Where the payer's
+    own browser takes the order to the channel, nothing is sent here: the message is what the browser was given.
     """
     channel, keys, nonce = line.connected.channel, line.connected.keys, _nonce()
-    request = channel.build_prepay(order, keys=keys, now=line.clock.now(), nonce=nonce)
-    answer = line.transport.send(request)
+    built = _built(line, lambda **with_: channel.build_prepay(order, **with_), nonce)
+    if isinstance(built, HandOff):
+        handed = PrepayOutcome("unanswered", ChannelState.PENDING, built, BY_PAYER)
+        given = Request("GIVE", built.url or "", {}, msgspec.json.encode(built))
+        return _call(line, Operation.PREPAY, given, Unanswered(BY_PAYER), handed, subject, occasion)
+    request, answer = _sent(line, built)
     outcome = channel.parse_prepay(answer, order=order, keys=keys, now=line.clock.now(), nonce=nonce)
     return _call(line, Operation.PREPAY, request, answer, outcome, subject, occasion)
+
+
+def combine(line: Line, order: CombinedOrder, *, subject: UUID, occasion: str) -> Call[PrepayOutcome]:
+    """Order several payments that the payer makes in one act. As ``prepay``; ``subject`` is the basket."""
+    channel, keys, nonce = line.connected.channel, line.connected.keys, _nonce()
+    request, answer = _asked(line, lambda **with_: channel.build_combined(order, **with_), nonce)
+    outcome = channel.parse_combined(answer, order=order, keys=keys, now=line.clock.now(), nonce=nonce)
+    return _call(line, Operation.COMBINE, request, answer, outcome, subject, occasion)
+
+
+def combined_query(line: Line, order: CombinedRef, *, subject: UUID, occasion: str) -> Call[Reading]:
+    """Ask the channel about a combined order: the reading has one result per leg."""
+    channel, keys = line.connected.channel, line.connected.keys
+    request, answer = _asked(line, lambda **with_: channel.build_combined_query(order, **with_))
+    reading = channel.parse_combined_query(answer, order=order, keys=keys, now=line.clock.now())
+    return _call(line, Operation.COMBINE, request, answer, reading, subject, occasion)
+
+
+def combined_close(line: Line, order: CombinedRef, *, subject: UUID, occasion: str) -> Call[CloseOutcome]:
+    """Close a combined order with all its legs. Query afterwards, because a payment can land between."""
+    channel, keys = line.connected.channel, line.connected.keys
+    request, answer = _asked(line, lambda **with_: channel.build_combined_close(order, **with_))
+    outcome = channel.parse_combined_close(answer, order=order, keys=keys, now=line.clock.now())
+    return _call(line, Operation.COMBINE, request, answer, outcome, subject, occasion)
 
 
 def query(line: Line, order: OrderRef, *, subject: UUID, occasion: str) -> Call[Reading]:
     """Ask the channel about an order. ``occasion`` numbers the queries, so that two equal answers are two messages."""
     channel, keys = line.connected.channel, line.connected.keys
-    request = channel.build_query(order, keys=keys, now=line.clock.now(), nonce=_nonce())
-    answer = line.transport.send(request)
+    request, answer = _asked(line, lambda **with_: channel.build_query(order, **with_))
     reading = channel.parse_query(answer, order=order, keys=keys, now=line.clock.now())
     return _call(line, Operation.QUERY, request, answer, reading, subject, occasion)
 
@@ -88,10 +135,33 @@ def query(line: Line, order: OrderRef, *, subject: UUID, occasion: str) -> Call[
 def close(line: Line, order: OrderRef, *, subject: UUID, occasion: str) -> Call[CloseOutcome]:
     """Close an order at the channel. Repeatable; query afterwards, because a payment can land between."""
     channel, keys = line.connected.channel, line.connected.keys
-    request = channel.build_close(order, keys=keys, now=line.clock.now(), nonce=_nonce())
-    answer = line.transport.send(request)
-    outcome = channel.parse_close(answer, keys=keys, now=line.clock.now())
+    request, answer = _asked(line, lambda **with_: channel.build_close(order, **with_))
+    outcome = channel.parse_close(answer, order=order, keys=keys, now=line.clock.now())
     return _call(line, Operation.CLOSE, request, answer, outcome, subject, occasion)
+
+
+def deduct(line: Line, deduction: Deduction, *, subject: UUID, occasion: str) -> Call[Reading]:
+    """Take a charge by a plate's mandate. May be repeated with the same deduction: the order number makes it one."""
+    channel, keys = line.connected.channel, line.connected.keys
+    request, answer = _asked(line, lambda **with_: channel.build_deduct(deduction, **with_))
+    reading = channel.parse_deduct(answer, deduction=deduction, keys=keys, now=line.clock.now())
+    return _call(line, Operation.DEDUCT, request, answer, reading, subject, occasion)
+
+
+def mandate(line: Line, asked: MandateRef, *, subject: UUID, occasion: str) -> Call[MandateOutcome]:
+    """Ask the channel whether a plate may be deducted. ``subject`` is what is to be paid by it."""
+    channel, keys = line.connected.channel, line.connected.keys
+    request, answer = _asked(line, lambda **with_: channel.build_mandate_query(asked, **with_))
+    outcome = channel.parse_mandate_query(answer, mandate=asked, keys=keys, now=line.clock.now())
+    return _call(line, Operation.MANDATE_QUERY, request, answer, outcome, subject, occasion)
+
+
+def entry(line: Line, entrance: Entrance, *, subject: UUID, occasion: str) -> Call[EntryOutcome]:
+    """Tell the channel that a car has come, where a deduction needs it. Repeatable under the same entrance number."""
+    channel, keys = line.connected.channel, line.connected.keys
+    request, answer = _asked(line, lambda **with_: channel.build_entry(entrance, **with_))
+    outcome = channel.parse_entry(answer, entrance=entrance, keys=keys, now=line.clock.now())
+    return _call(line, Operation.ENTRY, request, answer, outcome, subject, occasion)
 
 
 def refund(line: Line, order: RefundOrder, *, subject: UUID, occasion: str) -> Call[Reading]:
@@ -100,8 +170,7 @@ def refund(line: Line, order: RefundOrder, *, subject: UUID, occasion: str) -> C
     ``occasion`` numbers the calls. Never raises for what the outside does: the reading then has no refund, and nothing is known.
     """
     channel, keys = line.connected.channel, line.connected.keys
-    request = channel.build_refund(order, keys=keys, now=line.clock.now(), nonce=_nonce())
-    answer = line.transport.send(request)
+    request, answer = _asked(line, lambda **with_: channel.build_refund(order, **with_))
     reading = channel.parse_refund(answer, refund=order, keys=keys, now=line.clock.now())
     return _call(line, Operation.REFUND, request, answer, reading, subject, occasion)
 
@@ -109,8 +178,7 @@ def refund(line: Line, order: RefundOrder, *, subject: UUID, occasion: str) -> C
 def refund_query(line: Line, ref: RefundRef, *, subject: UUID, occasion: str) -> Call[Reading]:
     """Ask the channel what became of a refund. ``occasion`` numbers the calls, so that two equal answers are two messages."""
     channel, keys = line.connected.channel, line.connected.keys
-    request = channel.build_refund_query(ref, keys=keys, now=line.clock.now(), nonce=_nonce())
-    answer = line.transport.send(request)
+    request, answer = _asked(line, lambda **with_: channel.build_refund_query(ref, **with_))
     reading = channel.parse_refund_query(answer, refund=ref, keys=keys, now=line.clock.now())
     return _call(line, Operation.REFUND_QUERY, request, answer, reading, subject, occasion)
 
@@ -118,23 +186,24 @@ def refund_query(line: Line, ref: RefundRef, *, subject: UUID, occasion: str) ->
 def bill(line: Line, wanted: BillRequest, *, occasion: str) -> Call[BillFile | BillAbsent]:
     """Fetch a day's trade bill: ask where it is, then get it and check its digest.
 
-    The message is the answer to the first step (it is signed and names the digest); the file itself is the caller's to keep.
+    The message is the answer to the first step (it is signed and names the digest, or holds the file); the file itself is the
+    caller's to keep.
 
     Raises:
         BillRefused: the file that came is not the announced one.
     """
     channel, keys = line.connected.channel, line.connected.keys
-    request = channel.build_bill(wanted, keys=keys, now=line.clock.now(), nonce=_nonce())
-    answer = line.transport.send(request)
+    request, answer = _asked(line, lambda **with_: channel.build_bill(wanted, **with_), bytes_max=BILL_FILE_BYTES_MAX)
     link = channel.parse_bill_link(answer, bill=wanted, keys=keys, now=line.clock.now())
     if isinstance(link, BillAbsent):
         return Call(link, _record(line, Operation.BILL, request, answer, _absent_verdict(answer), link.reason, occasion))
+    if isinstance(link, BillInline):
+        return Call(BillFile(link.content), _record(line, Operation.BILL, request, answer, "verified", None, occasion))
     message = _record(line, Operation.BILL, request, answer, "verified", None, occasion)
-    download = channel.build_bill_download(link, keys=keys, now=line.clock.now(), nonce=_nonce())
-    file = line.transport.send(download, bytes_max=BILL_FILE_BYTES_MAX)
+    _, file = _asked(line, lambda **with_: channel.build_bill_download(link, **with_), bytes_max=BILL_FILE_BYTES_MAX)
     if isinstance(file, Unanswered):
         return Call(BillAbsent(reason=file.reason), message)
-    return Call(BillFile(link=link, content=channel.open_bill(file, link=link)), message)
+    return Call(BillFile(channel.open_bill(file, link=link), link), message)
 
 
 def refresh_keys(line: Line) -> int | None:
@@ -143,12 +212,32 @@ def refresh_keys(line: Line) -> int | None:
     Returns how many the channel listed, or None when its answer proves nothing (the ring is then unchanged).
     """
     channel, keys = line.connected.channel, line.connected.keys
-    request = channel.build_certificates(keys=keys, now=line.clock.now(), nonce=_nonce())
-    found = channel.parse_certificates(line.transport.send(request), keys=keys, now=line.clock.now())
+    _, answer = _asked(line, channel.build_certificates)
+    found = channel.parse_certificates(answer, keys=keys, now=line.clock.now())
     if found is None:
         return None
     keys.add(found, at=line.clock.now())
     return len(found)
+
+
+def _built(line: Line, build: Callable[..., B], nonce: str | None = None) -> B | Unanswered:
+    """Build a request; one that our own key did not sign is never sent."""
+    try:
+        return build(keys=line.connected.keys, now=line.clock.now(), nonce=nonce or _nonce())
+    except SigningFailed as failed:
+        return Unanswered(reason="signing", detail=str(failed)[:200])
+
+
+def _sent(line: Line, built: Request | Unanswered, *, bytes_max: int = BODY_BYTES_MAX) -> tuple[Request, Answer | Unanswered]:
+    if isinstance(built, Unanswered):
+        return Request("NONE", "", {}), built
+    return built, line.transport.send(built, bytes_max=bytes_max)
+
+
+def _asked(
+    line: Line, build: Callable[..., Request], nonce: str | None = None, *, bytes_max: int = BODY_BYTES_MAX
+) -> tuple[Request, Answer | Unanswered]:
+    return _sent(line, _built(line, build, nonce), bytes_max=bytes_max)
 
 
 def _call(

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from threading import Event
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
@@ -27,6 +27,37 @@ RSA_BITS_MIN: Final = 2048
 _HEX: Final = re.compile(r"[0-9A-Fa-f]+")
 _PADDING: Final = PKCS1v15()
 _SHA256: Final = hashes.SHA256()
+
+
+class SigningKey(Protocol):
+    """A private key of ours, wherever it lies: in a file, a PKCS#11 token or a key service."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Return our RSA signature (PKCS#1 v1.5 over SHA-256) over ``message``. Raises SigningFailed when it is out of reach."""
+        ...
+
+
+class SigningFailed(Exception):
+    """A key outside this process did not sign; nothing was sent. Trying again is safe."""
+
+
+class FileKey(Struct, frozen=True):
+    """A private key that was read from a file."""
+
+    key: RSAPrivateKey
+
+    def sign(self, message: bytes) -> bytes:
+        return self.key.sign(message, _PADDING, _SHA256)
+
+
+class KeyNote(Struct, frozen=True, kw_only=True):
+    """What is to be said of one key file. ``fault`` tells what is wrong and what to do; without it the file is in order."""
+
+    file: str
+    words: str
+    """What the file is, such as "certificate of app 2021…"."""
+    expires_at: datetime | None = None
+    fault: str | None = None
 
 
 class VerificationKey(Struct, frozen=True):

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection
 
-from gateways.contract import Channel, RawMessage, Verdict
+from gateways.contract import AnyChannel, RawMessage, Verdict
 from ledger.arrays import blobs, instants, smallint, texts, uuids
 from ledger.ids import Ids
 from ledger.volley import Shot, Statement, fire
@@ -20,7 +20,7 @@ _headers_json: Final = msgspec.json.Encoder(order="sorted").encode
 
 
 def received(
-    channel: Channel,
+    channel: AnyChannel,
     *,
     operation: str,
     direction: Literal["in", "out"],

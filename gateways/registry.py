@@ -4,19 +4,19 @@ Knows that channels exist, not which: the composition root fills it. Asked by ca
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from msgspec import Struct
 
-from gateways.contract import Channel
-from gateways.keys import KeyRing
+from gateways.contract import AnyChannel
 from ledger.errors import NotFound
 
 
-class Connected(Struct, frozen=True):
-    """A channel with the keys it is used with."""
+class Connected(Struct):
+    """A channel with the keys it is used with. ``keys`` is replaced as a whole when key files change; read it anew for each use."""
 
-    channel: Channel
-    keys: KeyRing
+    channel: AnyChannel
+    keys: Any
 
 
 class Registry:

@@ -5,6 +5,7 @@ The platform never stands between: an account whose payee is not the operator it
 """
 
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -29,11 +30,24 @@ class NewAccount(Struct, frozen=True):
     valid_from: datetime
     valid_until: datetime | None = None
     sub_app_id: str | None = None
+    mode: Literal["provider", "direct"] = "provider"
+    key_ref: str | None = None
+    """See ``MerchantAccount``: whose keys ask for its payments."""
 
 
 def choose(tx: Connection, *, operator_id: int, channel: str, at: datetime) -> MerchantAccount | None:
     """Return the account that takes an operator's money over ``channel`` at ``at``, or None when the channel is not open to it."""
     return store.account_at(tx, operator_id=operator_id, channel=channel, at=at)
+
+
+def open_channels(tx: Connection, *, operator_id: int, at: datetime) -> tuple[str, ...]:
+    """Return the channels over which an operator's money has a way at ``at``, sorted; no others are offered to a payer."""
+    return tuple(sorted(account.channel for account in store.accounts_of(tx, operator_id=operator_id) if _in_force(account, at)))
+
+
+def merchants(tx: Connection, *, channel: str, begin: datetime, end: datetime) -> list[MerchantAccount]:
+    """Return the accounts of a channel that were in force at some time in ``[begin, end)``, by merchant number, the newest each."""
+    return store.accounts_between(tx, channel=channel, begin=begin, end=end)
 
 
 def listed(tx: Connection, *, operator_id: int) -> list[MerchantAccount]:
@@ -46,7 +60,7 @@ def register(tx: Connection, *, account: NewAccount, operator_name: str, provide
 
     Raises:
         Refused: ``payee_differs`` (the payee is not the operator), ``account_of_platform`` (the provider's own number: the platform
-            never holds a driver's money), ``period_empty``.
+            never holds a driver's money), ``period_empty``, ``key_ref_missing`` (a direct account needs keys of its own).
         Conflict: ``route_overlaps`` (the operator has a route at that time), ``merchant_taken`` (another operator's number).
 
     Source: 锡政办发〔2025〕12号 二(四), 清缴至停车场主体账户不变.
@@ -57,6 +71,8 @@ def register(tx: Connection, *, account: NewAccount, operator_name: str, provide
         raise Refused("an operator's money must not go to the service provider's account", code="account_of_platform")
     if account.valid_until is not None and account.valid_until <= account.valid_from:
         raise Refused("the route ends before it begins", code="period_empty")
+    if account.mode == "direct" and not account.key_ref:
+        raise Refused("a direct account is asked for with the operator's own keys: name them (key_ref)", code="key_ref_missing")
     entered = MerchantAccount(route_id=0, **msgspec.structs.asdict(account))
     try:
         with tx.begin_nested():
@@ -74,6 +90,10 @@ def end(tx: Connection, *, route_id: int, at: datetime) -> None:
     """
     if store.end_account(tx, route_id=route_id, at=at) == 0:
         raise NotFound(f"route {route_id} is not open at {at.isoformat()}", code="route_not_found")
+
+
+def _in_force(account: MerchantAccount, at: datetime) -> bool:
+    return account.valid_from <= at and (account.valid_until is None or at < account.valid_until)
 
 
 def _conflict(refused: IntegrityError, account: NewAccount) -> Conflict:

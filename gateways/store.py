@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, text
 from gateways.contract import MerchantAccount
 
 _COLUMNS: Final = """
-    route_id, operator_id, channel, merchant_no, sub_app_id, payee_name, evidence,
+    route_id, operator_id, channel, merchant_no, sub_app_id, payee_name, evidence, mode, key_ref,
     lower(valid) as valid_from, upper(valid) as valid_until
 """
 
@@ -18,8 +18,8 @@ def insert_account(tx: Connection, *, account: MerchantAccount, at: datetime) ->
     inserted = tx.execute(
         text("""
             insert into gateways.merchant_account
-                (operator_id, channel, merchant_no, sub_app_id, payee_name, evidence, valid, created_at)
-            values (:operator_id, :channel, :merchant_no, :sub_app_id, :payee_name, :evidence,
+                (operator_id, channel, merchant_no, sub_app_id, payee_name, evidence, mode, key_ref, valid, created_at)
+            values (:operator_id, :channel, :merchant_no, :sub_app_id, :payee_name, :evidence, :mode, :key_ref,
                     tstzrange(:valid_from, :valid_until), :at)
             returning route_id
         """),
@@ -30,6 +30,8 @@ def insert_account(tx: Connection, *, account: MerchantAccount, at: datetime) ->
             "sub_app_id": account.sub_app_id,
             "payee_name": account.payee_name,
             "evidence": account.evidence,
+            "mode": account.mode,
+            "key_ref": account.key_ref,
             "valid_from": account.valid_from,
             "valid_until": account.valid_until,
             "at": at,
@@ -55,6 +57,18 @@ def accounts_of(tx: Connection, *, operator_id: int) -> list[MerchantAccount]:
     found = tx.execute(
         text(f"select {_COLUMNS} from gateways.merchant_account where operator_id = :operator_id order by channel, lower(valid)"),
         {"operator_id": operator_id},
+    )
+    return [_account(row) for row in found]
+
+
+def accounts_between(tx: Connection, *, channel: str, begin: datetime, end: datetime) -> list[MerchantAccount]:
+    """Routes of a channel in force in a period, one per merchant number: the newest."""
+    found = tx.execute(
+        text(f"""
+            select distinct on (merchant_no) {_COLUMNS} from gateways.merchant_account
+            where channel = :channel and valid && tstzrange(:begin, :end) order by merchant_no, lower(valid) desc
+        """),
+        {"channel": channel, "begin": begin, "end": end},
     )
     return [_account(row) for row in found]
 

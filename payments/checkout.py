@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from gateways import calls, routing
 from gateways.calls import Line
-from gateways.contract import ChannelState, HandOff, OrderRef, PrepayOrder, PrepayOutcome, Result
+from gateways.contract import ChannelState, HandOff, OrderRef, PrepayOrder, PrepayOutcome, Result, Way
 from ledger.clock import Clock
 from ledger.ids import Ids, payment_number
 from payments import charges, orders, refund_store, results, store
@@ -48,6 +48,27 @@ class Till(Struct, frozen=True):
     """Gives what calls to a channel need, by the channel's name."""
     price_lock: timedelta = timedelta(minutes=15)
     query_after: tuple[timedelta, ...] = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=5))
+    channels: Callable[[], tuple[str, ...]] = tuple
+    """Gives the names of the channels of this installation, so that each is asked by its own schedule."""
+
+    def schedule(self, channel: str) -> tuple[timedelta, ...]:
+        """Return the pauses between queries of a channel: its own where it asks for one."""
+        return self.line(channel).connected.channel.query_after or self.query_after
+
+    def schedules(self) -> dict[str, tuple[timedelta, ...]]:
+        """Return the pauses between queries by channel; ``""`` stands for all others."""
+        return {"": self.query_after} | {name: self.schedule(name) for name in self.channels()}
+
+
+class Payer(Struct, frozen=True, kw_only=True):
+    """Who pays and how: what the channel needs to know, no more. ``payer_id`` is empty where the way needs none."""
+
+    payer_id: str
+    way: Way = Way.IN_WALLET
+    ip: str | None = None
+    """Address of the payer's phone."""
+    return_url: str | None = None
+    """Where the wallet leads the payer back to."""
 
 
 class Started(Struct, frozen=True):
@@ -72,7 +93,7 @@ class Status(Struct, frozen=True, kw_only=True):
     paid_at: datetime | None
 
 
-def start(till: Till, *, lot_id: int, charge_id: UUID, token: str, channel: str, payer_id: str) -> Started:
+def start(till: Till, *, lot_id: int, charge_id: UUID, token: str, channel: str, payer: Payer) -> Started:
     """Let a payer pay a charge: lock the price, make the attempt, order it at the channel, return the hand-off to the wallet.
 
     ``token`` comes from the quote. The same token and payer get the same live attempt again, so a second tap is harmless;
@@ -80,15 +101,15 @@ def start(till: Till, *, lot_id: int, charge_id: UUID, token: str, channel: str,
 
     Raises:
         AlreadyPaid, ChargeUnknown, OrderExpired, Conflict: see ``orders.open_order``.
-        NoRoute: the operator has no merchant account at this channel.
+        NoRoute: the operator has no merchant account at this channel, or the channel has no such way.
         ChannelBusy: the channel did not answer, or not understandably; a query is scheduled and trying again is safe.
         ChannelRefused: the channel refused the order.
     """
     for _ in range(ATTEMPTS_MAX):
-        order, attempt = _attempt(till, lot_id, charge_id, token, channel, payer_id)
+        order, attempt = _attempt(till, lot_id, charge_id, token, channel, payer)
         if attempt.hand_off is not None:
             return Started(order, attempt, attempt.hand_off)
-        outcome = _order_at_channel(till, attempt, payer_id)
+        outcome = _order_at_channel(till, attempt, payer)
         if outcome.hand_off is not None:
             with till.db.connect() as tx:
                 return Started(order, _attempt_now(tx, attempt), outcome.hand_off)
@@ -129,13 +150,17 @@ def ask(till: Till, attempt: Attempt) -> list[Notice]:
     """
     line = till.line(attempt.channel)
     call = calls.query(line, reference(attempt), subject=attempt.payment_id, occasion=f"{attempt.payment_id} {attempt.queries + 1}")
-    result = call.outcome.result or word(attempt, ChannelState.UNKNOWN)
+    own = (result for result in call.outcome.results if result.order_no == payment_number(attempt.lane, attempt.payment_id))
+    result = next(own, None) or word(attempt, ChannelState.UNKNOWN)
     return [Notice(call.message, result, "query")]
 
 
 def reference(attempt: Attempt) -> OrderRef:
     """Return how the channel knows an attempt."""
-    return OrderRef(order_no=payment_number(attempt.lane, attempt.payment_id), merchant_no=attempt.merchant_no)
+    return OrderRef(
+        order_no=payment_number(attempt.lane, attempt.payment_id), merchant_no=attempt.merchant_no, created_at=attempt.created_at,
+        expires_at=attempt.expires_at, way=attempt.way, trade_no=attempt.trade_no, key_ref=attempt.key_ref,
+    )  # fmt: skip
 
 
 def word(attempt: Attempt, state: ChannelState) -> Result:
@@ -150,10 +175,12 @@ def word(attempt: Attempt, state: ChannelState) -> Result:
 
 
 def _attempt(
-    till: Till, lot_id: int, charge_id: UUID, token: str, channel: str, payer_id: str
+    till: Till, lot_id: int, charge_id: UUID, token: str, channel: str, payer: Payer
 ) -> tuple[Order, Attempt]:  # fmt: skip
     """Commit the order and the attempt before anything is said to the channel."""
-    at = till.clock.now()
+    at, wire = till.clock.now(), till.line(channel).connected.channel
+    if payer.way not in wire.ways:
+        raise NoRoute(f"channel {channel} cannot be paid this way: {payer.way.value}")
     with till.db.begin() as tx:
         order = orders.open_order(
             tx, lane=till.lane, lot_id=lot_id, charge_id=charge_id, token=token, at=at, ids=till.ids, price_lock=till.price_lock
@@ -162,18 +189,17 @@ def _attempt(
         route = routing.choose(tx, operator_id=charge.operator_id, channel=channel, at=at)
         if route is None:
             raise NoRoute(f"operator {charge.operator_id} takes no {channel} payments now")
-        provider_no = till.line(channel).connected.channel.provider_no
         attempt = orders.attempt(
-            tx, order=order, route=route, provider_no=provider_no, payer_id=payer_id, at=at, ids=till.ids,
-            first_query=till.query_after[0],
+            tx, order=order, route=route, provider_no=wire.provider_no, payer_id=payer.payer_id, way=payer.way, at=at,
+            ids=till.ids, first_query=till.schedule(channel)[0],
         )  # fmt: skip
     return order, attempt
 
 
-def _order_at_channel(till: Till, attempt: Attempt, payer_id: str) -> PrepayOutcome:
+def _order_at_channel(till: Till, attempt: Attempt, payer: Payer) -> PrepayOutcome:
     """Make the order at the channel and keep its answer. The order depends on the attempt alone, so a repeat is identical."""
     with till.db.connect() as tx:
-        prepay = _prepay_order(tx, attempt, payer_id)
+        prepay = _prepay_order(tx, attempt, payer)
     call = calls.prepay(
         till.line(attempt.channel), prepay, subject=attempt.payment_id, occasion=f"{attempt.payment_id}"
     )  # fmt: skip
@@ -186,7 +212,7 @@ def _order_at_channel(till: Till, attempt: Attempt, payer_id: str) -> PrepayOutc
     return outcome
 
 
-def _prepay_order(tx: Connection, attempt: Attempt, payer_id: str) -> PrepayOrder:
+def _prepay_order(tx: Connection, attempt: Attempt, payer: Payer) -> PrepayOrder:
     lot_name = store.lot_name(tx, lane=attempt.lane, charge_id=attempt.charge_id)
     routes = routing.listed(tx, operator_id=attempt.operator_id)
     sub_app_id = next(route.sub_app_id for route in routes if route.route_id == attempt.route_id)
@@ -195,9 +221,14 @@ def _prepay_order(tx: Connection, attempt: Attempt, payer_id: str) -> PrepayOrde
         merchant_no=attempt.merchant_no,
         description=f"停车费 {lot_name}",
         amount_fen=attempt.amount_fen,
-        payer_id=payer_id,
+        created_at=attempt.created_at,
         expires_at=attempt.expires_at,
+        way=attempt.way,
+        payer_id=payer.payer_id or None,
+        payer_ip=payer.ip,
+        return_url=payer.return_url,
         sub_app_id=sub_app_id,
+        key_ref=attempt.key_ref,
     )
 
 

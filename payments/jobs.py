@@ -13,6 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 from gateways import calls
+from gateways.contract import Operation
 from payments import checkout, results, store
 from payments.checkout import Till
 from payments.decisions import Finding
@@ -46,7 +47,7 @@ def run_due(till: Till, *, limit: int = 100, threads: int = 1) -> Ran:
             lane=till.lane,
             at=at,
             until=at + CLAIM,
-            after=[*till.query_after[1:], till.query_after[-1]],
+            after={name: _later(schedule) for name, schedule in till.schedules().items()},
             close_after=CLOSE_AFTER,
             limit=limit,
         )
@@ -61,6 +62,11 @@ def run_due(till: Till, *, limit: int = 100, threads: int = 1) -> Ran:
     return Ran(len(claimed), sum(over), sum(outcome.finding in paid for outcome in outcomes))
 
 
+def _later(schedule: Sequence[timedelta]) -> Sequence[timedelta]:
+    """Return the pauses after the first query: the first of a schedule counts from the order."""
+    return schedule[1:] or schedule
+
+
 def _words(till: Till, claimed: Sequence[Attempt], over: Sequence[bool], *, threads: int) -> list[Notice]:
     """Return what the channel says, in the order of ``claimed``."""
     if threads == 1:
@@ -72,7 +78,7 @@ def _words(till: Till, claimed: Sequence[Attempt], over: Sequence[bool], *, thre
 
 def _ask(till: Till, attempt: Attempt, *, close: bool) -> list[Notice]:
     """Ask about one attempt, after closing it when its time is over. The answer to the close is kept; the query decides."""
-    if not close:
+    if not close or Operation.CLOSE not in till.line(attempt.channel).connected.channel.supports:
         return checkout.ask(till, attempt)
     occasion = f"close {attempt.payment_id} {attempt.queries}"
     closing = calls.close(

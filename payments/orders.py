@@ -14,7 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from gateways.contract import MerchantAccount
+from gateways.contract import MerchantAccount, Way
 from ledger.errors import Conflict
 from ledger.ids import Ids
 from payments import store
@@ -115,6 +115,7 @@ def attempt(
     route: MerchantAccount,
     provider_no: str,
     payer_id: str,
+    way: Way,
     at: datetime,
     ids: Ids,
     first_query: timedelta,
@@ -127,12 +128,12 @@ def attempt(
     digest = payer_digest(order.order_id, payer_id)
     attempts = store.attempts(tx, lane=order.lane, order_id=order.order_id)
     for known in attempts:
-        if known.state in LIVE and known.channel == route.channel and known.payer_digest == digest:
+        if known.state in LIVE and known.channel == route.channel and known.payer_digest == digest and known.way == way:
             return known
     payment_id = ids.new(at, f"payment {order.order_id} {len(attempts) + 1}")
     store.insert_payment(
-        tx, payment_id=payment_id, order=order, route=route, provider_no=provider_no, payer_digest=digest, at=at,
-        next_query_at=at + first_query,
+        tx, payment_id=payment_id, order=order, route=route, provider_no=provider_no, way=way, payer_digest=digest,
+        at=at, next_query_at=at + first_query,
     )  # fmt: skip
     made = store.attempt(tx, lane=order.lane, payment_id=payment_id)
     assert made is not None

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from gateways.contract import HandOff
+from gateways.contract import HandOff, Way
 from payments.decisions import PaymentState
 from payments.lots import Scene
 from payments.plates import PlateColor
@@ -95,6 +95,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
     channel: str
     provider_no: str
     merchant_no: str
+    way: Way
+    key_ref: str | None
     amount_fen: int
     state: PaymentState
     hand_off: HandOff | None

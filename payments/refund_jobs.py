@@ -89,10 +89,15 @@ def _call(till: Till, refund: Refund) -> Notice:
     order_no, refund_no = payment_number(refund.lane, refund.payment_id), refunds.number(refund)
     if refund.state == "promised":
         order = RefundOrder(
-            refund_no, order_no, refund.trade_no, refund.merchant_no, refund.amount_fen, refund.total_fen, refund.reason
+            refund_no=refund_no, order_no=order_no, trade_no=refund.trade_no, merchant_no=refund.merchant_no,
+            refund_fen=refund.amount_fen, total_fen=refund.total_fen, asked_at=refund.created_at, paid_at=refund.paid_at,
+            way=refund.way, reason=refund.reason, key_ref=refund.key_ref,
         )  # fmt: skip
         call = calls.refund(line, order, subject=refund.payment_id, occasion=occasion)
     else:
-        ref = RefundRef(refund_no, order_no, refund.trade_no, refund.merchant_no)
+        ref = RefundRef(
+            refund_no=refund_no, order_no=order_no, trade_no=refund.trade_no, merchant_no=refund.merchant_no,
+            asked_at=refund.created_at, way=refund.way, key_ref=refund.key_ref,
+        )  # fmt: skip
         call = calls.refund_query(line, ref, subject=refund.payment_id, occasion=occasion)
     return Notice(call.message, None, "query", call.outcome.refund)

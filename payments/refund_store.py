@@ -5,12 +5,13 @@ Whoever changes a refund's schedule holds the refund's row; a claim waits for no
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from msgspec import Struct
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
+from gateways.contract import Way
 from payments.refund_decisions import HeldRefund, State
 
 
@@ -51,10 +52,21 @@ class Refund(Struct, frozen=True, kw_only=True):
     done_at: datetime | None
     created_at: datetime
     asked: int
+    way: Way
+    key_ref: str | None
+    paid_at: datetime
 
 
 _COLUMNS: Final = """refund_id, payment_id, lane, operator_id, channel, provider_no, merchant_no, trade_no, amount_fen, total_fen,
     source, source_ref, reason, state, done_at, created_at, asked"""
+_FROM: Final = "payments.refund r join payments.payment p using (lane, payment_id)"
+_SELECT: Final = f"""
+select {", ".join(f"r.{name.strip()}" for name in _COLUMNS.split(","))}, p.way, p.key_ref, p.succeeded_at as paid_at from {_FROM}
+"""
+
+
+def _refund(row: Row[Any]) -> Refund:
+    return Refund(**(dict(row._mapping) | {"way": Way(row.way)}))
 
 
 def hold_payment(tx: Connection, *, lane: int, payment_id: UUID) -> Refundable | None:
@@ -116,19 +128,16 @@ def is_of_lot(tx: Connection, *, lane: int, lot_id: int, payment_id: UUID) -> bo
 
 def by_reference(tx: Connection, *, lane: int, payment_id: UUID, source: str, source_ref: str) -> Refund | None:
     row = tx.execute(
-        text(f"""
-        select {_COLUMNS} from payments.refund
-        where lane = :lane and payment_id = :payment and source = :source and source_ref = :ref
-        """),
+        text(_SELECT + "where r.lane = :lane and r.payment_id = :payment and r.source = :source and r.source_ref = :ref"),
         {"lane": lane, "payment": payment_id, "source": source, "ref": source_ref},
     ).first()
-    return None if row is None else Refund(**row._mapping)
+    return None if row is None else _refund(row)
 
 
 def of_payment(tx: Connection, *, lane: int, payment_id: UUID) -> list[Refund]:
     """Return a payment's refunds, the oldest first."""
-    query = text(f"select {_COLUMNS} from payments.refund where lane = :lane and payment_id = :id order by refund_id")
-    return [Refund(**row._mapping) for row in tx.execute(query, {"lane": lane, "id": payment_id})]
+    query = text(_SELECT + "where r.lane = :lane and r.payment_id = :id order by r.refund_id")
+    return [_refund(row) for row in tx.execute(query, {"lane": lane, "id": payment_id})]
 
 
 def gone_back(tx: Connection, *, lane: int, payment_ids: Sequence[UUID]) -> dict[UUID, int]:
@@ -219,7 +228,7 @@ def claim_due(
     rows = tx.execute(
         text(f"""
         with due as (
-            select r.refund_id, r.lane, r.asked
+            select r.refund_id, r.payment_id, r.lane, r.asked
             from payments.next_refund n join payments.refund r on r.lane = n.lane and r.refund_id = n.refund_id
             where n.lane = :lane and n.due_at <= :at and (r.claimed_until is null or r.claimed_until <= :at)
             order by n.due_at, n.refund_id
@@ -231,12 +240,13 @@ def claim_due(
             where n.lane = d.lane and n.refund_id = d.refund_id
         )
         update payments.refund r set claimed_until = :until, asked = r.asked + 1
-        from due d where r.lane = d.lane and r.refund_id = d.refund_id
-        returning {", ".join(f"r.{name.strip()}" for name in _COLUMNS.split(","))}
+        from due d join payments.payment p on p.lane = d.lane and p.payment_id = d.payment_id
+        where r.lane = d.lane and r.refund_id = d.refund_id
+        returning {", ".join(f"r.{name.strip()}" for name in _COLUMNS.split(","))}, p.way, p.key_ref, p.succeeded_at as paid_at
         """),
         {"lane": lane, "at": at, "until": until, "after": list(after), "limit": limit},
     )
-    return sorted((Refund(**row._mapping) for row in rows), key=lambda refund: refund.refund_id)
+    return sorted((_refund(row) for row in rows), key=lambda refund: refund.refund_id)
 
 
 def release(tx: Connection, *, lane: int, refund_ids: Sequence[UUID]) -> None:

@@ -38,7 +38,10 @@ _CALLS_FOR_QUERY: Final = frozenset({
 
 
 class Notice(Struct, frozen=True):
-    """A channel's message with what it says; without a result it is only kept."""
+    """A channel's message with what it says; without a result it is only kept.
+
+    A message about several payments is several notices with the same message, next to each other; it is kept once.
+    """
 
     message: RawMessage
     result: Result | None
@@ -64,7 +67,8 @@ def apply(
     the order of their ids, then their charges in the order of theirs, so that two batches never wait for each other in a circle.
 
     Args:
-        notices: Messages of this lane's channels; those without a result are kept and nothing else.
+        notices: Messages of this lane's channels; those without a result are kept and nothing else. One that says something about
+            several payments comes once for each, side by side.
         at: When they are carried out (UTC); the business date follows from it.
         and_commit: Commit with the last statement, which saves a round trip; nothing more may be written with ``tx``.
 
@@ -95,6 +99,7 @@ class _Work:
         self._tx, self._lane, self._at, self._ids = tx, lane, at, ids
         self._booked_on: date = business_date(at)
         self._messages: list[RawMessage] = []
+        self._last: RawMessage | None = None
         self._moved: dict[UUID, store.Move] = {}
         self._money: list[store.Taken] = []
         self._cases: list[store.NewCase] = []
@@ -157,10 +162,13 @@ class _Work:
         return holder is not None and holder != payment.payment_id
 
     def _keep(self, message: RawMessage, payment: HeldPayment | None, reason: str | None) -> None:
+        """Keep a message, once: one about several payments comes several times, side by side."""
+        again, self._last = message is self._last, message
         subject = message.subject if payment is None else payment.payment_id
         if subject != message.subject or reason != message.reason:
             message = msgspec.structs.replace(message, subject=subject, reason=reason)
-        self._messages.append(message)
+        if not again:
+            self._messages.append(message)
 
     def _follow(
         self, finding: Finding, notice: Notice, result: Result, payment: HeldPayment | None, charge: HeldCharge | None

@@ -3,7 +3,7 @@
 The applier's statements run on psycopg directly, prepared, with arrays: they are the hot path of every callback.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -13,7 +13,7 @@ from msgspec import Struct
 from psycopg.rows import class_row
 from sqlalchemy import Connection, Row, text
 
-from gateways.contract import HandOff, MerchantAccount, Result
+from gateways.contract import HandOff, MerchantAccount, Result, Way
 from ledger.arrays import bigints, blobs, instants, integers, smallint, texts, uuids
 from ledger.db import raw
 from ledger.volley import Shot, Statement, fire
@@ -371,7 +371,8 @@ def order_by_digest(tx: Connection, *, lane: int, digest: bytes, lock: bool) -> 
 
 
 _ATTEMPT: Final = """
-select payment_id, order_id, charge_id, lane, operator_id, book_id, route_id, channel, provider_no, merchant_no, amount_fen,
+select payment_id, order_id, charge_id, lane, operator_id, book_id, route_id, channel, provider_no, merchant_no, way, key_ref,
+       amount_fen,
        state, trade_no, taken_fen, succeeded_at, created_at, expires_at, queries, payer_digest,
        (select h.body from payments.hand_off h where h.payment_id = payment.payment_id and h.lane = payment.lane) as hand_off
 from payments.payment
@@ -382,6 +383,7 @@ _hand_off: Final = msgspec.json.Decoder(HandOff)
 def as_attempt(row: Row[Any]) -> Attempt:
     """Return a row of ``_ATTEMPT`` as a record."""
     values = dict(row._mapping)
+    values["way"] = Way(values["way"])
     values["hand_off"] = None if values["hand_off"] is None else _hand_off.decode(values["hand_off"])
     return Attempt(**values)
 
@@ -398,17 +400,18 @@ def attempt(tx: Connection, *, lane: int, payment_id: UUID) -> Attempt | None:
 
 
 def insert_payment(
-    tx: Connection, *, payment_id: UUID, order: Order, route: MerchantAccount, provider_no: str, payer_digest: bytes,
-    at: datetime, next_query_at: datetime,
+    tx: Connection, *, payment_id: UUID, order: Order, route: MerchantAccount, provider_no: str, way: Way,
+    payer_digest: bytes, at: datetime, next_query_at: datetime,
 ) -> None:  # fmt: skip
     """Insert an attempt in state created, with its first query; the payee's book is its operator's."""
     tx.execute(
         text("""
         with made as (
             insert into payments.payment (payment_id, order_id, charge_id, lane, operator_id, book_id, route_id, channel,
-                                          provider_no, merchant_no, amount_fen, state, payer_digest, created_at, expires_at)
+                                          provider_no, merchant_no, way, key_ref, amount_fen, state, payer_digest,
+                                          created_at, expires_at)
             select :payment_id, :order_id, :charge_id, :lane, o.operator_id, o.book_id, :route_id, :channel,
-                   :provider_no, :merchant_no, :amount_fen, 'created', :payer_digest, :at, :expires_at
+                   :provider_no, :merchant_no, :way, :key_ref, :amount_fen, 'created', :payer_digest, :at, :expires_at
             from payments.operator o where o.operator_id = :operator_id
             returning payment_id, lane
         )
@@ -418,7 +421,8 @@ def insert_payment(
         {
             "payment_id": payment_id, "order_id": order.order_id, "charge_id": order.charge_id, "lane": order.lane,
             "operator_id": route.operator_id, "route_id": route.route_id, "channel": route.channel, "provider_no": provider_no,
-            "merchant_no": route.merchant_no, "amount_fen": order.amount_fen, "payer_digest": payer_digest, "at": at,
+            "merchant_no": route.merchant_no, "way": way.value, "key_ref": route.key_ref, "amount_fen": order.amount_fen,
+            "payer_digest": payer_digest, "at": at,
             "expires_at": order.expires_at, "next_query_at": next_query_at,
         },
     )  # fmt: skip
@@ -446,7 +450,7 @@ def lot_name(tx: Connection, *, lane: int, charge_id: UUID) -> str:
 
 _CLAIMED: Final = """
 returning p.payment_id, p.order_id, p.charge_id, p.lane, p.operator_id, p.book_id, p.route_id, p.channel, p.provider_no,
-          p.merchant_no, p.amount_fen, p.state, p.trade_no, p.taken_fen, p.succeeded_at, p.created_at, p.expires_at,
+          p.merchant_no, p.way, p.key_ref, p.amount_fen, p.state, p.trade_no, p.taken_fen, p.succeeded_at, p.created_at, p.expires_at,
           (select h.body from payments.hand_off h where h.payment_id = p.payment_id and h.lane = p.lane) as hand_off,
           p.queries, p.payer_digest
 """
@@ -466,18 +470,21 @@ def claim_one(tx: Connection, *, lane: int, payment_id: UUID, at: datetime, unti
 
 
 def claim_due(
-    tx: Connection, *, lane: int, at: datetime, until: datetime, after: Sequence[timedelta], close_after: timedelta, limit: int
+    tx: Connection, *, lane: int, at: datetime, until: datetime, after: Mapping[str, Sequence[timedelta]],
+    close_after: timedelta, limit: int,
 ) -> list[Attempt]:  # fmt: skip
     """Claim the attempts whose query is due and schedule their next one; returns them in the order of their ids.
 
-    ``after`` says how long after each query the next one follows; the last counts for all further ones. An attempt that is over
+    ``after`` says by channel (``""``: all others) how long after each query the next one follows; the last counts for all further
+    ones. An attempt that is over
     is asked about this once. Attempts that an applier or another worker holds, or has just decided, are left out; waits for
     nobody.
     """
     query = text(
         """
         with due as materialized (
-            select p.lane, p.payment_id, p.queries, p.state, p.expires_at
+            select p.lane, p.payment_id, p.queries, p.state, p.expires_at,
+                   cast(:after as jsonb) -> case when cast(:after as jsonb) ? p.channel then p.channel else '' end as pauses
             from payments.next_query q join payments.payment p on p.payment_id = q.payment_id and p.lane = q.lane
             where q.lane = :lane and q.due_at <= :at and (p.claimed_until is null or p.claimed_until <= :at)
             order by q.due_at, q.payment_id
@@ -485,8 +492,9 @@ def claim_due(
             for update skip locked
         ), open as (
             select lane, payment_id, expires_at + cast(:close_after as interval) as close_at,
-                   cast(:at as timestamptz) + pauses[least(queries + 1, cardinality(pauses))] as pause_over
-            from due, cast(:after as interval[]) as pauses
+                   cast(:at as timestamptz) + make_interval(
+                       secs => (pauses ->> least(queries, jsonb_array_length(pauses) - 1))::double precision) as pause_over
+            from due
             where state in ('created', 'pending', 'unknown')
         ), again as (
             update payments.next_query q
@@ -504,9 +512,14 @@ def claim_due(
         + _CLAIMED
     )
     rows = tx.execute(
-        query, {"lane": lane, "at": at, "until": until, "after": list(after), "close_after": close_after, "limit": limit}
+        query,
+        {"lane": lane, "at": at, "until": until, "after": _seconds(after), "close_after": close_after, "limit": limit},
     )
     return sorted((as_attempt(row) for row in rows), key=lambda attempt: attempt.payment_id)
+
+
+def _seconds(after: Mapping[str, Sequence[timedelta]]) -> str:
+    return msgspec.json.encode({name: [pause.total_seconds() for pause in pauses] for name, pauses in after.items()}).decode()
 
 
 def release(tx: Connection, *, lane: int, payment_ids: Sequence[UUID]) -> None:

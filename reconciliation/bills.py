@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 
 from gateways import calls, messages
 from gateways.calls import BillFile, Line
-from gateways.contract import Bill, BillAbsent, BillLine, BillRefused, BillRequest, RawMessage
+from gateways.contract import Bill, BillAbsent, BillLine, BillRefused, BillRequest, MerchantAccount, RawMessage
 from ledger.db import raw
 from ledger.ids import Ids, read_payment_number, read_refund_number
 
@@ -35,6 +35,10 @@ class Fetched(Struct, frozen=True):
     refused: BillRefused | None = None
     absent: str | None = None
     """``not_ready``, or why nothing came; the day stays open (D15)."""
+    merchant_no: str = ""
+    """Empty: all merchants of the provider."""
+    period: tuple[datetime, datetime] | None = None
+    """First moment of the bill's day and the first after it; None: midnights in China."""
 
 
 class Kept(Struct, frozen=True):
@@ -46,27 +50,35 @@ class Kept(Struct, frozen=True):
     reason: str | None = None
 
 
-def fetch(line: Line, *, bill_on: date, occasion: str) -> Fetched:
-    """Ask the channel for all operators' trade bill of a day, get the file and read it. Network; never inside a transaction.
+def fetch(line: Line, *, bill_on: date, occasion: str, account: MerchantAccount | None = None) -> Fetched:
+    """Ask the channel for a day's trade bill, get the file and read it. Network; never inside a transaction.
+
+    The bill is of all operators, or of one ``account`` where the channel makes them so.
 
     ``occasion`` tells two askings for the same day apart. Never raises for what the outside does.
     """
     channel = line.connected.channel
-    asked = Fetched(channel.name, channel.provider_no, bill_on, None)
+    merchant_no = "" if account is None else account.merchant_no
+    wanted = BillRequest(
+        bill_on=bill_on, merchant_no=merchant_no or None, key_ref=None if account is None else account.key_ref
+    )  # fmt: skip
+    asked = Fetched(
+        channel.name, channel.provider_no, bill_on, None, merchant_no=merchant_no, period=channel.bill_period(bill_on)
+    )  # fmt: skip
     try:
-        call = calls.bill(line, BillRequest(bill_on=bill_on), occasion=occasion)
+        call = calls.bill(line, wanted, occasion=f"{occasion} {merchant_no}".strip())
     except BillRefused as refused:
         return _with(asked, refused=refused)
     if isinstance(call.outcome, BillAbsent):
         if call.outcome.reason == "empty":
             return _with(asked, message=call.message, bill=NO_BILL)
         return _with(asked, message=call.message, absent=call.outcome.reason)
-    return _read(line, _with(asked, message=call.message), call.outcome)
+    return _read(line, _with(asked, message=call.message), call.outcome, wanted)
 
 
-def _read(line: Line, asked: Fetched, file: BillFile) -> Fetched:
+def _read(line: Line, asked: Fetched, file: BillFile, wanted: BillRequest) -> Fetched:
     try:
-        return _with(asked, content=file.content, bill=line.connected.channel.parse_bill(file.content))
+        return _with(asked, content=file.content, bill=line.connected.channel.parse_bill(file.content, bill=wanted))
     except BillRefused as refused:
         return _with(asked, content=file.content, refused=refused)
 
@@ -92,33 +104,41 @@ def keep(tx: Connection, *, lane: int, fetched: Fetched, at: datetime, ids: Ids)
 
 def _keep_refused(tx: Connection, fetched: Fetched, refused: BillRefused, *, at: datetime, ids: Ids) -> Kept:
     digest = hashlib.sha256(fetched.content).hexdigest()
-    refused_id = ids.new(at, f"refused bill {fetched.channel} {fetched.provider_no} {fetched.bill_on} {digest} {at.isoformat()}")
+    refused_id = ids.new(
+        at, f"refused bill {_name(fetched)} {digest} {at.isoformat()}"
+    )
     values = {
-        "id": refused_id, "channel": fetched.channel, "provider": fetched.provider_no, "day": fetched.bill_on,
-        "code": refused.code, "detail": str(refused), "body": fetched.content, "at": at,
+        "id": refused_id, "channel": fetched.channel, "provider": fetched.provider_no, "merchant": fetched.merchant_no,
+        "day": fetched.bill_on, "code": refused.code, "detail": str(refused), "body": fetched.content, "at": at,
     }  # fmt: skip
     statement = text("""
-        insert into reconciliation.refused_bill (refused_id, channel, provider_no, bill_on, code, detail, body, refused_at)
-        values (:id, :channel, :provider, :day, :code, :detail, :body, :at)
+        insert into reconciliation.refused_bill (refused_id, channel, provider_no, merchant_no, bill_on, code, detail,
+            body, refused_at)
+        values (:id, :channel, :provider, :merchant, :day, :code, :detail, :body, :at)
         on conflict (refused_id) do nothing
         """)
     tx.execute(statement, values)
     return Kept("refused", reason=refused.code)
 
 
+def _name(fetched: Fetched) -> str:
+    return f"{fetched.channel} {fetched.provider_no}{fetched.merchant_no} {fetched.bill_on}"
+
+
 def _keep_version(tx: Connection, fetched: Fetched, bill: Bill, *, at: datetime, ids: Ids) -> Kept:
     digest = hashlib.sha256(fetched.content).digest()
-    day = {"channel": fetched.channel, "provider": fetched.provider_no, "day": fetched.bill_on}
+    day = {"channel": fetched.channel, "provider": fetched.provider_no, "merchant": fetched.merchant_no, "day": fetched.bill_on}
     tx.execute(_LOCK_DAY, day)
     versions = tx.execute(_VERSIONS, day).all()
     for row in versions:
         if row.digest == digest:
             return Kept("same", bill_id=row.bill_id, version=row.version)
     version = len(versions) + 1
-    bill_id = ids.new(at, f"bill {fetched.channel} {fetched.provider_no} {fetched.bill_on} {digest.hex()}")
+    bill_id = ids.new(at, f"bill {_name(fetched)} {digest.hex()}")
     values = day | {
         "id": bill_id, "version": version, "digest": digest, "lines": len(bill.lines), "total": bill.total_fen,
         "refund": bill.refund_fen, "fee": bill.fee_fen, "body": fetched.content, "at": at,
+        "begins": fetched.period and fetched.period[0], "ends": fetched.period and fetched.period[1],
     }  # fmt: skip
     tx.execute(_INSERT, values)
     _copy_lines(tx, bill_id, bill.lines)
@@ -126,17 +146,20 @@ def _keep_version(tx: Connection, fetched: Fetched, bill: Bill, *, at: datetime,
 
 
 _LOCK_DAY: Final = text("""
-select pg_advisory_xact_lock(hashtext('bill ' || cast(:channel as text) || cast(:provider as text) || cast(:day as date)))
+select pg_advisory_xact_lock(hashtext('bill ' || cast(:channel as text) ||
+    cast(:provider as text) || cast(:merchant as text) || cast(:day as date)))
 """)
 _VERSIONS: Final = text("""
 select bill_id, version, digest from reconciliation.bill
-where channel = :channel and provider_no = :provider and bill_on = :day and kind = 'trade'
+where channel = :channel and provider_no = :provider and merchant_no = :merchant and bill_on = :day and kind = 'trade'
 order by version
 """)
 _INSERT: Final = text("""
-insert into reconciliation.bill (bill_id, channel, kind, provider_no, bill_on, version, digest, lines, total_fen, refund_fen,
+insert into reconciliation.bill (bill_id, channel, kind, provider_no, merchant_no, bill_on, begins_at, ends_at,
+    version, digest, lines, total_fen, refund_fen,
     fee_fen, body, fetched_at)
-values (:id, :channel, 'trade', :provider, :day, :version, :digest, :lines, :total, :refund, :fee, :body, :at)
+values (:id, :channel, 'trade', :provider, :merchant, :day, :begins, :ends,
+    :version, :digest, :lines, :total, :refund, :fee, :body, :at)
 """)
 _COPY: Final = b"""
 copy reconciliation.bill_line (bill_id, line, kind, merchant_no, trade_no, order_no, refund_no, payment_lane, payment_id,

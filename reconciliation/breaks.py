@@ -6,6 +6,7 @@ the channel's signed answer to our query does, through the same applier as every
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from uuid import UUID
 
 from msgspec import Struct
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, text
 
 from gateways import calls
 from gateways.calls import Line
-from gateways.contract import OrderRef
+from gateways.contract import OrderRef, Way
 from payments.results import Notice
 
 
@@ -23,6 +24,10 @@ class Missed(Struct, frozen=True):
     payment_id: UUID
     order_no: str
     merchant_no: str
+    way: Way
+    key_ref: str | None
+    created_at: datetime
+    expires_at: datetime
 
 
 class ConsoleRefund(Struct, frozen=True):
@@ -33,15 +38,22 @@ class ConsoleRefund(Struct, frozen=True):
     order_no: str
     trade_no: str
     merchant_no: str
+    happened_at: datetime
+    """When the bill says that it was made."""
+    way: Way
+    key_ref: str | None
 
 
 def missed(tx: Connection, *, run_id: UUID) -> list[Missed]:
     """Return the payments of a comparison that the channel is to be asked for, in the order of its differences."""
     query = text("""
-        select payment_id, order_no, merchant_no from reconciliation.break_case
-        where run_id = :run and code in ('D01', 'D05') order by number
+        select c.payment_id, c.order_no, c.merchant_no, o.way, o.key_ref, o.created_at, o.expires_at
+        from reconciliation.break_case c
+        join reconciliation.match_run r on r.run_id = c.run_id
+        join payments.v_order o on o.lane = r.lane and o.payment_id = c.payment_id
+        where c.run_id = :run and c.code in ('D01', 'D05') order by c.number
         """)
-    return [Missed(*row) for row in tx.execute(query, {"run": run_id})]
+    return [Missed(**(dict(row._mapping) | {"way": Way(row.way)})) for row in tx.execute(query, {"run": run_id})]
 
 
 def ask(line: Line, wanted: Iterable[Missed], *, occasion: str) -> list[Notice]:
@@ -53,17 +65,21 @@ def ask(line: Line, wanted: Iterable[Missed], *, occasion: str) -> list[Notice]:
 
 
 def _asked(line: Line, one: Missed, occasion: str) -> Notice:
-    reference = OrderRef(order_no=one.order_no, merchant_no=one.merchant_no)
+    reference = OrderRef(
+        order_no=one.order_no, merchant_no=one.merchant_no, created_at=one.created_at, expires_at=one.expires_at, way=one.way,
+        key_ref=one.key_ref,
+    )  # fmt: skip
     call = calls.query(line, reference, subject=one.payment_id, occasion=f"bill {occasion}")
-    return Notice(call.message, call.outcome.result, "query")
+    own = [result for result in call.outcome.results if result.order_no == one.order_no]
+    return Notice(call.message, own[0] if own else None, "query")
 
 
 def console_refunds(tx: Connection, *, lane: int, bill_id: UUID) -> list[ConsoleRefund]:
     """Return the bill's refunds that were not asked for by us, of payments that are ours, unless they have been taken over."""
     rows = tx.execute(
         text("""
-        select l.refund_no, l.payment_id, l.order_no, l.trade_no, l.merchant_no
-        from reconciliation.bill_line l
+        select l.refund_no, l.payment_id, l.order_no, l.trade_no, l.merchant_no, l.happened_at, o.way, o.key_ref
+        from reconciliation.bill_line l join payments.v_order o on o.lane = l.payment_lane and o.payment_id = l.payment_id
         where l.bill_id = :bill and l.kind = 'refund' and l.refund_id is null and l.refund_no is not null and l.payment_lane = :lane
           and not exists (select from payments.v_refund r where r.lane = :lane and r.payment_id = l.payment_id
                           and r.source = 'console' and r.source_ref = l.refund_no)
@@ -71,4 +87,4 @@ def console_refunds(tx: Connection, *, lane: int, bill_id: UUID) -> list[Console
         """),
         {"bill": bill_id, "lane": lane},
     )
-    return [ConsoleRefund(**row._mapping) for row in rows]
+    return [ConsoleRefund(**(dict(row._mapping) | {"way": Way(row.way)})) for row in rows]

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, text
 
 from gateways import calls, messages
 from gateways.calls import Line
-from gateways.contract import RefundRef
+from gateways.contract import MerchantAccount, RefundRef
 from payments import refunds, results
 from payments.results import Notice
 from reconciliation import bills, breaks, matching
@@ -31,25 +31,28 @@ class Day(Struct, frozen=True):
     asked: int = 0
 
 
-def is_closed(tx: Connection, *, channel: str, provider_no: str, bill_on: date) -> bool:
+def is_closed(tx: Connection, *, channel: str, provider_no: str, bill_on: date, merchant_no: str = "") -> bool:
     """Say whether the newest bill of a day has been compared and nothing in it waits. What a person decides does not count."""
     query = text("""
         select not exists (select from reconciliation.break_case c where c.run_id = r.run_id and c.code = any(:waiting))
         from reconciliation.bill b join reconciliation.match_run r on r.bill_id = b.bill_id
-        where b.channel = :channel and b.provider_no = :provider and b.bill_on = :day and b.kind = 'trade'
+        where b.channel = :channel and b.provider_no = :provider
+          and b.merchant_no = :merchant and b.bill_on = :day and b.kind = 'trade'
         order by b.version desc, r.tree_size desc limit 1
         """)
-    asked = {"channel": channel, "provider": provider_no, "day": bill_on, "waiting": list(WAITING)}
+    asked = {"channel": channel, "provider": provider_no, "merchant": merchant_no, "day": bill_on, "waiting": list(WAITING)}
     return bool(tx.execute(query, asked).scalar_one_or_none())
 
 
-def reconcile(db: Engine, *, lane: int, line: Line, bill_on: date) -> Day:
+def reconcile(db: Engine, *, lane: int, line: Line, bill_on: date, account: MerchantAccount | None = None) -> Day:
     """Fetch, keep and compare a day's trade bill, and ask the channel for money it took and the book lacks.
+
+    The bill is of all operators, or of one ``account`` where the channel makes them so.
 
     Calls the channel. May be repeated: the same file at the same seal is compared once. Never raises for what the outside does.
     """
     at = line.clock.now()
-    fetched = bills.fetch(line, bill_on=bill_on, occasion=f"{bill_on} {at.isoformat()}")
+    fetched = bills.fetch(line, bill_on=bill_on, account=account, occasion=f"{bill_on} {at.isoformat()}")
     with db.begin() as tx:
         kept = bills.keep(tx, lane=lane, fetched=fetched, at=at, ids=line.ids)
     if kept.bill_id is None:
@@ -74,7 +77,10 @@ def _adopt_console_refunds(db: Engine, *, lane: int, line: Line, bill_id: UUID) 
     with db.connect() as tx:
         wanted = breaks.console_refunds(tx, lane=lane, bill_id=bill_id)
     for one in wanted:
-        ref = RefundRef(one.refund_no, one.order_no, one.trade_no, one.merchant_no)
+        ref = RefundRef(
+            refund_no=one.refund_no, order_no=one.order_no, trade_no=one.trade_no, merchant_no=one.merchant_no,
+            asked_at=one.happened_at, way=one.way, key_ref=one.key_ref,
+        )  # fmt: skip
         call = calls.refund_query(line, ref, subject=one.payment_id, occasion=f"{bill_id} {line.clock.now().isoformat()}")
         with db.begin() as tx:
             messages.keep(tx, lane=lane, messages=[call.message])

@@ -99,8 +99,8 @@ def counts(tx: Connection, *, run_id: UUID) -> dict[str, int]:
 
 
 _LOCK_BILL: Final = text("""
-select bill_id, pg_advisory_xact_lock(hashtext('match ' || channel || provider_no || bill_on)) from reconciliation.bill
-where bill_id = :bill
+select bill_id, pg_advisory_xact_lock(hashtext('match ' || channel || provider_no || merchant_no || bill_on))
+from reconciliation.bill where bill_id = :bill
 """)
 _RUN: Final = text("""
 select run_id, bill_id, lane, tree_size, matched, matched_fen, differences, run_at from reconciliation.match_run
@@ -134,9 +134,10 @@ _SETS: Final = (
     )
     select f.merchant_no, f.trade_no, f.payment_id, f.operator_id, f.amount_fen,
            coalesce(p.leaf_index < :size, false) as is_sealed,
-           (f.happened_at at time zone 'Asia/Shanghai')::date = bill.bill_on as is_due
+           case when bill.begins_at is null then (f.happened_at at time zone 'Asia/Shanghai')::date = bill.bill_on
+                else f.happened_at >= bill.begins_at and f.happened_at < bill.ends_at end as is_due
     from facts f
-    join bill on bill.channel = f.channel and bill.provider_no = f.provider_no
+    join bill on bill.channel = f.channel and bill.provider_no = f.provider_no and bill.merchant_no in ('', f.merchant_no)
     left join ledger.v_place p on p.lane = f.lane and p.entry_id = reconciliation.payment_entry_v1(f.payment_id)
     """,
     "analyze match_fact",
@@ -148,11 +149,13 @@ _SETS: Final = (
     join reconciliation.match_run r on r.run_id = p.run_id and r.lane = :lane
     join reconciliation.bill b on b.bill_id = r.bill_id
     join reconciliation.bill mine
-      on mine.bill_id = :bill and mine.channel = b.channel and mine.provider_no = b.provider_no and mine.bill_on <> b.bill_on
+      on mine.bill_id = :bill and mine.channel = b.channel and mine.provider_no = b.provider_no
+        and mine.merchant_no = b.merchant_no and mine.bill_on <> b.bill_on
     where p.trade_no in (select trade_no from match_line union select trade_no from match_fact)
       and not exists (
         select from reconciliation.match_run later join reconciliation.bill other on other.bill_id = later.bill_id
-        where later.lane = :lane and other.channel = b.channel and other.provider_no = b.provider_no and other.bill_on = b.bill_on
+        where later.lane = :lane and other.channel = b.channel and other.provider_no = b.provider_no
+          and other.merchant_no = b.merchant_no and other.bill_on = b.bill_on
           and (other.version, later.tree_size) > (b.version, r.tree_size))
     """,
     "analyze match_taken",
@@ -176,11 +179,13 @@ with bill as (
                select from reconciliation.match_refund m
                join reconciliation.match_run mr on mr.run_id = m.run_id and mr.lane = :lane
                join reconciliation.bill b on b.bill_id = mr.bill_id
-               join bill on bill.channel = b.channel and bill.provider_no = b.provider_no and bill.bill_on <> b.bill_on
+               join bill on bill.channel = b.channel and bill.provider_no = b.provider_no
+                 and bill.merchant_no = b.merchant_no and bill.bill_on <> b.bill_on
                where m.refund_id = r.refund_id and not exists (
                    select from reconciliation.match_run later join reconciliation.bill other on other.bill_id = later.bill_id
                    where later.lane = :lane and other.channel = b.channel and other.provider_no = b.provider_no
-                     and other.bill_on = b.bill_on and (other.version, later.tree_size) > (b.version, mr.tree_size))) as is_taken
+                     and other.merchant_no = b.merchant_no and other.bill_on = b.bill_on
+                     and (other.version, later.tree_size) > (b.version, mr.tree_size))) as is_taken
     from match_line l
     join payments.v_refund r on r.lane = :lane and (
         r.refund_id = l.refund_id or (l.refund_id is null and r.payment_id = l.payment_id and r.source = 'console'
@@ -240,7 +245,8 @@ with bill as (
     select r.run_id
     from reconciliation.match_run r
     join reconciliation.bill b on b.bill_id = r.bill_id
-    join bill on bill.channel = b.channel and bill.provider_no = b.provider_no and bill.bill_on = b.bill_on
+    join bill on bill.channel = b.channel and bill.provider_no = b.provider_no and bill.merchant_no = b.merchant_no
+             and bill.bill_on = b.bill_on
     where r.lane = :lane
     order by b.version desc, r.tree_size desc limit 1
 ), run as (

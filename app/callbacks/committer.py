@@ -13,7 +13,8 @@ from msgspec import Struct
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from gateways.contract import Answer, Channel
+from gateways.contract import KEPT, Answer, Reading
+from gateways.registry import Connected
 from ledger.clock import Clock
 from ledger.ids import Ids
 from payments import results
@@ -23,10 +24,14 @@ log: Final = logging.getLogger("tongting.callbacks")
 
 
 class Waiting(Struct, eq=False):
-    """A notice that waits for its commit, and who is to be told its answer; nobody waits for a refused message."""
+    """A channel's message that waits for its commit, and who is to be told its answer; nobody waits for a refused message.
 
-    notice: Notice
-    channel: Channel
+    ``notices`` are what it says, one for each payment.
+    """
+
+    notices: tuple[Notice, ...]
+    connected: Connected
+    reading: Reading
     tell: Callable[[Answer], None] | None = None
     answer: Answer | None = None
 
@@ -70,12 +75,17 @@ class Committer:
 
     def _apply(self, group: Sequence[Waiting]) -> None:
         with self._db.begin() as tx:
-            notices = [waiting.notice for waiting in group]
+            notices = [notice for waiting in group for notice in waiting.notices]
             outcomes = results.apply(
                 tx, lane=self._lane, notices=notices, at=self._clock.now(), ids=self._ids, and_commit=True
             )  # fmt: skip
-        for waiting, outcome in zip(group, outcomes, strict=True):
-            waiting.answer = waiting.channel.ack(accepted=outcome.accepted, reason=outcome.reason)
+        told = iter(outcomes)
+        for waiting in group:
+            own = [next(told) for _ in waiting.notices]
+            refused = next((outcome for outcome in own if not outcome.accepted), None)
+            if refused is not None and waiting.reading.reason == KEPT:
+                refused = None
+            waiting.answer = self._ack(waiting, accepted=refused is None, reason=None if refused is None else refused.reason)
         counts = self.counts
         counts.batches += 1
         counts.committed += len(group)
@@ -90,7 +100,7 @@ class Committer:
 
     def _give_up(self, waiting: Waiting, broken: Exception) -> None:
         """Refuse one notice that cannot be carried out, so that it comes again, and keep it as evidence if that works."""
-        message = waiting.notice.message
+        message = waiting.notices[0].message
         log.error("notice %s cannot be carried out: %r", message.message_id, broken)
         self._refuse([waiting], "not_applied")
         kept = Notice(msgspec.structs.replace(message, reason="not_applied"), None)
@@ -103,7 +113,13 @@ class Committer:
     def _refuse(self, group: Sequence[Waiting], reason: str) -> None:
         self.counts.failed += len(group)
         for waiting in group:
-            waiting.answer = waiting.channel.ack(accepted=False, reason=reason)
+            waiting.answer = self._ack(waiting, accepted=False, reason=reason)
+
+    def _ack(self, waiting: Waiting, *, accepted: bool, reason: str | None) -> Answer:
+        connected = waiting.connected
+        return connected.channel.ack(
+            accepted=accepted, reason=reason, reading=waiting.reading, keys=connected.keys, now=self._clock.now()
+        )  # fmt: skip
 
 
 def _is_down(error: Exception) -> bool:

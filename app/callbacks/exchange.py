@@ -13,7 +13,7 @@ import httptools
 from msgspec import Struct
 
 from app.callbacks.gate import Gate
-from gateways.contract import Answer
+from gateways.contract import BODY_BYTES_MAX, Answer
 from gateways.registry import Connected
 from ledger.errors import NotFound
 
@@ -99,6 +99,7 @@ class Exchange(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._body = b""
         self._head_bytes = self._fed = 0
+        self._body_bytes_max = self._gate.limits.body_bytes_max
         self._in_head, self._reading, self._sweeps = True, True, 0
 
     def on_url(self, url: bytes) -> None:
@@ -112,7 +113,8 @@ class Exchange(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         announced = self._headers.get("content-length", "0")
-        if not self._deaf and announced.isdecimal() and int(announced[:19]) > self._gate.limits.body_bytes_max:
+        self._body_bytes_max = self._allowed()
+        if not self._deaf and announced.isdecimal() and int(announced[:19]) > self._body_bytes_max:
             self._refuse(self._too_large())
         elif self._headers.get("expect", "").lower() == "100-continue":
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -121,7 +123,7 @@ class Exchange(asyncio.Protocol):
         if self._deaf:
             return
         self._body += body
-        if len(self._body) > self._gate.limits.body_bytes_max:
+        if len(self._body) > self._body_bytes_max:
             self._refuse(self._too_large())
 
     def on_message_complete(self) -> None:
@@ -147,13 +149,19 @@ class Exchange(asyncio.Protocol):
             self._gate.take(connected, self._headers, self._body, tell)
 
     def _channel(self) -> Connected | None:
-        path = self._target.partition(b"?")[0].rstrip(b"/")
+        path = self._target.partition(b"?")[0]
         if not path.startswith(PATH):
             return None
         try:
-            return self._gate.channels.find(path[len(PATH) :].decode("latin-1"))
+            return self._gate.channels.find(path[len(PATH) :].partition(b"/")[0].decode("latin-1"))
         except NotFound:
             return None
+
+    def _allowed(self) -> int:
+        """Return how large a body may be: as the settings say, or more where the channel's own notices are larger."""
+        connected = self._channel()
+        own = 0 if connected is None or connected.channel.body_bytes_max <= BODY_BYTES_MAX else connected.channel.body_bytes_max
+        return max(self._gate.limits.body_bytes_max, own)
 
     def _tell(self, owed: Owed, answer: Answer) -> None:
         """Note the answer to a request, and send all that are due in the order of the requests."""
@@ -185,7 +193,7 @@ class Exchange(asyncio.Protocol):
         self._fed += size
         if self._in_head and self._fed > HEAD_BYTES_MAX + READ_BYTES_MAX:
             self._refuse(_head_too_large())
-        elif self._fed > HEAD_BYTES_MAX + READ_BYTES_MAX + FRAMING_FACTOR * self._gate.limits.body_bytes_max:
+        elif self._fed > HEAD_BYTES_MAX + READ_BYTES_MAX + FRAMING_FACTOR * self._body_bytes_max:
             self._refuse(self._too_large())
 
     def _too_large(self) -> Answer:

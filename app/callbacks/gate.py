@@ -18,7 +18,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from app.callbacks.committer import Committer, Counts, Waiting
-from gateways.contract import Answer, Channel, Operation, Reading
+from gateways.contract import Answer, AnyChannel, Operation, Reading
 from gateways.messages import received
 from gateways.registry import Connected, Registry
 from ledger.clock import Clock
@@ -87,10 +87,10 @@ class Gate:
         self.counts.received += 1
         reading = channel.parse_callback(headers, body, keys=connected.keys, now=now)
         if reading.verdict == "verified":
-            self._put(Waiting(self._notice(channel, reading, headers, body, now), channel, tell))
+            self._put(Waiting(self._notices(channel, reading, headers, body, now), connected, reading, tell))
         else:
-            self._keep_refused(channel, reading, headers, body, now)
-            tell(channel.ack(accepted=False, reason=reading.reason))
+            self._keep_refused(connected, reading, headers, body, now)
+            tell(channel.ack(accepted=False, reason=reading.reason, reading=reading, keys=connected.keys, now=now))
 
     def settle(self) -> None:
         """Commit what waits, a group at a time, and tell everyone."""
@@ -125,15 +125,18 @@ class Gate:
             self._gathering = False
             self.settle()
 
-    def _keep_refused(self, channel: Channel, reading: Reading, headers: Mapping[str, str], body: bytes, now: datetime) -> None:
+    def _keep_refused(self, connected: Connected, reading: Reading, headers: Mapping[str, str], body: bytes, now: datetime) -> None:
         """Keep a message that is not genuine, as evidence of an attack or of a wrong key; a flood of them is only counted."""
         if self._bucket.take(now):
-            self._put(Waiting(self._notice(channel, reading, headers, body, now), channel))
+            self._put(Waiting(self._notices(connected.channel, reading, headers, body, now), connected, reading))
             self.counts.refused_kept += 1
         else:
             self.counts.refused_not_kept += 1
 
-    def _notice(self, channel: Channel, reading: Reading, headers: Mapping[str, str], body: bytes, now: datetime) -> Notice:
+    def _notices(
+        self, channel: AnyChannel, reading: Reading, headers: Mapping[str, str], body: bytes, now: datetime
+    ) -> tuple[Notice, ...]:
+        """Return what a message says, one notice for each payment that it speaks of; at least one, because it is kept."""
         message = received(
             channel,
             operation=Operation.CALLBACK.value,
@@ -146,7 +149,9 @@ class Gate:
             ids=self._ids,
             occasion=self._occasion(body, now),
         )
-        return Notice(message, reading.result, refund=reading.refund)
+        if len(reading.results) > 1:
+            return tuple(Notice(message, result) for result in reading.results)
+        return (Notice(message, reading.result, refund=reading.refund),)
 
     def _occasion(self, body: bytes, now: datetime) -> str:
         """Tell equal messages of one instant apart: a simulated clock stands still while notices come twice."""

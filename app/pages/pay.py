@@ -2,8 +2,9 @@
 
 Knows checkout, who the payer is, and where wallets are; must not know any channel's wire. Mounted by ``app.pages``.
 
-Inside WeChat the openid is asked for once (nothing is shown), then the wallet is called up by the page. With the channel stand-in
-its cashier takes the wallet's place. Every step ends in a redirect, so that reload, back and a second tap do no harm.
+The button names the channel. Inside WeChat the openid is asked for once (nothing is shown), then the wallet is called up by the
+page; other channels' pages are reached by a link or a prepared form. With the channel stand-in its cashier takes WeChat's place.
+Every step ends in a redirect or can be repeated, so that reload, back and a second tap do no harm.
 """
 
 import re
@@ -19,29 +20,35 @@ from msgspec import Struct
 
 from app.pages import payer, scan
 from app.pages.codes import AnyRequest, page_of
+from app.pages.limits import address_of
 from app.pages.payer import Paying
-from app.pages.render import headers
+from app.pages.render import Page, headers
+from app.pages.wallets import Offer
 from app.wiring import Wired, Wiring
+from gateways.contract import HandOff, Way
 from ledger.errors import Refused
 from ledger.money import yuan
 from payments import checkout, lots, orders
-from payments.checkout import Started
-from payments.errors import ChargeUnknown
+from payments.checkout import Payer, Started
+from payments.errors import ChargeUnknown, NoRoute
+from payments.lots import Lot
 
-CHANNEL: Final = "wechat"
+WECHAT: Final = "wechat"
 STATE_LETTERS_MAX: Final = 128
 _TOKEN: Final = re.compile(r"[0-9A-Za-z_-]{20,64}")
+_CHANNEL: Final = re.compile(r"[a-z]{2,16}")
 
 
 class PayForm(Struct, frozen=True):
-    """What the button of the due page sends: the charge, and the token of the quote that was shown."""
+    """What the button of the due page sends: the charge, the token of the quote that was shown, and the wallet."""
 
     charge: str = ""
     order: str = ""
+    channel: str = ""
 
 
 class NoWallet(Refused):
-    """The browser cannot pay: not inside WeChat, and there is no stand-in."""
+    """This browser cannot pay with any channel that the operator has."""
 
     code = "wallet_missing"
 
@@ -52,10 +59,11 @@ def pay(request: AnyRequest, wiring: Wired, token: FromPath[str], data: URLEncod
     with wiring.db.connect() as tx:
         lot = scan.lot_of(tx, wiring, token)
     charge_id, order_token = _charge(data.charge), _order(data.order)
-    openid = _payer(request, wiring)
+    offer = _offer(request, wiring, lot, data.channel)
+    openid = _payer_id(request, offer)
     if openid is None:
         return _ask_wechat(request, wiring, token, Paying(payer.new_state(), str(charge_id), order_token))
-    return _started(request, wiring, lot.lot_id, charge_id, order_token, openid)
+    return _started(request, wiring, lot.lot_id, charge_id, order_token, offer, openid)
 
 
 @get("/p/{token:str}/payer", sync_to_thread=True, include_in_schema=False)
@@ -78,25 +86,32 @@ def came_back(request: AnyRequest, wiring: Wired, token: FromPath[str]) -> Respo
     )
     if openid is None:
         return _ask_wechat(request, wiring, token, msgspec.structs.replace(was_paying, state=payer.new_state()))
-    return _started(request, wiring, lot.lot_id, _charge(was_paying.charge_id), _order(was_paying.order_token), openid)
+    offer = Offer(WECHAT, Way.IN_WALLET)
+    return _started(request, wiring, lot.lot_id, _charge(was_paying.charge_id), _order(was_paying.order_token), offer, openid)
 
 
 @get("/r/{order_token:str}/pay", sync_to_thread=True, include_in_schema=False)
 def open_wallet(request: AnyRequest, wiring: Wired, order_token: FromPath[str]) -> Response[Any]:
-    """Call up the wallet for a started order; the same payer finds the same payment, however often this is opened."""
-    page, openid = page_of(request, wiring), _payer(request, wiring)
+    """Call up the wallet for a started order; the same payer finds the same payment, however often this is opened.
+
+    ``via`` in the query names the channel; without it, it is the one that this browser is offered first.
+    """
+    page = page_of(request, wiring)
     with wiring.db.connect() as tx:
         order = orders.by_token(tx, lane=wiring.lane, token=_order(order_token))
         lot = lots.lot_by_id(tx, lot_id=order.lot_id)
-    if openid is None:
+    offer = _offer(request, wiring, lot, request.query_params.get("via", ""))
+    payer_id = _payer_id(request, offer)
+    if payer_id is None:
         raise NoWallet("the order was made in another browser")
-    started = checkout.start(
-        wiring.till(), lot_id=order.lot_id, charge_id=order.charge_id, token=order_token, channel=CHANNEL, payer_id=openid
-    )
+    started = _start(request, wiring, order.lot_id, order.charge_id, order_token, offer, payer_id)
+    result, amount = f"/r/{order_token}{page.query}", yuan(order.amount_fen)
+    if started.hand_off.kind != "jsapi":
+        return _leave(page, started.hand_off, lot, amount, result)
     if not payer.is_wechat(_agent(request)):
         return _see(wiring, _cashier(wiring, started, order_token, page.query))
     return page.answer(
-        "opening.html", lot=lot, amount=yuan(order.amount_fen), result=f"/r/{order_token}{page.query}",
+        "opening.html", lot=lot, amount=amount, result=result,
         request_json=msgspec.json.encode(dict(started.hand_off.fields)).decode(),
         cashier=_cashier(wiring, started, order_token, page.query) if wiring.settings.wechat_cashier_url else None,
     )  # fmt: skip
@@ -119,17 +134,29 @@ def _agent(request: AnyRequest) -> str:
     return request.headers.get("user-agent", "")
 
 
-def _payer(request: AnyRequest, wiring: Wiring) -> str | None:
-    """Return the payer of this browser; None when WeChat must be asked first.
+def _offer(request: AnyRequest, wiring: Wiring, lot: Lot, channel: str) -> Offer:
+    """Return the wallet that was tapped, or the first that is offered here.
 
     Raises:
-        NoWallet: this browser cannot pay.
+        NoRoute: the operator has no merchant account at any channel.
+        NoWallet: this browser can open none of them.
     """
-    openid = payer.known(request.cookies)
-    if openid is not None or payer.is_wechat(_agent(request)):
-        return openid
-    if wiring.settings.wechat_cashier_url is None:
-        raise NoWallet("not inside WeChat")
+    offered = scan.offers_of(request, wiring, lot)
+    chosen = [offer for offer in offered if offer.channel == channel] if _CHANNEL.fullmatch(channel) else offered
+    if chosen:
+        return chosen[0]
+    if not scan.routed(wiring, lot):
+        raise NoRoute(f"operator {lot.operator_id} takes no payments online now")
+    raise NoWallet("this browser opens none of the operator's channels")
+
+
+def _payer_id(request: AnyRequest, offer: Offer) -> str | None:
+    """Return the payer of this browser as the way needs it; None when WeChat must be asked first."""
+    if offer.way is not Way.IN_WALLET or offer.channel != WECHAT:
+        return ""
+    known = payer.known(request.cookies)
+    if known is not None or payer.is_wechat(_agent(request)):
+        return known
     return payer.at_stand_in()
 
 
@@ -140,19 +167,42 @@ def _ask_wechat(request: AnyRequest, wiring: Wiring, token: str, paying: Paying)
     return answer
 
 
-def _started(
-    request: AnyRequest, wiring: Wiring, lot_id: int, charge_id: UUID, order_token: str, openid: str
-) -> Response[Any]:  # fmt: skip
-    started = checkout.start(
-        wiring.till(), lot_id=lot_id, charge_id=charge_id, token=order_token, channel=CHANNEL, payer_id=openid
+def _start(
+    request: AnyRequest, wiring: Wiring, lot_id: int, charge_id: UUID, order_token: str, offer: Offer, payer_id: str
+) -> Started:
+    peer = request.client.host if request.client else ""
+    who = Payer(
+        payer_id=payer_id,
+        way=offer.way,
+        ip=address_of(peer, request.headers.get("x-forwarded-for", "")) or None,
+        return_url=f"{wiring.settings.public_url}/r/{order_token}{page_of(request, wiring).query}",
+    )
+    return checkout.start(
+        wiring.till(), lot_id=lot_id, charge_id=charge_id, token=order_token, channel=offer.channel, payer=who
     )  # fmt: skip
+
+
+def _started(
+    request: AnyRequest, wiring: Wiring, lot_id: int, charge_id: UUID, order_token: str, offer: Offer, payer_id: str
+) -> Response[Any]:
+    started = _start(request, wiring, lot_id, charge_id, order_token, offer, payer_id)
     query = page_of(request, wiring).query
-    if payer.is_wechat(_agent(request)):
-        answer = _see(wiring, f"/r/{order_token}/pay{query}")
-    else:
+    if started.hand_off.kind == "jsapi" and not payer.is_wechat(_agent(request)):
         answer = _see(wiring, _cashier(wiring, started, order_token, query))
-    answer.cookies.append(payer.payer_cookie(wiring.settings, openid))
+    else:
+        answer = _see(wiring, f"/r/{order_token}/pay{query}{'&' if query else '?'}via={offer.channel}")
+    if offer.channel == WECHAT and payer_id:
+        answer.cookies.append(payer.payer_cookie(wiring.settings, payer_id))
     return answer
+
+
+def _leave(page: Page, hand_off: HandOff, lot: Lot, amount: str, result: str) -> Response[Any]:
+    """Return the page that leads to the channel's own: by itself, and by a button where it does not."""
+    go_to = hand_off.url if hand_off.kind == "redirect" else None
+    return page.answer(
+        "leaving.html", lot=lot, amount=amount, result=result, go_to=go_to, post_to=hand_off.url, leads_to=hand_off.url,
+        fields=list(hand_off.fields.items()),
+    )  # fmt: skip
 
 
 def _cashier(wiring: Wiring, started: Started, order_token: str, query: str) -> str:

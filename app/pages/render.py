@@ -71,10 +71,12 @@ class Page:
         return "?lang=en" if self.is_english else ""
 
     def answer(
-        self, template: str, *, status: int = 200, switch: str | None = None, keep: bool = False, **values: object
-    ) -> Response[bytes]:
+        self, template: str, *, status: int = 200, switch: str | None = None, keep: bool = False, leads_to: str | None = None,
+        **values: object,
+    ) -> Response[bytes]:  # fmt: skip
         """Return a page. ``switch`` is the path of the same page for the other language; None stands for the path asked for.
 
+        ``leads_to`` is an address of another host that a form of this page is sent to.
         ``keep`` lets this browser keep the page for its back button: an answer to a form could not be shown again otherwise.
         """
         other = (switch or self._path) + ("" if self.is_english else "?lang=en")
@@ -87,7 +89,9 @@ class Page:
             "plate": None,
         }
         body = _templates().get_template(template).render(context | values).encode()
-        return Response(body, status_code=status, media_type=MediaType.HTML, headers=headers(self.settings, keep=keep))
+        return Response(
+            body, status_code=status, media_type=MediaType.HTML, headers=headers(self.settings, keep=keep, leads_to=leads_to)
+        )
 
 
 @cache
@@ -98,11 +102,11 @@ def _policy(forms: str) -> str:
     ).rstrip()
 
 
-def headers(settings: Settings, *, keep: bool = False) -> dict[str, str]:
+def headers(settings: Settings, *, keep: bool = False, leads_to: str | None = None) -> dict[str, str]:
     """Return the headers of every page."""
     return {
         "cache-control": "private, no-cache" if keep else "no-store",
-        "content-security-policy": _policy(_forms(settings.wechat_authorize_url, settings.wechat_cashier_url)),
+        "content-security-policy": _policy(_forms(settings.wechat_authorize_url, settings.wechat_cashier_url, leads_to)),
         "referrer-policy": "no-referrer",
         "x-content-type-options": "nosniff",
         "x-frame-options": "DENY",

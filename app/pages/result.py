@@ -43,7 +43,7 @@ def _shown(page: Page, wiring: Wiring, order_token: str, status: Status, lot: Lo
         "result.html", lot=lot, mark=mark, title=title, text=text, amount=yuan(amount_fen), receipt=status.receipt,
         plate=facts.plate(status.charge.plate), green=facts.is_green(status.charge.plate, status.charge.plate_color),
         refunded=yuan(status.refunded_fen) if status.refunded_fen else None,
-        paid_at=facts.precise(status.paid_at) if status.paid_at else None, channel=w.channel_wechat,
+        paid_at=facts.precise(status.paid_at) if status.paid_at else None, channel=w.channel_name(status.channel),
         refresh_seconds=_refresh(status, wiring) if open_still else None,
         refresh_at=f"/r/{order_token}{page.query}" if open_still else None,
         continue_at=f"/r/{order_token}/pay{page.query}" if open_still and wiring.clock.now() < status.order.expires_at else None,

@@ -15,7 +15,9 @@ from app.pages import facts
 from app.pages.codes import AnyRequest, page_of
 from app.pages.limits import Misses, address_of
 from app.pages.render import Page
+from app.pages.wallets import Offer, offers
 from app.wiring import Wired, Wiring
+from gateways import routing
 from ledger.money import yuan
 from payments import lots, paycode, plates, quotes
 from payments.errors import PlateRefused
@@ -57,6 +59,19 @@ def lot_of(tx: Connection, wiring: Wiring, token: str) -> Lot:
     return lots.lot_by_id(tx, lot_id=paycode.read(token, public_keys=wiring.pay_codes.public_keys))
 
 
+def routed(wiring: Wiring, lot: Lot) -> tuple[str, ...]:
+    """Return the channels at which the lot's operator has a merchant account now."""
+    with wiring.db.connect() as tx:
+        return routing.open_channels(tx, operator_id=lot.operator_id, at=wiring.clock.now())
+
+
+def offers_of(request: AnyRequest, wiring: Wiring, lot: Lot) -> list[Offer]:
+    """Return the wallets that this browser can pay this lot's operator with."""
+    channels = [connected.channel for connected in wiring.channels]
+    at_stand_in = ("wechat",) if wiring.settings.wechat_cashier_url else ()
+    return offers(channels, routed=routed(wiring, lot), user_agent=request.headers.get("user-agent", ""), at_stand_in=at_stand_in)
+
+
 @get("/p/{token:str}", sync_to_thread=True, include_in_schema=False)
 def scan(request: AnyRequest, wiring: Wired, token: FromPath[str]) -> Response[bytes]:
     """Show lot and payee, and ask for the plate."""
@@ -86,10 +101,11 @@ def due(
         found = quotes.ask(
             tx, lane=wiring.lane, lot_id=lot.lot_id, plate=plate, at=wiring.clock.now(), tokens=wiring.link_tokens
         )  # fmt: skip
+    offered = offers_of(request, wiring, lot)
     if not found:
         MISSES.count(address)
         return _nothing(page, lot, token, plate)
-    return _due(page, lot, token, plate, found)
+    return _due(page, lot, token, plate, found, offered)
 
 
 @get(["/p/{token:str}/due", "/p/{token:str}/pay"], sync_to_thread=False, include_in_schema=False)
@@ -122,10 +138,11 @@ def _nothing(page: Page, lot: Lot, token: str, plate: str) -> Response[bytes]:
     )  # fmt: skip
 
 
-def _due(page: Page, lot: Lot, token: str, plate: str, found: list[Quote]) -> Response[bytes]:
+def _due(page: Page, lot: Lot, token: str, plate: str, found: list[Quote], offered: list[Offer]) -> Response[bytes]:
     return page.answer(
         "due.html", keep=True, switch=f"/p/{token}", lot=lot, token=token, plate=facts.plate(plate),
         green=facts.is_green(plate, found[0].charge.plate_color), charges=[_shown(page, quote) for quote in found],
+        offers=offered,
     )  # fmt: skip
 
 

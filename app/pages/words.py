@@ -13,6 +13,14 @@ Language = Literal["zh", "en"]
 class Words(Struct, frozen=True, kw_only=True):
     """One language. A sentence missing in one of them fails when the module is loaded, not before a driver."""
 
+    def wallet(self, channel: str) -> str:
+        """Return what the button of a wallet says."""
+        return str(getattr(self, f"pay_{channel}", channel))
+
+    def channel_name(self, channel: str | None) -> str:
+        """Return the name of a channel on a receipt."""
+        return "" if channel is None else str(getattr(self, f"channel_{channel}", channel))
+
     html_lang: str
     colon: str
     other_language: Language
@@ -41,8 +49,11 @@ class Words(Struct, frozen=True, kw_only=True):
     stay: str
     tariff: str
     due: str
-    pay: str
+    pay_wechat: str
+    pay_alipay: str
+    pay_unionpay: str
     pay_hint: str
+    pay_none: str
     change_plate: str
     several_due: str
     nothing_title: str
@@ -50,6 +61,7 @@ class Words(Struct, frozen=True, kw_only=True):
     nothing_next: str
     opening_title: str
     opening_text: str
+    opening_go: str
     opening_button: str
     opening_cancelled: str
     opening_cashier: str
@@ -61,6 +73,9 @@ class Words(Struct, frozen=True, kw_only=True):
     receipt: str
     channel: str
     channel_wechat: str
+    channel_alipay: str
+    channel_unionpay: str
+    channel_etc: str
     waiting_title: str
     waiting_text: str
     unpaid_title: str
@@ -134,15 +149,19 @@ ZH: Final = Words(
     stay="停车时长",
     tariff="计费说明",
     due="应付金额",
-    pay="微信支付",
-    pay_hint="款项由微信直接付给收款单位，本平台不经手。",
+    pay_wechat="微信支付",
+    pay_alipay="支付宝",
+    pay_unionpay="云闪付",
+    pay_hint="款项由支付渠道直接付给收款单位，本平台不经手。",
+    pay_none="本停车场暂时不能在线支付，请联系现场工作人员。",
     change_plate="更换车牌",
     several_due="该车在本停车场有 {n} 笔待缴费用，请逐笔缴纳。",
     nothing_title="没有待缴费用",
     nothing_text="该车在本停车场没有待缴的停车费。",
     nothing_next="如刚刚入场或刚刚结算，请稍候片刻再查；也请核对车牌号是否正确。",
-    opening_title="正在打开微信支付",
+    opening_title="正在打开支付",
     opening_text="请在弹出的窗口中确认支付。没有反应时，请点下面的按钮。",
+    opening_go="没有自动打开时，请点下面的按钮。付完后请回到本页查看结果。",
     opening_button="立即支付",
     opening_cancelled="您取消了支付，可以重新点按支付。",
     opening_cashier="打开演示收银台",
@@ -154,6 +173,9 @@ ZH: Final = Words(
     receipt="凭证号",
     channel="支付方式",
     channel_wechat="微信支付",
+    channel_alipay="支付宝",
+    channel_unionpay="银联云闪付",
+    channel_etc="ETC",
     waiting_title="正在确认支付结果",
     waiting_text="正在向微信支付核实，通常只需几秒，本页会自动刷新。还没付款，请点“继续支付”；已经付款，请勿重复支付。",
     unpaid_title="等待支付",
@@ -227,15 +249,19 @@ EN: Final = Words(
     stay="Stay",
     tariff="Tariff",
     due="Amount due",
-    pay="Pay with WeChat",
-    pay_hint="WeChat pays the operator directly; this platform never holds your money.",
+    pay_wechat="WeChat Pay",
+    pay_alipay="Alipay",
+    pay_unionpay="UnionPay",
+    pay_hint="The channel pays the operator directly; this platform never holds your money.",
+    pay_none="This car park takes no payments online at the moment. Please ask the staff.",
     change_plate="Other plate",
     several_due="There are {n} fees due for this car here. Please pay them one by one.",
     nothing_title="Nothing to pay",
     nothing_text="There is no parking fee due for this car at this car park.",
     nothing_next="If you have only just arrived or settled, try again in a moment, and check the number plate.",
-    opening_title="Opening WeChat Pay",
+    opening_title="Opening the wallet",
     opening_text="Please confirm in the window that opens. If nothing happens, tap the button below.",
+    opening_go="If it does not open by itself, tap the button below. Come back to this page afterwards for the result.",
     opening_button="Pay now",
     opening_cancelled="You cancelled the payment. You can tap to pay again.",
     opening_cashier="Open the demo cashier",
@@ -247,8 +273,11 @@ EN: Final = Words(
     receipt="Receipt number",
     channel="Paid with",
     channel_wechat="WeChat Pay",
+    channel_alipay="Alipay",
+    channel_unionpay="UnionPay",
+    channel_etc="ETC",
     waiting_title="Confirming your payment",
-    waiting_text="We are asking WeChat; this page reloads by itself. Not paid yet? Tap “Go on paying”. Paid? Do not pay twice.",
+    waiting_text="We are asking the channel; the page reloads by itself. Not paid yet? Tap “Go on paying”. Paid? Do not pay twice.",
     unpaid_title="Waiting for payment",
     unpaid_text="No payment has arrived yet. If you have paid, wait a moment: this page reloads by itself.",
     closed_title="Order closed",

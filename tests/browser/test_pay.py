@@ -128,7 +128,7 @@ def test_a_driver_scans_types_looks_pays_and_sees_the_receipt(city: City, phone:
     scan_and_look_up(city, page, plate)
     expect(page.get_by_text(facts.plate(plate))).to_be_visible()
     expect(page.get_by_text("¥15.00").first).to_be_visible()
-    page.get_by_role("button", name=ZH.pay).click()
+    page.get_by_role("button", name=ZH.pay_wechat).click()
     expect(page.get_by_text("无锡梁溪示范停车管理有限公司")).to_be_visible()  # the stand-in's cashier names the payee
     page.get_by_role("button", name="立即支付").click()
     expect(page.get_by_role("status")).to_have_text(ZH.paid_title, timeout=20_000)
@@ -145,7 +145,7 @@ def test_five_tabs_show_the_same_result_and_back_does_no_harm(city: City, phone:
     plate = city.owe(amount_fen=700)
     page = phone.new_page()
     scan_and_look_up(city, page, plate)
-    page.get_by_role("button", name=ZH.pay).click()
+    page.get_by_role("button", name=ZH.pay_wechat).click()
     page.get_by_role("button", name="立即支付").click()
     expect(page.get_by_role("status")).to_have_text(ZH.paid_title, timeout=20_000)
     tabs = [phone.new_page() for _ in range(5)]
@@ -164,10 +164,10 @@ def test_an_impatient_double_tap_is_one_order(city: City, phone: BrowserContext)
     plate = city.owe(amount_fen=900)
     page = phone.new_page()
     scan_and_look_up(city, page, plate)
-    page.get_by_role("button", name=ZH.pay).dblclick(no_wait_after=True)
+    page.get_by_role("button", name=ZH.pay_wechat).dblclick(no_wait_after=True)
     page.wait_for_url("**/cashier/**")
     page.go_back()
-    page.get_by_role("button", name=ZH.pay).click()
+    page.get_by_role("button", name=ZH.pay_wechat).click()
     page.wait_for_url("**/cashier/**")
     assert city.attempts() == 1
     page.get_by_role("button", name="立即支付").click()
@@ -179,7 +179,7 @@ def test_a_payer_who_turns_back_may_go_on_paying(city: City, phone: BrowserConte
     plate = city.owe(amount_fen=800)
     page = phone.new_page()
     scan_and_look_up(city, page, plate)
-    page.get_by_role("button", name=ZH.pay).click()
+    page.get_by_role("button", name=ZH.pay_wechat).click()
     page.get_by_role("button", name="取消").click()
     expect(page.get_by_role("status")).to_have_text(ZH.waiting_title)
     page.get_by_role("link", name=ZH.continue_paying).click()
@@ -194,7 +194,7 @@ def test_two_phones_that_both_pay_are_told_the_truth(city: City, phone: BrowserC
     pages = [phone.new_page(), other.new_page()]
     for page in pages:
         scan_and_look_up(city, page, plate)
-        page.get_by_role("button", name=ZH.pay).click()
+        page.get_by_role("button", name=ZH.pay_wechat).click()
         page.wait_for_url("**/cashier/**")
     for page, title in zip(pages, (ZH.paid_title, ZH.twice_title), strict=True):
         page.get_by_role("button", name="立即支付").click()
@@ -210,7 +210,7 @@ def test_without_scripts_a_driver_pays_all_the_way(city: City, chromium: Browser
     page.goto(f"{city.url}/p/{city.code}")
     page.get_by_label(ZH.plate_rest).fill(plate[1:])
     page.get_by_role("button", name=ZH.look_up).click()
-    page.get_by_role("button", name=ZH.pay).click()
+    page.get_by_role("button", name=ZH.pay_wechat).click()
     page.get_by_role("button", name="立即支付").click()
     expect(page.get_by_role("status")).to_have_text(ZH.paid_title, timeout=20_000)
     context.close()
@@ -230,7 +230,7 @@ def test_inside_wechat_the_openid_is_asked_for_and_the_wallet_called_up(city: Ci
     page = context.new_page()
     page.add_init_script(WALLET)
     scan_and_look_up(city, page, plate)
-    page.get_by_role("button", name=ZH.pay).click()
+    page.get_by_role("button", name=ZH.pay_wechat).click()
     expect(page.get_by_role("status")).to_have_text(ZH.waiting_title)  # the wallet said ok, and that proves nothing
     asked = json.loads(page.evaluate("window.sessionStorage.getItem('asked')"))
     assert asked["name"] == "getBrandWCPayRequest"

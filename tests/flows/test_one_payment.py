@@ -49,7 +49,7 @@ class Stage:
             charge_id=UUID(posted["charge_id"]),
             token=token,
             channel="wechat",
-            payer_id=payer,
+            payer=checkout.Payer(payer_id=payer),
         )
         package = started.hand_off.fields["package"].removeprefix("prepay_id=")
         self.http.post(f"{self.channel}/_control/pay", json={"prepay_id": package}).raise_for_status()

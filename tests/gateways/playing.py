@@ -35,9 +35,21 @@ def order(number: int = 1, **changes: Any) -> PrepayOrder:
         "description": "停车费 太湖广场停车场",
         "amount_fen": 1200,
         "payer_id": "oPayer",
+        "created_at": NOW,
         "expires_at": NOW + timedelta(minutes=15),
     }
     return PrepayOrder(**(given | changes))
+
+
+def reference(wanted: PrepayOrder) -> OrderRef:
+    """Name an order as a query or a close does."""
+    return OrderRef(
+        order_no=wanted.order_no,
+        merchant_no=wanted.merchant_no,
+        created_at=wanted.created_at,
+        expires_at=wanted.expires_at,
+        way=wanted.way,
+    )
 
 
 def prepay(played: Played, wanted: PrepayOrder) -> PrepayOutcome:
@@ -45,12 +57,12 @@ def prepay(played: Played, wanted: PrepayOrder) -> PrepayOutcome:
 
 
 def query(played: Played, wanted: PrepayOrder) -> Reading:
-    ref = OrderRef(order_no=wanted.order_no, merchant_no=wanted.merchant_no)
+    ref = reference(wanted)
     return calls.query(played.line, ref, subject=SUBJECT, occasion="1").outcome
 
 
 def close(played: Played, wanted: PrepayOrder) -> ChannelState:
-    ref = OrderRef(order_no=wanted.order_no, merchant_no=wanted.merchant_no)
+    ref = reference(wanted)
     return calls.close(played.line, ref, subject=SUBJECT, occasion="1").outcome.state
 
 
@@ -79,6 +91,8 @@ def refund_order(taken: Any, number: int = 1, **changes: Any) -> RefundOrder:
         "merchant_no": MERCHANT_NO,
         "refund_fen": 400,
         "total_fen": taken["amount_fen"],
+        "asked_at": NOW,
+        "paid_at": NOW,
         "reason": "重复缴费",
     }
     return RefundOrder(**(given | changes))
@@ -92,7 +106,13 @@ def refund(played: Played, wanted: RefundOrder) -> Reading:
 
 def refund_query(played: Played, wanted: RefundOrder) -> Reading:
     channel, keys, now = played.line.connected.channel, played.line.connected.keys, played.clock.now()
-    ref = RefundRef(wanted.refund_no, wanted.order_no, wanted.trade_no, wanted.merchant_no)
+    ref = RefundRef(
+        refund_no=wanted.refund_no,
+        order_no=wanted.order_no,
+        trade_no=wanted.trade_no,
+        merchant_no=wanted.merchant_no,
+        asked_at=wanted.asked_at,
+    )
     answer = played.transport.send(channel.build_refund_query(ref, keys=keys, now=now, nonce="n"))
     return channel.parse_refund_query(answer, refund=ref, keys=keys, now=now)
 

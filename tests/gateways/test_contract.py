@@ -11,11 +11,11 @@ from msgspec import Struct
 
 from gateways.contract import (
     Answer,
+    AnyChannel,
     BillAbsent,
     BillLink,
     BillRefused,
     BillRequest,
-    Channel,
     ChannelState,
     Operation,
     OrderRef,
@@ -42,10 +42,11 @@ ORDER = PrepayOrder(
     description="停车费 太湖广场停车场",
     amount_fen=1200,
     payer_id="oSandbox0000000000000000payer",
+    created_at=NOW,
     expires_at=NOW + timedelta(minutes=15),
     attach="lot=17",
 )
-REF = OrderRef(order_no=ORDER.order_no, merchant_no=MERCHANT_NO)
+REF = OrderRef(order_no=ORDER.order_no, merchant_no=MERCHANT_NO, created_at=NOW, expires_at=NOW + timedelta(minutes=15))
 REFUND = RefundOrder(
     refund_no="R0000000000000000000000000B2",
     order_no=ORDER.order_no,
@@ -53,9 +54,13 @@ REFUND = RefundOrder(
     merchant_no=MERCHANT_NO,
     refund_fen=400,
     total_fen=1200,
+    asked_at=NOW,
+    paid_at=NOW,
     reason="重复缴费",
 )
-REFUND_REF = RefundRef(REFUND.refund_no, REFUND.order_no, REFUND.trade_no, MERCHANT_NO)
+REFUND_REF = RefundRef(
+    refund_no=REFUND.refund_no, order_no=REFUND.order_no, trade_no=REFUND.trade_no, merchant_no=MERCHANT_NO, asked_at=NOW
+)
 BILL = BillRequest(bill_on=date(2026, 3, 1))
 LINK = BillLink(
     url="https://api.mch.weixin.qq.com/v3/billdownload/file?token=t%2B1&tartype=gzip",
@@ -68,7 +73,7 @@ LINK = BillLink(
 class Case(Struct, frozen=True):
     """A channel, a ring whose signatures repeat, and how genuine notices of it are made."""
 
-    channel: Channel
+    channel: AnyChannel
     golden_keys: KeyRing
     notice: Callable[[Pair, PaidOrder], tuple[dict[str, str], bytes]]
     refund_notice: Callable[[Pair, RefundTold], tuple[dict[str, str], bytes]]
@@ -124,10 +129,12 @@ def rendered(request: Request) -> bytes:
     return "\n".join(lines).encode() + b"\n\n" + request.body
 
 
-def built(channel: Channel, keys: KeyRing) -> dict[str, Request]:
+def built(channel: AnyChannel, keys: KeyRing) -> dict[str, Request]:
     told: dict[str, Any] = {"keys": keys, "now": NOW, "nonce": NONCE}
+    prepay = channel.build_prepay(ORDER, **told)
+    assert isinstance(prepay, Request)
     return {
-        "prepay": channel.build_prepay(ORDER, **told),
+        "prepay": prepay,
         "query": channel.build_query(REF, **told),
         "close": channel.build_close(REF, **told),
         "refund": channel.build_refund(REFUND, **told),
@@ -157,7 +164,10 @@ def test_the_same_arguments_build_the_same_bytes(case: Case) -> None:
 
 def test_a_repeated_order_differs_in_nothing_but_its_signature(case: Case) -> None:
     later = case.channel.build_prepay(ORDER, keys=case.golden_keys, now=NOW + timedelta(seconds=40), nonce="B" * 32)
-    assert later.body == case.channel.build_prepay(ORDER, keys=case.golden_keys, now=NOW, nonce=NONCE).body
+    first = case.channel.build_prepay(ORDER, keys=case.golden_keys, now=NOW, nonce=NONCE)
+    assert isinstance(first, Request)
+    assert isinstance(later, Request)
+    assert later.body == first.body
 
 
 def test_a_repeated_refund_differs_in_nothing_but_its_signature(case: Case) -> None:
@@ -218,7 +228,7 @@ def test_a_notice_without_one_of_its_headers_is_refused(case: Case, pair: Pair) 
 def test_no_answer_means_unknown_and_never_raises(case: Case, pair: Pair, reason: str) -> None:
     none, keys, channel = Unanswered(reason=reason), pair.ring, case.channel
     assert channel.parse_prepay(none, order=ORDER, keys=keys, now=NOW, nonce=NONCE).state is ChannelState.UNKNOWN
-    assert channel.parse_close(none, keys=keys, now=NOW).state is ChannelState.UNKNOWN
+    assert channel.parse_close(none, order=REF, keys=keys, now=NOW).state is ChannelState.UNKNOWN
     query = channel.parse_query(none, order=REF, keys=keys, now=NOW)
     assert (query.verdict, query.result, query.reason) == ("unanswered", None, reason)
     for refund in (
@@ -235,7 +245,7 @@ def test_no_answer_means_unknown_and_never_raises(case: Case, pair: Pair, reason
 def test_an_unsigned_answer_proves_nothing_and_never_raises(case: Case, pair: Pair, status: int, body: bytes) -> None:
     answer, keys, channel = Answer(status=status, headers={}, body=body), pair.ring, case.channel
     assert channel.parse_prepay(answer, order=ORDER, keys=keys, now=NOW, nonce=NONCE).state is ChannelState.UNKNOWN
-    assert channel.parse_close(answer, keys=keys, now=NOW).state is ChannelState.UNKNOWN
+    assert channel.parse_close(answer, order=REF, keys=keys, now=NOW).state is ChannelState.UNKNOWN
     assert channel.parse_query(answer, order=REF, keys=keys, now=NOW).result is None
     assert channel.parse_refund(answer, refund=REFUND, keys=keys, now=NOW).refund is None
     assert channel.parse_refund_query(answer, refund=REFUND_REF, keys=keys, now=NOW).refund is None
@@ -252,7 +262,7 @@ def test_a_file_that_is_not_the_announced_one_is_refused(case: Case) -> None:
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xff", "交易时间\n".encode(), b"`1,`2\n"])
 def test_garbage_is_no_bill(case: Case, content: bytes) -> None:
     with pytest.raises(BillRefused):
-        case.channel.parse_bill(content)
+        case.channel.parse_bill(content, bill=BILL)
 
 
 def test_the_registry_finds_channels_by_name(case: Case) -> None:
@@ -267,5 +277,6 @@ def test_the_registry_finds_channels_by_name(case: Case) -> None:
 
 def test_an_order_that_outlives_the_channels_limit_is_cut_to_it(case: Case) -> None:
     endless = msgspec.structs.replace(ORDER, expires_at=datetime(2030, 1, 1, tzinfo=UTC))
-    body = case.channel.build_prepay(endless, keys=case.golden_keys, now=NOW, nonce=NONCE).body
-    assert b'"time_expire":"2026-03-17T10:00:00+08:00"' in body
+    built = case.channel.build_prepay(endless, keys=case.golden_keys, now=NOW, nonce=NONCE)
+    assert isinstance(built, Request)
+    assert b'"time_expire":"2026-03-17T10:00:00+08:00"' in built.body

@@ -10,7 +10,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, Engine, text
 
 from gateways import routing
-from gateways.contract import ChannelState, MerchantAccount, RawMessage, Result
+from gateways.contract import ChannelState, MerchantAccount, RawMessage, Result, Way
 from ledger.books import open_lane
 from ledger.ids import RandomIds, payment_number
 from payments import charges, orders
@@ -134,7 +134,8 @@ def make_attempt(tx: Connection, lot: Lot, charge_id: UUID, *, at: datetime = AT
         tx, lane=0, lot_id=lot.lot_id, charge_id=charge_id, token=token, at=at, ids=IDS, price_lock=timedelta(minutes=15)
     )
     attempt = orders.attempt(
-        tx, order=order, route=route_of(tx, lot), provider_no=PROVIDER, payer_id=f"payer-{next(_numbers)}", at=at, ids=IDS,
+        tx, order=order, route=route_of(tx, lot), provider_no=PROVIDER, payer_id=f"payer-{next(_numbers)}",
+        way=Way.IN_WALLET, at=at, ids=IDS,
         first_query=timedelta(seconds=5),
     )  # fmt: skip
     return Due(lot, order, attempt, token)

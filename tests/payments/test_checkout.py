@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, text
 from gateways.contract import Answer, Request, Unanswered
 from ledger.ids import RandomIds, payment_number
 from payments import charges, checkout, jobs, results, store
-from payments.checkout import Started, Status, Till
+from payments.checkout import Payer, Started, Status, Till
 from payments.errors import AlreadyPaid, ChannelBusy, ChargeUnknown, NoRoute, OrderExpired, OrderUnknown
 from payments.lots import Lot
 from payments.orders import RandomTokens, SeededTokens
@@ -43,7 +43,7 @@ class World:
             "charge_id": self.charge_id,
             "token": token,
             "channel": "wechat",
-            "payer_id": payer,
+            "payer": Payer(payer_id=payer),
         }
         return checkout.start(self.till, **(said | other))
 
@@ -173,7 +173,7 @@ def test_a_channel_that_is_down_leaves_an_unknown_attempt_and_evidence(world: Wo
     till = msgspec.structs.replace(world.till, line=lambda _: line)
     with pytest.raises(ChannelBusy):
         checkout.start(
-            till, lot_id=world.lot.lot_id, charge_id=world.charge_id, token="t", channel="wechat", payer_id="o"
+            till, lot_id=world.lot.lot_id, charge_id=world.charge_id, token="t", channel="wechat", payer=Payer(payer_id="o")
         )  # fmt: skip
     assert world.states() == ["unknown"]
     world.later(seconds=5)
@@ -260,7 +260,7 @@ def test_an_attempt_the_channel_never_had_is_closed_once_it_is_over(world: World
         make_attempt(tx, world.lot, world.charge_id)
     world.later(seconds=5)
     jobs.run_due(world.till)
-    assert world.states() == ["created"]
+    assert world.states() == ["pending"]
     world.later(minutes=16)
     jobs.run_due(world.till)
     assert world.states() == ["closed"]
@@ -298,7 +298,7 @@ def test_an_applier_and_workers_at_the_same_payments_all_come_to_an_end(world: W
         while True:
             with world.db.begin() as tx:
                 claimed = store.claim_due(
-                    tx, lane=0, at=at, until=at, after=[timedelta(0)], close_after=timedelta(0), limit=7
+                    tx, lane=0, at=at, until=at, after={"": [timedelta(0)]}, close_after=timedelta(0), limit=7
                 )  # fmt: skip
             if not claimed:
                 return number

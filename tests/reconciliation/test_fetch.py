@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import text
 
 from gateways import calls
-from gateways.contract import OrderRef, PrepayOrder
+from gateways.contract import PrepayOrder
 from gateways.registry import Connected
 from gateways.sandbox.shapes import Fault, FaultKind, FaultPlan
 from gateways.wechat.channel import Provider, WeChat
-from payments import results
+from payments import checkout, results
 from payments.results import Notice
 from reconciliation import bills, breaks, matching
 from reconciliation.bills import Kept
@@ -29,7 +29,7 @@ def pay(played: Played, city: City, *, lot: int = 0, amount_fen: int = 1200, boo
     due = city.order(lot=lot, amount_fen=amount_fen)
     order = PrepayOrder(
         order_no=due.order_no, merchant_no=due.attempt.merchant_no, description="停车费", amount_fen=amount_fen, payer_id="oA",
-        expires_at=AT + timedelta(hours=1),
+        created_at=AT, expires_at=AT + timedelta(hours=1),
     )  # fmt: skip
     subject = due.attempt.payment_id
     assert calls.prepay(played.line, order, subject=subject, occasion="1").outcome.hand_off is not None
@@ -37,7 +37,7 @@ def pay(played: Played, city: City, *, lot: int = 0, amount_fen: int = 1200, boo
     assert ordered is not None
     played.sandbox.desk.pay(ordered, "oA")
     if booked:
-        reference = OrderRef(order_no=due.order_no, merchant_no=due.attempt.merchant_no)
+        reference = checkout.reference(due.attempt)
         call = calls.query(played.line, reference, subject=subject, occasion="1")
         with city.db.begin() as tx:
             results.apply(tx, lane=0, notices=[Notice(call.message, call.outcome.result, "query")], at=AT, ids=IDS)
