@@ -5,7 +5,7 @@ Called through the contract by payments, reconciliation and the application.
 """
 
 from collections.abc import Mapping
-from datetime import datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 from msgspec import Struct
@@ -342,6 +342,11 @@ class UnionPay(Channel[UnionPayKeys]):
         if bill.merchant_no is None:
             raise BillRefused("a clearing file is of one merchant, and none was named")
         return bill_file.parse(content, merchant_no=bill.merchant_no, cleared_on=bill.bill_on)
+
+    def bill_period(self, bill_on: date) -> tuple[datetime, datetime]:
+        """Return a clearing day: from 23:00 in China on the day before to 23:00."""
+        end = datetime.combine(bill_on, wire.CUT_OVER, tzinfo=CHINA).astimezone(UTC)
+        return end - timedelta(days=1), end
 
     # Inside
 

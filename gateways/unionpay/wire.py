@@ -6,7 +6,7 @@ The fields of a request come without ``signMethod``, ``certId`` and ``signature`
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from html import escape
@@ -61,6 +61,8 @@ IN_APP_TRADE_TYPE: Final = "mobileWeb"
 IN_APP_CODE_TYPE: Final = "0"
 """``qrCodeType`` of an in-app order; known from use, not from a document at hand."""
 BILL_FILE_TYPE: Final = "00"
+CUT_OVER: Final = time(23, 0)
+"""In China: what is paid later belongs to the next clearing day. Probable; ``settleDate`` of a payment says it for certain."""
 
 BROWSER_QUERY_MINUTES: Final = (5, 10, 30, 60, 120)
 """When to ask for an order that a payer pays in a browser or by QR, from when it was made. Notices stop soon."""

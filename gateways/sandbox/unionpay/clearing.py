@@ -59,7 +59,7 @@ class Files:
         archive = None if day is None else self._archive(merchant_no, day)
         if archive is None or day is None:
             raise Refusal("98", "文件不存在")
-        return f"{merchant_no}_{day:%Y%m%d}.zip", b64encode(zlib.compress(archive)).decode()
+        return f"{merchant_no}_{day:%Y%m%d}.zip", inside(archive)
 
     def dispute(self, order: Order) -> None:
         """Write down that the payer's bank took a payment back; the file of today's clearing day shows it."""
@@ -199,6 +199,11 @@ def cleared(amount_fen: int) -> str:
     """Return the newer layout of field 42; only its first part is filled."""
     parts = [signed_amount(amount_fen), *(" " * width for width in ZM_RESERVED_WIDTHS[1:])]
     return " ".join(parts)
+
+
+def inside(archive: bytes) -> str:
+    """Return a file as it stands in an answer: base64 of the deflated bytes."""
+    return b64encode(zlib.compress(archive)).decode()
 
 
 def packed(members: Mapping[str, Sequence[bytes]], day: date) -> bytes:

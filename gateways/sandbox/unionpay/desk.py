@@ -22,8 +22,8 @@ from ledger.clock import CHINA, EPOCH, microseconds
 
 WAITING, SUCCESS, REVERSED = "WAITING", "SUCCESS", "REVERSED"
 """States of an order. Whether its time is over follows from the clock; a declined attempt is kept in its details."""
-CUT_OVER_HOUR: Final = 23
-"""In China: what is paid later belongs to the next clearing day."""
+_AFTER_CUT_OVER: Final = timedelta(hours=24 - wire.CUT_OVER.hour)
+"""What is paid later than the cut-over belongs to the next clearing day."""
 PAY_DAYS: Final = 1
 """How long an order without payTimeout can be paid."""
 DECLINED: Final = "64"
@@ -246,13 +246,13 @@ def instant(at: int) -> datetime:
 
 def clearing_day(at: int) -> date:
     """Return the clearing day of an instant: the day in China, cut at 23:00."""
-    return (instant(at) + timedelta(hours=24 - CUT_OVER_HOUR)).astimezone(CHINA).date()
+    return (instant(at) + _AFTER_CUT_OVER).astimezone(CHINA).date()
 
 
 def clearing_span(day: date) -> tuple[int, int]:
     """Return begin and end of a clearing day, the end exclusive."""
     midnight = datetime(day.year, day.month, day.day, tzinfo=CHINA).astimezone(UTC)
-    begin = microseconds(midnight - timedelta(hours=24 - CUT_OVER_HOUR))
+    begin = microseconds(midnight - _AFTER_CUT_OVER)
     return begin, begin + 86_400 * MICRO
 
 

@@ -26,6 +26,7 @@ from gateways.sandbox.unionpay.desk import (
     at_of,
     canonical,
     clearing_day,
+    clearing_span,
     content_of,
     details_of,
     refund_details_of,
@@ -159,8 +160,16 @@ class Refunds:
         if kind == "31" and (refund_fen != order.amount_fen or clearing_day(paid_at) != clearing_day(desk.now())):
             raise Refusal("36", "与原交易信息不符，只能在清算日内全额撤销")
         back_fen = refund_fen - self._fee_returned_fen(order, refund_fen)
-        if desk.config.check_balance and back_fen > desk.store.balance_fen(order.merchant_no):
+        if desk.config.check_balance and back_fen > self._balance_fen(order.merchant_no):
             raise Refusal("64", "商户余额不足")
+
+    def _balance_fen(self, merchant_no: str) -> int:
+        """Return what a merchant has taken since the cut-over, when what came before was settled, less commission and refunds."""
+        begin, end = clearing_span(clearing_day(self._desk.now()))
+        paid = self._desk.store.paid_between(begin, end, merchant_no)
+        back = self._desk.store.refunds_between(begin, end, merchant_no)
+        taken_fen = sum(order.amount_fen - (order.fee_fen or 0) for order in paid)
+        return taken_fen - sum(one.refund_fen - one.fee_fen for one in back if one.ends == DONE)
 
     def _fee_returned_fen(self, order: Order, refund_fen: int) -> int:
         """Return the commission given back: the refund's part of what is left, so that the last refund gives back all."""

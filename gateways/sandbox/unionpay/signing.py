@@ -53,7 +53,7 @@ class UnionPayConfig(Struct, frozen=True, kw_only=True):
     refund_seconds: float = 60.0
     """How long a refund is in process."""
     check_balance: bool = False
-    """Refuse refunds beyond what the merchant has taken, less commission and refunds."""
+    """Refuse refunds beyond what the merchant has taken since the cut-over, less commission and refunds."""
     code_url: str = CODE_URL
     """What the text of a code 主扫 begins with."""
 
