@@ -89,9 +89,9 @@ class Refunds(Speaker):
 
 
 def _same(found: RefundResult, asked: RefundRef) -> bool:
-    """Tell whether an answer is about the refund that was asked for; what it does not state is not compared."""
+    """Tell whether an answer is about the refund that was asked for; what it does not state, or we do not know, is not compared."""
     return (
         found.refund_no == asked.refund_no
         and found.order_no in (None, asked.order_no)
-        and found.trade_no in (None, asked.trade_no)
+        and (not asked.trade_no or found.trade_no in (None, asked.trade_no))
     )  # fmt: skip

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from gateways import calls
-from gateways.contract import Answer, ChannelState, OrderRef, Request
+from gateways.contract import Answer, ChannelState, Request
 from gateways.keys import KeyRing, VerificationKey
 from gateways.sandbox.wechat.signing import Pair
 from gateways.wechat import sign
 from tests.gateways.conftest import APP_ID, HTTP, MERCHANT_NO, NOW, PROVIDER_NO, Play
-from tests.gateways.playing import SUBJECT, close, control, inbox, order, pay, prepay, query, read, state
+from tests.gateways.playing import SUBJECT, close, control, inbox, order, pay, prepay, query, read, reference, state
 
 
 def test_an_order_is_made_paid_and_found_by_query(play: Play) -> None:
@@ -122,16 +122,19 @@ def test_a_paid_order_cannot_be_closed(play: Play) -> None:
     assert state(played, order()) is ChannelState.SUCCEEDED
 
 
-def test_an_order_that_never_was_is_not_found(play: Play) -> None:
+def test_an_order_that_never_was_is_pending_while_it_could_be_made_and_then_not_found(play: Play) -> None:
     played = play()
     reading = query(played, order())
-    assert (reading.verdict, state(played, order())) == ("verified", ChannelState.NOT_FOUND)
+    assert (reading.verdict, state(played, order())) == ("verified", ChannelState.PENDING)
     assert close(played, order()) is ChannelState.NOT_FOUND
+    played.clock.set(order().expires_at)
+    assert state(played, order()) is ChannelState.NOT_FOUND
 
 
 def test_an_order_of_another_merchant_is_not_found(play: Play) -> None:
     played = play()
     prepay(played, order())
+    played.clock.set(order().expires_at)
     assert state(played, order(merchant_no="1620000008")) is ChannelState.NOT_FOUND
 
 
@@ -187,7 +190,7 @@ def test_a_request_that_is_not_exactly_what_was_signed_is_refused(play: Play, ch
     played = play()
     channel, keys = played.line.connected.channel, played.line.connected.keys
     at = NOW - timedelta(seconds=301) if change == "old" else NOW
-    request = channel.build_close(OrderRef(order_no=order().order_no, merchant_no=MERCHANT_NO), keys=keys, now=at, nonce="n")
+    request = channel.build_close(reference(order()), keys=keys, now=at, nonce="n")
     headers = dict(request.headers)
     signed = headers["authorization"]
     altered: dict[str, Any] = {

@@ -15,17 +15,24 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from gateways.contract import Answer
 from gateways.keys import VerificationKey, canonical_serial
-from gateways.sandbox.chance import hex_text
+from gateways.sandbox.chance import digits, hex_text
 from gateways.sandbox.http import Incoming, Reply, Route, route
 from gateways.sandbox.shapes import Fault
 from gateways.sandbox.wechat.bill import Form
+from gateways.sandbox.wechat.combined import Combined
 from gateways.sandbox.wechat.desk import ApiRefusal, Desk
 from gateways.sandbox.wechat.refunds import Refunds
-from gateways.sandbox.wechat.shapes import FailureDetail, FailureOut, OrderIn, RefundIn
+from gateways.sandbox.wechat.shapes import CombinedCloseIn, CombinedIn, FailureDetail, FailureOut, OrderIn, RefundIn, TradeType
 from gateways.sandbox.wechat.signing import answer_headers
 from gateways.wechat import sign, wire
 
 DOWNLOAD_PATH: Final = "/v3/billdownload/file"
+H5_PATH: Final = "/cgi-bin/mmpayweb-bin/checkmweb"
+CODE: Final = "weixin://wxpay/bizpayurl?pr="
+_ORDER_PATHS: Final[dict[str, TradeType]] = {wire.JSAPI_PATH: "JSAPI", wire.H5_PATH: "MWEB", wire.NATIVE_PATH: "NATIVE"}
+_COMBINED_PATHS: Final[dict[str, TradeType]] = {
+    wire.COMBINED_JSAPI_PATH: "JSAPI", wire.COMBINED_H5_PATH: "MWEB", wire.COMBINED_NATIVE_PATH: "NATIVE"
+}  # fmt: skip
 _PARTS: Final = re.compile(r'(\w+)="([^"]*)"')
 _PARTS_NEEDED: Final = frozenset({"mchid", "nonce_str", "timestamp", "serial_no", "signature"})
 _NONCE: Final = re.compile(r"[0-9A-Za-z]{1,32}")
@@ -41,12 +48,17 @@ class Api:
     def __init__(self, desk: Desk, refunds: Refunds) -> None:
         self._desk = desk
         self._refunds = refunds
+        self._combined = Combined(desk)
 
     def routes(self) -> list[Route]:
         """Return the routes of ``/v3``."""
+        combined = f"{wire.COMBINED_PATH}{{combined_no}}"
         order, trade = f"{wire.ORDER_PATH}{{order_no}}", f"{wire.TRADE_PATH}{{trade_no}}"
         return [
-            route("POST", wire.JSAPI_PATH, self._signed(self._order)),
+            *(route("POST", path, self._signed(self._ordering(kind))) for path, kind in _ORDER_PATHS.items()),
+            *(route("POST", path, self._signed(self._combining(kind))) for path, kind in _COMBINED_PATHS.items()),
+            route("GET", combined, self._signed(self._query_combined)),
+            route("POST", f"{combined}/close", self._signed(self._close_combined)),
             route("GET", order, self._signed(self._query)),
             route("GET", trade, self._signed(self._query_trade)),
             route("POST", f"{order}/close", self._signed(self._close)),
@@ -119,14 +131,24 @@ class Api:
 
     # Orders
 
-    def _order(self, incoming: Incoming, _found: re.Match[str]) -> Spoken:
-        wanted = _decoded(incoming.body, OrderIn)
-        self._check_provider(wanted.sp_mchid)
-        ordered = self._desk.order(wanted, _canonical(incoming.body))
-        return _under_faults({"prepay_id": ordered.prepay_id}, ordered.faults)
+    def _ordering(self, trade_type: TradeType) -> Speaker:
+        def ordered(incoming: Incoming, _found: re.Match[str]) -> Spoken:
+            wanted = _decoded(incoming.body, OrderIn)
+            self._check_provider(wanted.sp_mchid)
+            made = self._desk.order(wanted, _canonical(incoming.body), trade_type)
+            return _under_faults(self._handed(made.prepay_id, trade_type), made.faults)
+
+        return ordered
+
+    def _handed(self, prepay_id: str, trade_type: TradeType) -> dict[str, str]:
+        """Return what the order calls answer: each way its own handle."""
+        if trade_type == "MWEB":
+            package = digits(10, self._desk.seed, "package", prepay_id)
+            return {"h5_url": f"{self._desk.config.base_url}{H5_PATH}?prepay_id={prepay_id}&package={package}"}
+        return {"code_url": f"{CODE}{prepay_id}"} if trade_type == "NATIVE" else {"prepay_id": prepay_id}
 
     def _query(self, incoming: Incoming, found: re.Match[str]) -> Spoken:
-        return _json(self._desk.told(self._desk.find(found["order_no"], self._asked_merchant(incoming)))), 0
+        return _json(self._desk.told(self._desk.find_alone(found["order_no"], self._asked_merchant(incoming)))), 0
 
     def _query_trade(self, incoming: Incoming, found: re.Match[str]) -> Spoken:
         return _json(self._desk.told(self._desk.find_trade(found["trade_no"], self._asked_merchant(incoming)))), 0
@@ -141,6 +163,24 @@ class Api:
         wanted = _decoded(incoming.body, wire.CloseOrder)
         self._check_provider(wanted.sp_mchid)
         self._desk.close_order(found["order_no"], wanted.sub_mchid)
+        return Answer(status=204, headers={}, body=b""), 0
+
+    # Combined orders
+
+    def _combining(self, trade_type: TradeType) -> Speaker:
+        def ordered(incoming: Incoming, _found: re.Match[str]) -> Spoken:
+            wanted = _decoded(incoming.body, CombinedIn)
+            self._check_provider(wanted.combine_mchid)
+            made = self._combined.order(wanted, _canonical(incoming.body), trade_type)
+            return _under_faults(self._handed(made.prepay_id, trade_type), made.faults)
+
+        return ordered
+
+    def _query_combined(self, _incoming: Incoming, found: re.Match[str]) -> Spoken:
+        return _json(self._combined.told(self._combined.find(found["combined_no"]))), 0
+
+    def _close_combined(self, incoming: Incoming, found: re.Match[str]) -> Spoken:
+        self._combined.close(found["combined_no"], _decoded(incoming.body, CombinedCloseIn))
         return Answer(status=204, headers={}, body=b""), 0
 
     # Refunds

@@ -129,7 +129,7 @@ def _payment_cells(order: Order, provider_no: str, fee_bps: int) -> dict[str, st
         "微信订单号": order.trade_no or "",
         "商户订单号": order.order_no,
         "用户标识": order.openid,
-        "交易类型": "JSAPI",
+        "交易类型": order.trade_type,
         "交易状态": "SUCCESS",
         "付款银行": "OTHERS",
         "货币种类": "CNY",

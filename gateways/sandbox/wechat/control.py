@@ -25,6 +25,7 @@ from gateways.sandbox.shapes import (
     RotatedOut,
     SetClockIn,
 )
+from gateways.sandbox.wechat.combined import Combined
 from gateways.sandbox.wechat.desk import ApiRefusal, Desk, instant
 from gateways.sandbox.wechat.notify import Courier
 from gateways.sandbox.wechat.refunds import Refunds
@@ -39,6 +40,7 @@ class Control:
     def __init__(self, desk: Desk, refunds: Refunds, courier: Courier, wake: Callable[[], None]) -> None:
         self._desk = desk
         self._refunds = refunds
+        self._combined = Combined(desk)
         self._courier = courier
         self._wake_all = wake
 
@@ -79,15 +81,20 @@ class Control:
         return said(self._desk.plan())
 
     def _pay(self, wanted: PayIn) -> Reply:
-        order = None
-        if wanted.order_no is not None:
-            order = self._desk.state.order(wanted.order_no)
-        elif wanted.prepay_id is not None:
-            order = self._desk.state.order_by_prepay(wanted.prepay_id)
-        if order is None:
+        """Pay an order; a leg, or a combined number, pays the whole combined order."""
+        state, number, combined_no = self._desk.state, wanted.order_no, None
+        if number is None and wanted.prepay_id is not None and (handle := state.handle(wanted.prepay_id)) is not None:
+            number, combined_no = handle.order_no, handle.combined_no
+        order = None if number is None else state.order(number)
+        combined = state.combined(combined_no or (number if order is None else order.combined_no) or "")
+        if order is None and combined is None:
             return refused("there is no such order", status=404)
         try:
-            paid = self._desk.pay(order, wanted.openid)
+            if combined is not None:
+                paid = self._combined.pay(combined, wanted.openid)
+            else:
+                assert order is not None, "one of the two was found"
+                paid = self._desk.pay(order, wanted.openid)
         except ApiRefusal as refusal:
             return refused(f"{refusal.code}: {refusal}")
         self._courier.wake()

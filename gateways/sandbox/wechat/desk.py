@@ -26,15 +26,21 @@ from gateways.sandbox.wechat.shapes import (
     CertificatesOut,
     EncryptedCertificateOut,
     OrderIn,
+    SceneIn,
+    TradeType,
     TransactionOut,
 )
 from gateways.sandbox.wechat.signing import IssuedCertificate, PaidOrder, Signer, box, issue_certificate, rfc3339, transaction
-from gateways.sandbox.wechat.state import Notice, Order, State
+from gateways.sandbox.wechat.state import CombinedOrder, Handle, Notice, Order, State
 from gateways.wechat import wire
 from ledger.clock import CHINA, EPOCH, Clock, SystemClock, microseconds
 
 ORDER_DAYS: Final = 7
 CODE_SECONDS: Final = 300
+HANDLE_SECONDS: Final = {"MWEB": 300}
+HANDLE_SECONDS_ELSE: Final = 7200
+SCANNER: Final = "oSandboxWhoeverScannedFirst"
+"""Pays an order that names no payer when nobody says who he is."""
 DOWNLOAD_SECONDS: Final = 300
 _MICRO: Final = 1_000_000
 BILL_MADE_HOUR: Final = 9
@@ -68,6 +74,10 @@ class SandboxConfig(Struct, frozen=True, kw_only=True):
     manual: bool = False
     seed: str | None = None
     """Makes trade numbers, notices and faults repeatable; None: by chance, once for the life of the state."""
+    check_referer: bool = True
+    """Open an H5 address only from a page that says where it comes from, as the channel does."""
+    deduct_seconds: float = 2.0
+    """How long a deduction is in process."""
     bill_bom: bool = True
     bill_crlf: bool = True
     bill_ready_hour: int = 10
@@ -88,7 +98,7 @@ class ApiRefusal(Exception):
 
 
 class Ordered(Struct, frozen=True):
-    """A prepay id, and the faults that meet the answer."""
+    """What the payer's page is led by (a prepay id, or the end of a code), and the faults that meet the answer."""
 
     prepay_id: str
     faults: tuple[Fault, ...]
@@ -186,38 +196,54 @@ class Desk:
 
     # Orders
 
-    def order(self, wanted: OrderIn, content: bytes) -> Ordered:
-        """Make an order, or give a fresh prepay id for the identical one while it is unpaid and unexpired.
+    def order(self, wanted: OrderIn, content: bytes, trade_type: TradeType) -> Ordered:
+        """Make an order, or give a fresh handle for the identical one while it is unpaid and unexpired.
 
         Raises ApiRefusal: ORDERPAID, ORDER_CLOSED, INVALID_REQUEST (other content under the same number), PARAM_ERROR.
         """
         with self.state.together():
             known = self.state.order(wanted.out_trade_no)
             if known is None:
-                self._add(wanted, content)
+                self._add(wanted, content, trade_type)
+            elif known.combined_no is not None or known.trade_type != trade_type:
+                raise ApiRefusal(403, "OUT_TRADE_NO_USED", "商户订单号重复")
             else:
-                self._check_repeat(known, content)
-            count = self.state.prepays(wanted.out_trade_no)
-            at = self.clock.now().astimezone(CHINA)
-            prepay_id = f"wx{at:%Y%m%d%H%M%S}{hex_text(20, self.seed, 'prepay', wanted.out_trade_no, count)}"
-            self.state.add_prepay(prepay_id, wanted.out_trade_no)
+                self.check_repeat(known, content)
+            prepay_id = self.new_handle(wanted.out_trade_no, trade_type)
             hit = self.faults({FaultKind.UNKNOWN}, wanted.out_trade_no)
         return Ordered(prepay_id=prepay_id, faults=hit)
 
-    def _add(self, wanted: OrderIn, content: bytes) -> None:
+    def new_handle(self, number: str, trade_type: TradeType, *, combined: bool = False) -> str:
+        """Return what the payer's page will know an order by. Called inside ``together``."""
+        order_no, combined_no = ("", number) if combined else (number, None)
+        count = self.state.handles(order_no, combined_no)
+        prepay_id = self._handle_id(number, trade_type, count)
+        self.state.add_handle(Handle(prepay_id=prepay_id, order_no=order_no, made_at=self.now(), combined_no=combined_no))
+        return prepay_id
+
+    def _handle_id(self, number: str, trade_type: str, count: int) -> str:
+        if trade_type == "NATIVE":
+            return hex_text(16, self.seed, "code", number, count)
+        at = self.clock.now().astimezone(CHINA)
+        return f"wx{at:%Y%m%d%H%M%S}{hex_text(20, self.seed, 'prepay', number, count)}"
+
+    def alive(self, handle: Handle, trade_type: str) -> bool:
+        """Tell whether a handle opens the cashier: for two hours, an H5 address five minutes, a code until there is a newer one."""
+        if handle.made_at + HANDLE_SECONDS.get(trade_type, HANDLE_SECONDS_ELSE) * _MICRO <= self.now():
+            return False
+        if trade_type != "NATIVE":
+            return True
+        count = self.state.handles(handle.order_no, handle.combined_no)
+        return handle.prepay_id == self._handle_id(handle.combined_no or handle.order_no, trade_type, count - 1)
+
+    def _add(self, wanted: OrderIn, content: bytes, trade_type: TradeType) -> None:
         if wanted.sp_appid != self.config.app_id:
             raise ApiRefusal(400, "APPID_MCHID_NOT_MATCH", "sp_appid与sp_mchid不匹配")
         if wanted.sub_mchid == wanted.sp_mchid:
             raise ApiRefusal(400, "PARAM_ERROR", "sub_mchid不能与sp_mchid相同")
-        openid = wanted.payer.sub_openid if wanted.payer.sub_openid and wanted.sub_appid else wanted.payer.sp_openid
-        if not openid:
-            raise ApiRefusal(400, "PARAM_ERROR", "payer缺少openid")
+        if trade_type == "MWEB":
+            check_scene(wanted.scene_info)
         now = self.now()
-        expires_at = now + ORDER_DAYS * 86_400 * _MICRO
-        if wanted.time_expire is not None:
-            latest = now + wire.TIME_EXPIRE_DAYS_MAX * 86_400 * _MICRO
-            if (expires_at := microseconds(wanted.time_expire)) > latest:
-                raise ApiRefusal(400, "PARAM_ERROR", "time_expire超出范围")
         self.state.add_order(
             Order(
                 order_no=wanted.out_trade_no,
@@ -227,15 +253,27 @@ class Desk:
                 description=wanted.description,
                 attach=wanted.attach,
                 amount_fen=wanted.amount.total,
-                openid=openid,
+                openid=_openid(wanted) if trade_type == "JSAPI" else "",
                 notify_url=wanted.notify_url,
                 content=content,
-                expires_at=max(expires_at, now + 60 * _MICRO),
+                expires_at=self.expires_at(wanted.time_expire),
                 created_at=now,
+                trade_type=trade_type,
             )
         )
 
-    def _check_repeat(self, known: Order, content: bytes) -> None:
+    def expires_at(self, time_expire: datetime | None) -> int:
+        """Return the last moment of paying. Raises ApiRefusal PARAM_ERROR for one too far ahead."""
+        now = self.now()
+        expires_at = now + ORDER_DAYS * 86_400 * _MICRO
+        if time_expire is not None:
+            latest = now + wire.TIME_EXPIRE_DAYS_MAX * 86_400 * _MICRO
+            if (expires_at := microseconds(time_expire)) > latest:
+                raise ApiRefusal(400, "PARAM_ERROR", "time_expire超出范围")
+        return max(expires_at, now + 60 * _MICRO)
+
+    def check_repeat(self, known: Order | CombinedOrder, content: bytes) -> None:
+        """Raise ApiRefusal unless a repeated call is the same, and the order can still be paid."""
         if known.state == "SUCCESS":
             raise ApiRefusal(400, "ORDERPAID", "该订单已支付")
         if known.state == "CLOSED" or known.expires_at <= self.now():
@@ -245,7 +283,7 @@ class Desk:
 
     def close_order(self, order_no: str, merchant_no: str) -> None:
         """Close an order. Repeatable. Raises ApiRefusal: ORDER_NOT_EXIST, ORDER_PAID."""
-        known = self.find(order_no, merchant_no)
+        known = self.find_alone(order_no, merchant_no)
         if known.state == "SUCCESS":
             raise ApiRefusal(400, "ORDER_PAID", "该订单已支付")
         self.state.close_order(order_no)
@@ -253,6 +291,13 @@ class Desk:
     def find(self, order_no: str, merchant_no: str) -> Order:
         """Return an order of a merchant. Raises ApiRefusal ORDER_NOT_EXIST."""
         return self._of(self.state.order(order_no), merchant_no)
+
+    def find_alone(self, order_no: str, merchant_no: str) -> Order:
+        """Return an order made by itself: legs and deductions have calls of their own. Raises ApiRefusal ORDER_NOT_EXIST."""
+        known = self.find(order_no, merchant_no)
+        if known.combined_no is not None or known.trade_type == "PARKING":
+            raise ApiRefusal(404, "ORDER_NOT_EXIST", "订单不存在")
+        return known
 
     def find_trade(self, trade_no: str, merchant_no: str) -> Order:
         """Return a paid order by the channel's number. Raises ApiRefusal ORDER_NOT_EXIST."""
@@ -279,7 +324,7 @@ class Desk:
             out_trade_no=order.order_no,
             trade_state=order.state,
             trade_state_desc=_STATE_TEXTS[order.state],
-            payer=payer,
+            payer=payer if order.openid else None,
             amount=AmountOut(total=order.amount_fen, payer_total=order.amount_fen),
         )
 
@@ -298,47 +343,63 @@ class Desk:
             openid=order.openid,
             sub_app_id=order.sub_app_id,
             attach=order.attach,
+            trade_type=order.trade_type,
         )
 
     # Paying
 
     def pay(self, order: Order, openid: str | None = None) -> PaidOut:
-        """Take the payer's money for an order and put its notices on the way.
+        """Take the payer's money for an order and put its notices on the way. A leg is paid with its combined order, see combined.
 
         Raises ApiRefusal: ORDERPAID, ORDER_CLOSED (closed, or too late), OPENID_MISMATCH.
         """
-        now = self.now()
+        assert order.combined_no is None, "a leg is not paid by itself"
+        payer = self.check_payable(order, openid)
+        with self.state.together():
+            paid = self.take(order, payer)
+            self.put_notices(order.order_no, self.faults(ON_NOTICE, order.order_no))
+        return paid
+
+    def check_payable(self, order: Order | CombinedOrder, openid: str | None) -> str:
+        """Return who pays. Raises ApiRefusal as ``pay`` does."""
         if order.state == "SUCCESS":
             raise ApiRefusal(409, "ORDERPAID", "该订单已支付")
-        if order.state == "CLOSED" or order.expires_at <= now:
+        if order.state != "NOTPAY" or order.expires_at <= self.now():
             raise ApiRefusal(409, "ORDER_CLOSED", "该订单已关闭或已过期")
-        if openid is not None and openid != order.openid:
+        if openid is not None and order.openid and openid != order.openid:
             raise ApiRefusal(409, "OPENID_MISMATCH", "该订单只能由下单的用户支付")
-        at = self.clock.now().astimezone(CHINA)
-        chance = digits(16, self.seed, "trade", order.order_no)
-        trade_no = f"4200{chance[:6]}{at:%Y%m%d}{chance[6:]}"
+        return order.openid or openid or SCANNER
+
+    def take(self, order: Order, openid: str) -> PaidOut:
+        """Book an order's money. Called inside ``together``."""
+        now, trade_no = self.now(), self.trade_no("trade", order.order_no)
         fee_fen = bill_form.fee_fen(order.amount_fen, self.config.fee_bps)
-        with self.state.together():
-            self.state.set_paid(order.order_no, trade_no=trade_no, paid_at=now, fee_fen=fee_fen)
-            self._put_notices(order.order_no, now)
+        self.state.set_paid(order.order_no, trade_no=trade_no, paid_at=now, fee_fen=fee_fen, openid=openid)
         return PaidOut(order_no=order.order_no, trade_no=trade_no, amount_fen=order.amount_fen, paid_at=instant(now))
 
-    def _put_notices(self, order_no: str, now: int) -> None:
-        hit = self.faults(ON_NOTICE, order_no)
-        kinds = {fault.kind for fault in hit}
+    def trade_no(self, kind: str, number: str) -> str:
+        """Return the channel's own number of a payment."""
+        at, chance = self.clock.now().astimezone(CHINA), digits(16, self.seed, kind, number)
+        return f"4200{chance[:6]}{at:%Y%m%d}{chance[6:]}"
+
+    def put_notices(self, number: str, hit: tuple[Fault, ...], *, combined_no: str | None = None, event: str | None = None) -> None:
+        """Put the notice of a payment on the way, as its faults will have it. Called inside ``together``."""
+        kinds, name = {fault.kind for fault in hit}, (number,) if event is None else (number, event)
         if FaultKind.NEVER in kinds:
             return
-        later = delay_seconds(hit, subject=order_no, seed=self.seed) / self.config.time_factor
-        notice_id, kept = f"EV-{hex_text(32, self.seed, 'notice', order_no)}", msgspec.json.encode(hit)
+        later = delay_seconds(hit, subject=number, seed=self.seed) / self.config.time_factor
+        notice_id, kept = f"EV-{hex_text(32, self.seed, 'notice', *name)}", msgspec.json.encode(hit)
         for copy in range(2 if FaultKind.TWICE in kinds else 1):
             self.state.add_notice(
                 Notice(
                     notice_id=f"{notice_id}#{copy + 1}" if copy else notice_id,
-                    order_no=order_no,
-                    due_at=now + int((later + copy) * _MICRO),
+                    order_no=number,
+                    due_at=self.now() + int((later + copy) * _MICRO),
                     attempts=0,
                     state="waiting",
                     faults=kept,
+                    combined_no=combined_no,
+                    event=event,
                 )
             )
 
@@ -414,6 +475,20 @@ class Desk:
         if kept is None or kept[1] <= self.now():
             return 40029
         return 40163 if kept[2] else kept[0]
+
+
+def check_scene(scene: SceneIn | None) -> None:
+    """Raise ApiRefusal PARAM_ERROR unless an H5 order says whose phone it is and what page leads to the wallet."""
+    if scene is None or scene.h5_info is None:
+        raise ApiRefusal(400, "PARAM_ERROR", "H5支付缺少scene_info.payer_client_ip或h5_info")
+
+
+def _openid(wanted: OrderIn) -> str:
+    payer = wanted.payer or wire.Payer()
+    openid = payer.sub_openid if payer.sub_openid and wanted.sub_appid else payer.sp_openid
+    if not openid:
+        raise ApiRefusal(400, "PARAM_ERROR", "payer缺少openid")
+    return openid
 
 
 def instant(at: int) -> datetime:

@@ -14,10 +14,13 @@ import msgspec
 from gateways.sandbox.chance import hex_text
 from gateways.sandbox.faults import on_attempt
 from gateways.sandbox.shapes import Delivered, Fault, FaultKind
-from gateways.sandbox.wechat.desk import Desk
+from gateways.sandbox.wechat.combined import OTHER_MERCHANT, Combined
+from gateways.sandbox.wechat.desk import Desk, instant
 from gateways.sandbox.wechat.refunds import told_in_notice
 from gateways.sandbox.wechat.signing import answer_headers, payment_notice, refund_notice
+from gateways.sandbox.wechat.signing import notice as told_by_notice
 from gateways.sandbox.wechat.state import Notice
+from gateways.wechat import wire
 
 SCHEDULE_SECONDS: Final = (15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 10800, 10800, 10800, 21600, 21600)
 """Pauses between attempts: 15s/15s/30s/3m/10m/20m/30m/30m/30m/60m/3h/3h/3h/6h/6h, 24 h 4 min in all."""
@@ -25,7 +28,6 @@ SCHEDULE_SECONDS: Final = (15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 1
 ANSWER_SECONDS_MAX: Final = 5.0
 AT_ONCE_MAX: Final = 16
 LOG: Final = logging.getLogger("tongting.sandbox")
-_OTHER_MERCHANT: Final = "1699999999"
 _REST_SECONDS: Final = 0.5
 _MICRO: Final = 1_000_000
 
@@ -99,8 +101,14 @@ class Courier:
     def _compose(self, notice: Notice, attempt: int) -> tuple[str, dict[str, str], bytes]:
         """Return address, headers and body of one attempt, with its faults."""
         desk = self._desk
-        touched = on_attempt(msgspec.json.decode(notice.faults, type=tuple[Fault, ...]), attempt)
-        url, body = self._of_payment(notice, touched) if notice.refund_no is None else self._of_refund(notice)
+        faults = msgspec.json.decode(notice.faults, type=tuple[Fault, ...])
+        touched = on_attempt(faults, attempt)
+        if notice.refund_no is not None:
+            url, body = self._of_refund(notice)
+        elif notice.combined_no is not None:
+            url, body = self._of_combined(notice, faults, touched)
+        else:
+            url, body = self._of_payment(notice, touched)
         headers = answer_headers(
             desk.notice_signer(notice.notice_id, attempt),
             body=body,
@@ -117,7 +125,7 @@ class Courier:
         if FaultKind.WRONG_AMOUNT in touched:
             paid, altered = msgspec.structs.replace(paid, amount_fen=paid.amount_fen + 1), "amount"
         if FaultKind.OTHER_MERCHANT in touched:
-            paid, altered = msgspec.structs.replace(paid, merchant_no=_OTHER_MERCHANT), altered + "merchant"
+            paid, altered = msgspec.structs.replace(paid, merchant_no=OTHER_MERCHANT), altered + "merchant"
         notice_id = notice.notice_id.partition("#")[0]
         body = payment_notice(
             paid,
@@ -126,6 +134,25 @@ class Courier:
             nonce=hex_text(12, desk.seed, notice_id, altered),
         )
         return order.notify_url, body
+
+    def _of_combined(self, notice: Notice, faults: tuple[Fault, ...], touched: frozenset[FaultKind]) -> tuple[str, bytes]:
+        desk = self._desk
+        combined = desk.state.combined(notice.order_no)
+        assert combined is not None, "the notice is of a combined order"
+        notice_id = notice.notice_id.partition("#")[0]
+        plain = wire.encode(Combined(desk).notice(combined, faults, touched))
+        altered = sorted(touched & {FaultKind.WRONG_AMOUNT, FaultKind.OTHER_MERCHANT})
+        body = told_by_notice(
+            plain,
+            kind="transaction",
+            event="TRANSACTION.SUCCESS",
+            summary="支付成功",
+            at=instant(combined.paid_at or 0),
+            api_key=desk.config.api_key,
+            notice_id=notice_id,
+            nonce=hex_text(12, desk.seed, notice_id, *altered),
+        )
+        return combined.notify_url, body
 
     def _of_refund(self, notice: Notice) -> tuple[str, bytes]:
         desk = self._desk

@@ -15,6 +15,9 @@ MchId = Annotated[str, Meta(pattern=r"^[0-9]{8,10}$")]
 RefundWord = Literal["PROCESSING", "SUCCESS", "CLOSED", "ABNORMAL"]
 """What the channel says of a refund."""
 OrderNo = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-|*]{6,32}$")]
+NotifyUrl = Annotated[str, Meta(pattern=r"^https?://[^?#]{1,247}$")]
+TradeType = Literal["JSAPI", "MWEB", "NATIVE", "PARKING"]
+"""How an order is paid; the last is our word for a deduction, whose own is not known."""
 
 
 class AmountIn(Struct, frozen=True):
@@ -22,8 +25,19 @@ class AmountIn(Struct, frozen=True):
     currency: Literal["CNY"] = "CNY"
 
 
-class OrderIn(Struct, frozen=True):
-    """A JSAPI order as the channel reads it."""
+class H5InfoIn(Struct, frozen=True):
+    type: Literal["iOS", "Android", "Wap"]
+    app_name: Annotated[str, Meta(max_length=64)] | None = None
+    app_url: Annotated[str, Meta(max_length=128)] | None = None
+
+
+class SceneIn(Struct, frozen=True):
+    payer_client_ip: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f.:]{2,45}$")]
+    h5_info: H5InfoIn | None = None
+
+
+class OrderIn(Struct, frozen=True, kw_only=True):
+    """An order as the channel reads it; which of ``payer`` and ``scene_info`` must be there depends on the call."""
 
     sp_appid: Annotated[str, Meta(max_length=32)]
     sp_mchid: MchId
@@ -32,10 +46,88 @@ class OrderIn(Struct, frozen=True):
     out_trade_no: OrderNo
     notify_url: Annotated[str, Meta(pattern=r"^https?://[^?#]{1,247}$")]
     amount: AmountIn
-    payer: wire.Payer
+    payer: wire.Payer | None = None
+    scene_info: SceneIn | None = None
     sub_appid: Annotated[str, Meta(max_length=32)] | None = None
     time_expire: Annotated[datetime, Meta(tz=True)] | None = None
     attach: Annotated[str, Meta(max_length=wire.ATTACH_CHARACTERS_MAX)] | None = None
+
+
+class SubAmountIn(Struct, frozen=True):
+    total_amount: Annotated[int, Meta(ge=1, le=1_000_000_000)]
+    currency: Literal["CNY"]
+
+
+class SubOrderIn(Struct, frozen=True, kw_only=True):
+    mchid: MchId
+    sub_mchid: MchId
+    out_trade_no: OrderNo
+    attach: Annotated[str, Meta(min_length=1, max_length=wire.ATTACH_CHARACTERS_MAX)]
+    amount: SubAmountIn
+    description: Annotated[str, Meta(min_length=1, max_length=wire.DESCRIPTION_CHARACTERS_MAX)]
+    sub_appid: Annotated[str, Meta(max_length=32)] | None = None
+
+
+class CombinedPayerIn(Struct, frozen=True):
+    openid: Annotated[str, Meta(min_length=1, max_length=128)]
+
+
+class CombinedIn(Struct, frozen=True, kw_only=True):
+    """A combined order as the channel reads it."""
+
+    combine_appid: Annotated[str, Meta(max_length=32)]
+    combine_mchid: MchId
+    combine_out_trade_no: OrderNo
+    notify_url: NotifyUrl
+    sub_orders: Annotated[tuple[SubOrderIn, ...], Meta(min_length=1, max_length=wire.LEGS_MAX)]
+    combine_payer_info: CombinedPayerIn | None = None
+    scene_info: SceneIn | None = None
+    time_start: Annotated[datetime, Meta(tz=True)] | None = None
+    time_expire: Annotated[datetime, Meta(tz=True)] | None = None
+
+
+class SubCloseIn(Struct, frozen=True):
+    mchid: MchId
+    sub_mchid: MchId
+    out_trade_no: OrderNo
+    sub_appid: Annotated[str, Meta(max_length=32)] | None = None
+
+
+class CombinedCloseIn(Struct, frozen=True):
+    combine_appid: str
+    sub_orders: tuple[SubCloseIn, ...]
+
+
+class SubAmountOut(Struct, frozen=True):
+    total_amount: int
+    payer_amount: int
+    currency: str = "CNY"
+    payer_currency: str = "CNY"
+
+
+class SubOrderOut(Struct, frozen=True, omit_defaults=True):
+    """A leg as the combined query and the combined notice tell of it."""
+
+    mchid: str
+    sub_mchid: str
+    out_trade_no: str
+    trade_state: str
+    amount: SubAmountOut
+    attach: str
+    sub_appid: str | None = None
+    transaction_id: str | None = None
+    trade_type: str | None = None
+    bank_type: str | None = None
+    success_time: str | None = None
+
+
+class CombinedOut(Struct, frozen=True, omit_defaults=True):
+    combine_appid: str
+    combine_mchid: str
+    combine_out_trade_no: str
+    sub_orders: tuple[SubOrderOut, ...]
+    combine_payer_info: wire.CombinedPayer | None = None
+    combine_transaction_id: str | None = None
 
 
 class RefundAmountIn(Struct, frozen=True):

@@ -80,6 +80,7 @@ class PaidOrder(Struct, frozen=True, kw_only=True):
     openid: str = "oSandbox0000000000000000payer"
     sub_app_id: str | None = None
     attach: str | None = None
+    trade_type: str = "JSAPI"
 
 
 class RefundTold(Struct, frozen=True, kw_only=True):
@@ -138,7 +139,7 @@ def transaction(paid: PaidOrder) -> TransactionOut:
         sub_mchid=paid.merchant_no,
         out_trade_no=paid.order_no,
         transaction_id=paid.trade_no,
-        trade_type="JSAPI",
+        trade_type=paid.trade_type,
         trade_state="SUCCESS",
         trade_state_desc="支付成功",
         bank_type="OTHERS",
@@ -156,30 +157,31 @@ def box(plain: bytes, *, api_key: bytes, nonce: str, associated: str) -> str:
 
 def payment_notice(paid: PaidOrder, *, api_key: bytes, notice_id: str, nonce: str) -> bytes:
     """Return the body of a payment notice. ``nonce`` has 12 characters and must not come twice under one key."""
-    resource = _resource("transaction", wire.encode(transaction(paid)), api_key, nonce)
-    return wire.encode(
-        NoticeOut(
-            id=notice_id,
-            create_time=rfc3339(paid.paid_at),
-            resource_type="encrypt-resource",
-            event_type="TRANSACTION.SUCCESS",
-            summary="支付成功",
-            resource=resource,
-        )
-    )
+    return notice(
+        wire.encode(transaction(paid)), kind="transaction", event="TRANSACTION.SUCCESS", summary="支付成功", at=paid.paid_at,
+        api_key=api_key, notice_id=notice_id, nonce=nonce,
+    )  # fmt: skip
 
 
 def refund_notice(told: RefundTold, *, api_key: bytes, notice_id: str, nonce: str) -> bytes:
     """Return the body of a refund notice. ``nonce`` has 12 characters and must not come twice under one key."""
-    resource = _resource("refund", wire.encode(_refund_plain(told)), api_key, nonce)
+    return notice(
+        wire.encode(_refund_plain(told)), kind="refund", event=f"REFUND.{told.word}", summary=_REFUND_SUMMARIES[told.word],
+        at=told.happened_at, api_key=api_key, notice_id=notice_id, nonce=nonce,
+    )  # fmt: skip
+
+
+def notice(plain: bytes, *, kind: str, event: str, summary: str, at: datetime, api_key: bytes, notice_id: str, nonce: str) -> bytes:
+    """Return the body of a notice; ``kind`` names what it is about and is the associated data of its encrypted part."""
+    sealed = box(plain, api_key=api_key, nonce=nonce, associated=kind)
     return wire.encode(
         NoticeOut(
             id=notice_id,
-            create_time=rfc3339(told.happened_at),
+            create_time=rfc3339(at),
             resource_type="encrypt-resource",
-            event_type=f"REFUND.{told.word}",
-            summary=_REFUND_SUMMARIES[told.word],
-            resource=resource,
+            event_type=event,
+            summary=summary,
+            resource=ResourceOut(original_type=kind, algorithm=wire.BOX, ciphertext=sealed, associated_data=kind, nonce=nonce),
         )
     )
 
@@ -199,12 +201,6 @@ def _refund_plain(told: RefundTold) -> RefundNoticeOut:
             total=told.total_fen, refund=told.refund_fen, payer_total=told.total_fen, payer_refund=told.refund_fen
         ),
     )
-
-
-def _resource(kind: str, plain: bytes, api_key: bytes, nonce: str) -> ResourceOut:
-    """Return a notice's encrypted part; ``kind`` names what it is and is its associated data."""
-    sealed = box(plain, api_key=api_key, nonce=nonce, associated=kind)
-    return ResourceOut(original_type=kind, algorithm=wire.BOX, ciphertext=sealed, associated_data=kind, nonce=nonce)
 
 
 def signed_callback(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from msgspec import Struct, convert
+from msgspec import Struct, convert, structs
 
 from gateways.sandbox.wechat.shapes import RefundWord
 
@@ -21,7 +21,12 @@ create table if not exists pay_order (
     order_no text primary key, merchant_no text not null, app_id text not null, sub_app_id text, description text not null,
     attach text, amount_fen integer not null check (amount_fen > 0), openid text not null, notify_url text not null,
     content blob not null, expires_at integer not null, created_at integer not null, state text not null default 'NOTPAY',
-    trade_no text unique, paid_at integer, fee_fen integer) without rowid;
+    trade_no text unique, paid_at integer, fee_fen integer, trade_type text not null default 'JSAPI',
+    combined_no text) without rowid;
+create table if not exists combined (
+    combined_no text primary key, app_id text not null, openid text not null, notify_url text not null, content blob not null,
+    expires_at integer not null, created_at integer not null, trade_type text not null, state text not null default 'NOTPAY',
+    trade_no text unique, paid_at integer) without rowid;
 create index if not exists pay_order_paid on pay_order (paid_at) where paid_at is not null;
 create index if not exists pay_order_of_merchant on pay_order (merchant_no, paid_at) where paid_at is not null;
 create table if not exists refund (
@@ -31,20 +36,31 @@ create table if not exists refund (
 create index if not exists refund_of_order on refund (order_no, accepted_at);
 create index if not exists refund_of_merchant on refund (merchant_no, accepted_at);
 create index if not exists refund_accepted on refund (accepted_at);
-create table if not exists prepay (prepay_id text primary key, order_no text not null) without rowid;
+create table if not exists prepay (
+    prepay_id text primary key, order_no text not null, made_at integer not null default 0, combined_no text) without rowid;
 create table if not exists notice (
     notice_id text primary key, order_no text not null, due_at integer not null, attempts integer not null default 0,
-    state text not null default 'waiting', faults blob not null, refund_no text, refund_word text) without rowid;
+    state text not null default 'waiting', faults blob not null, refund_no text, refund_word text, combined_no text,
+    event text) without rowid;
 create index if not exists notice_due on notice (due_at, order_no, notice_id) where state = 'waiting';
 create table if not exists certificate (number integer primary key, certificate blob not null, key blob not null);
 create table if not exists code (
     code text primary key, openid text not null, expires_at integer not null, used integer not null) without rowid;
 create table if not exists bill_file (token text primary key, content blob not null, expires_at integer not null) without rowid;
 """
+_LATER_COLUMNS: Final = {
+    "notice": {"refund_no": "text", "refund_word": "text", "combined_no": "text", "event": "text"},
+    "pay_order": {"trade_type": "text not null default 'JSAPI'", "combined_no": "text"},
+    "prepay": {"made_at": "integer not null default 0", "combined_no": "text"},
+}
 
 
 class Order(Struct, frozen=True):
-    """An order at the channel. ``state`` is NOTPAY, SUCCESS or CLOSED; the last three are set once it is paid."""
+    """An order at the channel: by itself, a leg of a combined one, or a deduction.
+
+    ``state`` is NOTPAY, SUCCESS or CLOSED; of a deduction ACCEPTED, SUCCESS or PAY_FAIL. Trade number, time and commission are set
+    once it is paid; ``openid`` then at the latest, where the order itself names no payer.
+    """
 
     order_no: str
     merchant_no: str
@@ -63,6 +79,33 @@ class Order(Struct, frozen=True):
     trade_no: str | None = None
     paid_at: int | None = None
     fee_fen: int | None = None
+    trade_type: str = "JSAPI"
+    combined_no: str | None = None
+
+
+class CombinedOrder(Struct, frozen=True):
+    """A combined order; its legs are orders that name it. ``state`` is NOTPAY, SUCCESS or CLOSED, the same as that of each leg."""
+
+    combined_no: str
+    app_id: str
+    openid: str
+    notify_url: str
+    content: bytes
+    expires_at: int
+    created_at: int
+    trade_type: str
+    state: str = "NOTPAY"
+    trade_no: str | None = None
+    paid_at: int | None = None
+
+
+class Handle(Struct, frozen=True):
+    """What the cashier's page knows an order by, or a combined one."""
+
+    prepay_id: str
+    order_no: str
+    made_at: int
+    combined_no: str | None
 
 
 class Refund(Struct, frozen=True):
@@ -106,6 +149,9 @@ class Notice(Struct, frozen=True):
     faults: bytes
     refund_no: str | None = None
     refund_word: RefundWord | None = None
+    combined_no: str | None = None
+    event: str | None = None
+    """Of a deduction: what the notice tells."""
 
 
 class Takings(Struct, frozen=True):
@@ -142,11 +188,13 @@ class State:
         self._add_missing_columns()
 
     def _add_missing_columns(self) -> None:
-        """Take up a file that was written before there were refunds."""
-        known = {row["name"] for row in self._db.execute("pragma table_info(notice)")}
-        for name in ("refund_no", "refund_word"):
-            if name not in known:
-                self._db.execute(f"alter table notice add column {name} text")
+        """Take up a file that was written before there were refunds, combined orders and other ways to pay."""
+        for table, columns in _LATER_COLUMNS.items():
+            known = {row["name"] for row in self._db.execute(f"pragma table_info({table})")}
+            for name, kind in columns.items():
+                if name not in known:
+                    self._db.execute(f"alter table {table} add column {name} {kind}")
+        self._db.execute("create index if not exists pay_order_leg on pay_order (combined_no) where combined_no is not null")
 
     def close(self) -> None:
         self._db.close()
@@ -179,32 +227,62 @@ class State:
     def order_by_trade(self, trade_no: str) -> Order | None:
         return _order(self._one("select * from pay_order where trade_no = ?", trade_no))
 
-    def order_by_prepay(self, prepay_id: str) -> Order | None:
-        return _order(self._one("select o.* from pay_order o join prepay using (order_no) where prepay_id = ?", prepay_id))
-
     def add_order(self, order: Order) -> None:
-        self._db.execute(
-            """insert into pay_order (order_no, merchant_no, app_id, sub_app_id, description, attach, amount_fen, openid,
-                                      notify_url, content, expires_at, created_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-            (order.order_no, order.merchant_no, order.app_id, order.sub_app_id, order.description, order.attach, order.amount_fen,
-             order.openid, order.notify_url, order.content, order.expires_at, order.created_at),
-        )  # fmt: skip
+        self._insert("pay_order", order)
 
-    def add_prepay(self, prepay_id: str, order_no: str) -> None:
-        self._db.execute("insert into prepay values (?, ?)", (prepay_id, order_no))
+    def handle(self, prepay_id: str) -> Handle | None:
+        row = self._one("select * from prepay where prepay_id = ?", prepay_id)
+        return None if row is None else convert(dict(row), Handle)
 
-    def prepays(self, order_no: str) -> int:
+    def add_handle(self, handle: Handle) -> None:
+        self._insert("prepay", handle)
+
+    def handles(self, order_no: str, combined_no: str | None = None) -> int:
         """How many times the order was called for."""
-        return self._count("select count(*) from prepay where order_no = ?", order_no)
+        return self._count("select count(*) from prepay where order_no = ? and combined_no is ?", order_no, combined_no)
+
+    def order_by_prepay(self, prepay_id: str) -> Order | None:
+        handle = self.handle(prepay_id)
+        return None if handle is None or handle.combined_no is not None else self.order(handle.order_no)
 
     def close_order(self, order_no: str) -> None:
         self._db.execute("update pay_order set state = 'CLOSED' where order_no = ? and state = 'NOTPAY'", (order_no,))
 
-    def set_paid(self, order_no: str, *, trade_no: str, paid_at: int, fee_fen: int) -> None:
+    def set_paid(self, order_no: str, *, trade_no: str, paid_at: int, fee_fen: int, openid: str) -> None:
         self._db.execute(
-            """update pay_order set state = 'SUCCESS', trade_no = ?, paid_at = ?, fee_fen = ?
-               where order_no = ? and state = 'NOTPAY'""",
-            (trade_no, paid_at, fee_fen, order_no),
+            """update pay_order set state = 'SUCCESS', trade_no = ?, paid_at = ?, fee_fen = ?, openid = ?
+               where order_no = ? and state in ('NOTPAY', 'ACCEPTED')""",
+            (trade_no, paid_at, fee_fen, openid, order_no),
+        )
+
+    def set_failed(self, order_no: str) -> None:
+        """End a deduction without money."""
+        self._db.execute("update pay_order set state = 'PAY_FAIL' where order_no = ? and state = 'ACCEPTED'", (order_no,))
+
+    # Combined orders
+
+    def combined(self, combined_no: str) -> CombinedOrder | None:
+        row = self._one("select * from combined where combined_no = ?", combined_no)
+        return None if row is None else convert(dict(row), CombinedOrder)
+
+    def add_combined(self, combined: CombinedOrder) -> None:
+        self._insert("combined", combined)
+
+    def legs(self, combined_no: str) -> list[Order]:
+        """Return the legs of a combined order, by number."""
+        rows = self._db.execute("select * from pay_order where combined_no = ? order by order_no", (combined_no,))
+        return [convert(dict(row), Order) for row in rows]
+
+    def close_combined(self, combined_no: str) -> None:
+        """Close a combined order with all its legs. Called inside ``together``."""
+        self._db.execute("update combined set state = 'CLOSED' where combined_no = ? and state = 'NOTPAY'", (combined_no,))
+        self._db.execute("update pay_order set state = 'CLOSED' where combined_no = ? and state = 'NOTPAY'", (combined_no,))
+
+    def set_combined_paid(self, combined_no: str, *, trade_no: str, paid_at: int, openid: str) -> None:
+        self._db.execute(
+            """update combined set state = 'SUCCESS', trade_no = ?, paid_at = ?, openid = ?
+               where combined_no = ? and state = 'NOTPAY'""",
+            (trade_no, paid_at, openid, combined_no),
         )
 
     def paid_between(self, begin: int, end: int, merchant_no: str | None) -> Iterator[Order]:
@@ -233,12 +311,7 @@ class State:
         return None if row is None else convert(dict(row), Refund)
 
     def add_refund(self, refund: Refund) -> None:
-        self._db.execute(
-            """insert into refund (refund_no, channel_refund_no, order_no, merchant_no, refund_fen, fee_fen, content, notify_url,
-                                   accepted_at, ends, ends_at, fails_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-            (refund.refund_no, refund.channel_refund_no, refund.order_no, refund.merchant_no, refund.refund_fen, refund.fee_fen,
-             refund.content, refund.notify_url, refund.accepted_at, refund.ends, refund.ends_at, refund.fails_at),
-        )  # fmt: skip
+        self._insert("refund", refund)
 
     def refunds_of(self, order_no: str) -> list[Refund]:
         """Return an order's refunds in the order of acceptance, the closed ones too."""
@@ -265,12 +338,7 @@ class State:
     # Notices
 
     def add_notice(self, notice: Notice) -> None:
-        self._db.execute(
-            """insert into notice (notice_id, order_no, due_at, attempts, state, faults, refund_no, refund_word)
-               values (?, ?, ?, ?, ?, ?, ?, ?)""",
-            (notice.notice_id, notice.order_no, notice.due_at, notice.attempts, notice.state, notice.faults, notice.refund_no,
-             notice.refund_word),
-        )  # fmt: skip
+        self._insert("notice", notice)
 
     def due_notices(self, at: int, limit: int) -> list[Notice]:
         """Return notices due at ``at``, in the order (due, order number, notice)."""
@@ -356,6 +424,11 @@ class State:
     def bill_file(self, token: str) -> tuple[bytes, int] | None:
         row = self._one("select content, expires_at from bill_file where token = ?", token)
         return None if row is None else (row["content"], row["expires_at"])
+
+    def _insert(self, table: str, record: Struct) -> None:
+        fields = structs.asdict(record)
+        marks = ", ".join("?" * len(fields))
+        self._db.execute(f"insert into {table} ({', '.join(fields)}) values ({marks})", tuple(fields.values()))
 
     def _one(self, sql: str, *values: object) -> sqlite3.Row | None:
         row: Any = self._db.execute(sql, values).fetchone()
