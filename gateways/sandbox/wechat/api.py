@@ -21,6 +21,8 @@ from gateways.sandbox.shapes import Fault
 from gateways.sandbox.wechat.bill import Form
 from gateways.sandbox.wechat.combined import Combined
 from gateways.sandbox.wechat.desk import ApiRefusal, Desk
+from gateways.sandbox.wechat.parking import ParkingService
+from gateways.sandbox.wechat.parking_shapes import DeductIn, EntryIn
 from gateways.sandbox.wechat.refunds import Refunds
 from gateways.sandbox.wechat.shapes import CombinedCloseIn, CombinedIn, FailureDetail, FailureOut, OrderIn, RefundIn, TradeType
 from gateways.sandbox.wechat.signing import answer_headers
@@ -33,6 +35,7 @@ _ORDER_PATHS: Final[dict[str, TradeType]] = {wire.JSAPI_PATH: "JSAPI", wire.H5_P
 _COMBINED_PATHS: Final[dict[str, TradeType]] = {
     wire.COMBINED_JSAPI_PATH: "JSAPI", wire.COMBINED_H5_PATH: "MWEB", wire.COMBINED_NATIVE_PATH: "NATIVE"
 }  # fmt: skip
+_SERVICE_NEEDS: Final = ("appid", "sub_mchid", "plate_number", "plate_color", "openid")
 _PARTS: Final = re.compile(r'(\w+)="([^"]*)"')
 _PARTS_NEEDED: Final = frozenset({"mchid", "nonce_str", "timestamp", "serial_no", "signature"})
 _NONCE: Final = re.compile(r"[0-9A-Za-z]{1,32}")
@@ -49,6 +52,7 @@ class Api:
         self._desk = desk
         self._refunds = refunds
         self._combined = Combined(desk)
+        self._parking = ParkingService(desk)
 
     def routes(self) -> list[Route]:
         """Return the routes of ``/v3``."""
@@ -62,6 +66,10 @@ class Api:
             route("GET", order, self._signed(self._query)),
             route("GET", trade, self._signed(self._query_trade)),
             route("POST", f"{order}/close", self._signed(self._close)),
+            route("GET", wire.PARKING_SERVICE_PATH, self._signed(self._find_service)),
+            route("POST", wire.PARKING_ENTRY_PATH, self._signed(self._enter)),
+            route("POST", wire.DEDUCT_PATH, self._signed(self._deduct)),
+            route("GET", f"{wire.DEDUCTION_PATH}{{order_no}}", self._signed(self._query_deduction)),
             route("POST", wire.REFUND_PATH, self._signed(self._refund)),
             route("GET", f"{wire.REFUND_PATH}/{{refund_no}}", self._signed(self._query_refund)),
             route("GET", wire.CERTIFICATES_PATH, self._signed(self._certificates)),
@@ -94,6 +102,7 @@ class Api:
         try:
             self._check_headers(incoming)
             self._check_signature(incoming)
+            self._desk.settle()
             return speaker(incoming, found)
         except ApiRefusal as refusal:
             detail = FailureDetail(issue=str(refusal))
@@ -182,6 +191,28 @@ class Api:
     def _close_combined(self, incoming: Incoming, found: re.Match[str]) -> Spoken:
         self._combined.close(found["combined_no"], _decoded(incoming.body, CombinedCloseIn))
         return Answer(status=204, headers={}, body=b""), 0
+
+    # The parking service
+
+    def _find_service(self, incoming: Incoming, _found: re.Match[str]) -> Spoken:
+        query = incoming.query
+        if missing := [name for name in _SERVICE_NEEDS if not query.get(name)]:
+            raise ApiRefusal(400, "PARAM_ERROR", f"缺少{'、'.join(missing)}")
+        if query["appid"] != self._desk.config.app_id:
+            raise ApiRefusal(400, "APPID_MCHID_NOT_MATCH", "appid与商户号不匹配")
+        return _json(self._parking.find_service(query["plate_number"], query["plate_color"], query["openid"])), 0
+
+    def _enter(self, incoming: Incoming, _found: re.Match[str]) -> Spoken:
+        return _json(self._parking.enter(_decoded(incoming.body, EntryIn), _canonical(incoming.body))), 0
+
+    def _deduct(self, incoming: Incoming, _found: re.Match[str]) -> Spoken:
+        made = self._parking.deduct(_decoded(incoming.body, DeductIn), _canonical(incoming.body))
+        return _under_faults(self._parking.told(made.order), made.faults)
+
+    def _query_deduction(self, incoming: Incoming, found: re.Match[str]) -> Spoken:
+        if "sub_mchid" not in incoming.query:
+            raise ApiRefusal(400, "PARAM_ERROR", "缺少sub_mchid")
+        return _json(self._parking.told(self._parking.find(found["order_no"], incoming.query["sub_mchid"]))), 0
 
     # Refunds
 

@@ -19,6 +19,7 @@ from gateways.sandbox.wechat.api import CODE, H5_PATH
 from gateways.sandbox.wechat.combined import Combined
 from gateways.sandbox.wechat.desk import ApiRefusal, Desk
 from gateways.sandbox.wechat.notify import Courier
+from gateways.sandbox.wechat.plates import Plates
 from gateways.sandbox.wechat.shapes import OpenIdFailure, OpenIdOut
 from gateways.sandbox.wechat.state import CombinedOrder, Order
 from ledger.money import yuan
@@ -55,6 +56,7 @@ class Cashier:
             route("POST", "/cashier/{prepay_id}/cancel", self._cancel),
             route("GET", H5_PATH, self._h5),
             route("GET", "/scan", self._scan),
+            *Plates(self._desk, self._courier).routes(),
             route("GET", "/connect/oauth2/authorize", self._authorize),
             route("GET", "/sns/oauth2/access_token", self._exchange),
         ]

@@ -43,6 +43,7 @@ class Console:
         """Refund what the form says and lead back to the list; what is refused is said on the page."""
         form = {name: values[-1] for name, values in parse_qs(incoming.body.decode("latin-1"), encoding="utf-8").items()}
         order_no = form.get("order_no", "")
+        self._desk.settle()
         order = self._desk.state.order(order_no)
         if order is not None and order.merchant_no != found["merchant_no"]:
             order = None
@@ -56,6 +57,7 @@ class Console:
         return redirect(303, f"/console/{quote(found['merchant_no'], safe='')}")
 
     def _shown(self, merchant_no: str, *, order_no: str | None, warning: str = "", status: int = 200) -> Reply:
+        self._desk.settle()
         orders = self._desk.state.latest_paid(merchant_no, ROWS_MAX, order_no)
         refunds = self._desk.state.latest_refunds(merchant_no, ROWS_MAX)
         content = (

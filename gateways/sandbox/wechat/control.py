@@ -101,6 +101,7 @@ class Control:
         return said(paid)
 
     def _refund(self, wanted: RefundByHandIn) -> Reply:
+        self._desk.settle()
         try:
             refund = self._refunds.by_hand(self._desk.state.order(wanted.order_no), wanted.amount_fen)
         except ApiRefusal as refusal:

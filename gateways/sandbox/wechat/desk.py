@@ -372,7 +372,21 @@ class Desk:
 
     def take(self, order: Order, openid: str) -> PaidOut:
         """Book an order's money. Called inside ``together``."""
-        now, trade_no = self.now(), self.trade_no("trade", order.order_no)
+        return self._take(order, openid, self.now())
+
+    def settle(self) -> None:
+        """Book the deductions whose end has come, each at its own instant."""
+        for ended in self.state.parking.ended(self.now()):
+            order = self.state.order(ended.order_no)
+            assert order is not None, "a deduction has an order"
+            with self.state.together():
+                if ended.ends == "SUCCESS":
+                    self._take(order, order.openid, ended.ends_at)
+                else:
+                    self.state.set_failed(order.order_no)
+
+    def _take(self, order: Order, openid: str, now: int) -> PaidOut:
+        trade_no = self.trade_no("trade", order.order_no)
         fee_fen = bill_form.fee_fen(order.amount_fen, self.config.fee_bps)
         self.state.set_paid(order.order_no, trade_no=trade_no, paid_at=now, fee_fen=fee_fen, openid=openid)
         return PaidOut(order_no=order.order_no, trade_no=trade_no, amount_fen=order.amount_fen, paid_at=instant(now))
@@ -382,7 +396,15 @@ class Desk:
         at, chance = self.clock.now().astimezone(CHINA), digits(16, self.seed, kind, number)
         return f"4200{chance[:6]}{at:%Y%m%d}{chance[6:]}"
 
-    def put_notices(self, number: str, hit: tuple[Fault, ...], *, combined_no: str | None = None, event: str | None = None) -> None:
+    def put_notices(
+        self,
+        number: str,
+        hit: tuple[Fault, ...],
+        *,
+        combined_no: str | None = None,
+        event: str | None = None,
+        due_at: int | None = None,
+    ) -> None:
         """Put the notice of a payment on the way, as its faults will have it. Called inside ``together``."""
         kinds, name = {fault.kind for fault in hit}, (number,) if event is None else (number, event)
         if FaultKind.NEVER in kinds:
@@ -394,7 +416,7 @@ class Desk:
                 Notice(
                     notice_id=f"{notice_id}#{copy + 1}" if copy else notice_id,
                     order_no=number,
-                    due_at=self.now() + int((later + copy) * _MICRO),
+                    due_at=(self.now() if due_at is None else due_at) + int((later + copy) * _MICRO),
                     attempts=0,
                     state="waiting",
                     faults=kept,
@@ -410,6 +432,7 @@ class Desk:
 
         Raises ApiRefusal: PARAM_ERROR (today or later, or older than three months), STATEMENT_CREATING, NO_STATEMENT_EXIST.
         """
+        self.settle()
         now = self.clock.now().astimezone(CHINA)
         if bill_on >= now.date() or bill_on < now.date() - timedelta(days=92):
             raise ApiRefusal(400, "PARAM_ERROR", "账单日期超出范围")

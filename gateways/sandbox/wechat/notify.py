@@ -16,6 +16,7 @@ from gateways.sandbox.faults import on_attempt
 from gateways.sandbox.shapes import Delivered, Fault, FaultKind
 from gateways.sandbox.wechat.combined import OTHER_MERCHANT, Combined
 from gateways.sandbox.wechat.desk import Desk, instant
+from gateways.sandbox.wechat.parking import ENTRY_CHANGED, ParkingService
 from gateways.sandbox.wechat.refunds import told_in_notice
 from gateways.sandbox.wechat.signing import answer_headers, payment_notice, refund_notice
 from gateways.sandbox.wechat.signing import notice as told_by_notice
@@ -28,6 +29,12 @@ SCHEDULE_SECONDS: Final = (15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 1
 ANSWER_SECONDS_MAX: Final = 5.0
 AT_ONCE_MAX: Final = 16
 LOG: Final = logging.getLogger("tongting.sandbox")
+_PARKING_SUMMARIES: Final = {
+    "TRANSACTION.SUCCESS": "支付成功",
+    "TRANSACTION.FAIL": "支付失败",
+    "TRANSACTION.PAY_BACK": "用户还款",
+    ENTRY_CHANGED: "停车入场状态变更",
+}
 _REST_SECONDS: Final = 0.5
 _MICRO: Final = 1_000_000
 
@@ -105,6 +112,8 @@ class Courier:
         touched = on_attempt(faults, attempt)
         if notice.refund_no is not None:
             url, body = self._of_refund(notice)
+        elif notice.event is not None:
+            url, body = self._of_parking(notice, notice.event, touched)
         elif notice.combined_no is not None:
             url, body = self._of_combined(notice, faults, touched)
         else:
@@ -134,6 +143,27 @@ class Courier:
             nonce=hex_text(12, desk.seed, notice_id, altered),
         )
         return order.notify_url, body
+
+    def _of_parking(self, notice: Notice, event: str, touched: frozenset[FaultKind]) -> tuple[str, bytes]:
+        """Return a notice of a deduction or of an entry, whichever it is."""
+        desk, service = self._desk, ParkingService(self._desk)
+        altered = sorted(touched & {FaultKind.WRONG_AMOUNT, FaultKind.OTHER_MERCHANT})
+        if event == ENTRY_CHANGED:
+            url, told = service.entry_notice(notice.order_no)
+            plain, kind, at = wire.encode(told), "vehicle", instant(notice.due_at)
+        else:
+            desk.settle()
+            order = desk.state.order(notice.order_no)
+            assert order is not None, "a notice belongs to a deduction"
+            url, plain, kind = order.notify_url, wire.encode(service.told(order, frozenset(altered))), "transaction"
+            at = instant(order.paid_at or order.created_at)
+        notice_id = notice.notice_id.partition("#")[0]
+        nonce = hex_text(12, desk.seed, notice_id, *altered)
+        body = told_by_notice(
+            plain, kind=kind, event=event, summary=_PARKING_SUMMARIES[event], at=at, api_key=desk.config.api_key,
+            notice_id=notice_id, nonce=nonce,
+        )  # fmt: skip
+        return url, body
 
     def _of_combined(self, notice: Notice, faults: tuple[Fault, ...], touched: frozenset[FaultKind]) -> tuple[str, bytes]:
         desk = self._desk

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from msgspec import Struct, convert, structs
 
+from gateways.sandbox.wechat.parking_state import ParkingState
 from gateways.sandbox.wechat.shapes import RefundWord
 
 _TABLES: Final = """
@@ -186,6 +187,7 @@ class State:
         self._db.execute("pragma synchronous = normal")
         self._db.executescript(_TABLES)
         self._add_missing_columns()
+        self.parking = ParkingState(self._db)
 
     def _add_missing_columns(self) -> None:
         """Take up a file that was written before there were refunds, combined orders and other ways to pay."""
