@@ -133,10 +133,12 @@ def _sandbox(settings: Settings, _given: argparse.Namespace) -> int:
     if not settings.sandbox:
         raise running.RunError("the stand-in is switched off (setting 'sandbox')")
     # Imported here alone: a process that handles real money never loads the stand-in.
-    from app.stand_in import sandbox_config
+    from app.stand_in import other_stand_ins, sandbox_config
     from gateways.sandbox import server
 
-    server.serve(sandbox_config(settings), host=settings.sandbox_host, port=settings.sandbox_port)
+    config = sandbox_config(settings)
+    others = other_stand_ins(settings, config)
+    server.serve(config, host=settings.sandbox_host, port=settings.sandbox_port, others=others)
     return DONE
 
 

@@ -4,7 +4,7 @@ Knows made-up names and round tariffs (companies are called 示范, demonstratio
 Called by ``tongting run`` and the simulated day.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -35,6 +35,11 @@ _OPERATORS: Final = (
     NewOperator("yixing", "宜兴示范停车服务有限公司", "91320282MA0DEM008L", "宜兴市", "government"),
     NewOperator("hospital", "无锡示范综合医院", "12320211MA0DEM0092", "滨湖区", "institution"),
 )
+_CODES: Final = tuple(operator.code for operator in _OPERATORS)
+_DIRECT: Final = ("hospital",)
+"""Operators that have an agreement of their own with Alipay and UnionPay."""
+_WITHOUT: Final = frozenset({("etc", "hospital"), ("unionpay", "yixing")})
+"""Operators that have no merchant account at a channel: it is not offered there."""
 
 
 class Tariff(Struct, frozen=True):
@@ -115,22 +120,28 @@ _PLATES: Final = (
 _STAYS_MINUTES: Final = (45, 75, 100, 140, 185, 260, 320, 455, 610, 1510)
 
 
-def fill(tx: Connection, *, lane: int, provider_no: str, at: datetime, ids: Ids) -> bool:
+def fill(tx: Connection, *, lane: int, providers: Mapping[str, str], at: datetime, ids: Ids) -> bool:
     """Register the demo city and post its first charges, unless there is any operator already. Returns whether it did."""
     if lots.operators(tx):
         return False
-    register(tx, provider_no=provider_no, at=at)
+    register(tx, providers=providers, at=at)
     for lot in lots.lots(tx, limit=len(LOTS)):
         charges.post(tx, lane=lane, lot=lot, charges=_first_charges(lot, at), at=at, ids=ids)
     return True
 
 
-def register(tx: Connection, *, provider_no: str, at: datetime) -> tuple[list[Operator], list[Lot]]:
-    """Register operators with their own merchant accounts, and lots. May be repeated where nothing was changed by hand."""
+def register(tx: Connection, *, providers: Mapping[str, str], at: datetime) -> tuple[list[Operator], list[Lot]]:
+    """Register operators with their own merchant accounts at each channel, and lots.
+
+    ``providers`` are our numbers at the channels. May be repeated where nothing was changed by hand.
+    """
     operators = lots.register_operators(tx, operators=_OPERATORS, at=at)
     for operator in operators:
-        if not routing.listed(tx, operator_id=operator.operator_id):
-            routing.register(tx, account=_account(operator, at), operator_name=operator.legal_name, provider_no=provider_no, at=at)
+        taken = {account.channel for account in routing.listed(tx, operator_id=operator.operator_id)}
+        for channel, provider_no in providers.items():
+            if channel not in taken and (channel, operator.code) not in _WITHOUT:
+                account = _account(operator, channel, at)
+                routing.register(tx, account=account, operator_name=operator.legal_name, provider_no=provider_no, at=at)
     return operators, lots.register_lots(tx, lots=[lot.new() for lot in LOTS], at=at)
 
 
@@ -143,9 +154,19 @@ def ensure_due(tx: Connection, *, lane: int, at: datetime, ids: Ids) -> Lot:
     return lot
 
 
-def merchant_no(operator: Operator) -> str:
-    """Return the demo merchant number of an operator at WeChat Pay."""
-    return f"16000{operator.operator_id:05d}"
+def merchant_no(operator: Operator, channel: str = "wechat") -> str:
+    """Return the demo merchant number of an operator at a channel, in the channel's own form."""
+    return f"16000{operator.operator_id:05d}" if channel == "wechat" else numbered(channel, _CODES.index(operator.code) + 1)
+
+
+def numbered(channel: str, number: int) -> str:
+    """Return the merchant number of the demo's operator number ``number`` at a channel other than WeChat."""
+    return {"alipay": f"20880000{number:08d}", "unionpay": f"89832000{number:07d}", "etc": f"3202{number:012d}"}[channel]
+
+
+def own_keys(channel: str) -> dict[str, str]:
+    """Return the operators of the demo that sign with keys of their own at a channel: merchant number by the name of the keys."""
+    return {code: numbered(channel, _CODES.index(code) + 1) for code in _DIRECT}
 
 
 def operator_of(lot_code: str) -> str:
@@ -163,10 +184,12 @@ def charge(lot_code: str, *, serial: str, plate: str, minutes: int, left_at: dat
     )  # fmt: skip
 
 
-def _account(operator: Operator, at: datetime) -> NewAccount:
+def _account(operator: Operator, channel: str, at: datetime) -> NewAccount:
+    direct = channel in ("alipay", "unionpay") and operator.code in _DIRECT
     return NewAccount(
-        operator_id=operator.operator_id, channel="wechat", merchant_no=merchant_no(operator),
+        operator_id=operator.operator_id, channel=channel, merchant_no=merchant_no(operator, channel),
         payee_name=operator.legal_name, evidence=f"示范进件申请 {operator.operator_id:04d}", valid_from=at,
+        mode="direct" if direct else "provider", key_ref=operator.code if direct else None,
     )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from msgspec import Struct
 
 from app import seeded
 from config.settings import Settings, SettingsError
+from gateways.keys import SigningKey
 
 SANDBOX_PUBLIC_KEY_ID: Final = "PUB_KEY_ID_0119000000012026010100000001"
 """Name of the stand-in's first public key; the real channel gives such a name with each key."""
@@ -40,7 +41,7 @@ _PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPr
 class WeChatKeys(Struct, frozen=True):
     """Everything secret that the WeChat adapter needs, and what it verifies answers with."""
 
-    merchant_key: rsa.RSAPrivateKey
+    merchant_key: rsa.RSAPrivateKey | SigningKey
     merchant_serial: str
     """Serial of the merchant certificate: hex, upper case."""
     apiv3_key: bytes
@@ -84,6 +85,7 @@ def make_missing(settings: Settings) -> list[str]:
         _make(keys / "token" / "1.pem", lambda: source.p256("token"), made)
     if settings.sandbox:
         _make_channel(source, keys / "wechat", sandbox_keys_dir(settings), made)
+        _make_others(source, keys, sandbox_keys_dir(settings), made)
     return made
 
 
@@ -106,6 +108,10 @@ class _Source(Struct, frozen=True):
     def characters(self, name: str) -> bytes:
         """Return 32 hexadecimal characters."""
         return (secrets.token_bytes(16) if self.seed is None else seeded.secret(self.seed, name)[:16]).hex().encode()
+
+    def secret(self, name: str) -> bytes:
+        """Return 32 secret bytes."""
+        return secrets.token_bytes(32) if self.seed is None else seeded.secret(self.seed, name)
 
     def serial(self, name: str) -> int:
         """Return a certificate serial of 40 hex characters, like the channel's own."""
@@ -130,11 +136,17 @@ def read(settings: Settings) -> Keys:
         seal=ed25519_private(keys / "seal.pem"),
         pay_code={int(path.stem): ed25519_private(path) for path in _several(keys / "pay-code")},
         tokens={path.stem: p256_private(path) for path in _several(keys / "token")},
-        wechat=_wechat(keys / "wechat"),
+        wechat=wechat_keys(settings),
     )
 
 
-def _wechat(keys: Path) -> WeChatKeys:
+def wechat_keys(settings: Settings, *, merchant_key: SigningKey | None = None) -> WeChatKeys:
+    """Read the keys of the WeChat channel; ``merchant_key`` takes the place of its file.
+
+    Raises:
+        SettingsError: a file is missing or unreadable.
+    """
+    keys = settings.keys_dir / "wechat"
     verifying = _several(keys / "verify")
     named = {path.stem: path for path in verifying if path.stem.startswith("PUB_KEY_ID_")}
     apiv3 = _bytes(keys / "apiv3.key").strip()
@@ -142,7 +154,7 @@ def _wechat(keys: Path) -> WeChatKeys:
         raise SettingsError(f"{keys / 'apiv3.key'} must hold exactly 32 characters")
     merchant = certificate(keys / "merchant-certificate.pem")
     return WeChatKeys(
-        merchant_key=rsa_private(keys / "merchant.pem"),
+        merchant_key=rsa_private(keys / "merchant.pem") if merchant_key is None else merchant_key,
         merchant_serial=serial(merchant),
         apiv3_key=apiv3,
         app_secret=_bytes(keys / "app-secret.key").decode().strip(),
@@ -167,6 +179,19 @@ def _make_channel(source: _Source, wechat: Path, sandbox: Path, made: list[str])
     platform = certificate(sandbox / "certificate.pem")
     _make(wechat / "verify" / f"{serial(platform)}.pem", (sandbox / "certificate.pem").read_bytes, made)
     _make(wechat / "verify" / private.name, lambda: _public_pem(rsa_private(private)), made)
+
+
+def _make_others(source: _Source, keys: Path, sandbox: Path, made: list[str]) -> None:
+    """Make both sides of the other channels, each at once: a folder that is there counts as made."""
+    from app.stand_in import demo_keys  # a process that handles real money never loads the stand-ins
+
+    if all((keys / name).is_dir() for name in ("alipay", "unionpay", "etc")):
+        return
+    for name, files in demo_keys(source).items():
+        if not (keys / name).is_dir():
+            for folder, side in ((sandbox / name, files.theirs), (keys / name, files.ours)):
+                for path, content in side.items():
+                    _make(folder / path, lambda content=content: content, made)  # type: ignore[misc]
 
 
 def _make_certified(source: _Source, key_path: Path, certificate_path: Path, name: str, made: list[str]) -> None:

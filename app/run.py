@@ -218,9 +218,9 @@ def _keep_apart(settings: Settings) -> None:
 def fill_demo(wiring: Wiring) -> None:
     """Make the demo city at the first start with the stand-in; a city that has operators is left alone."""
     if wiring.settings.sandbox and not wiring.settings.simulated:
-        provider_no, at = wiring.settings.wechat_provider_no, wiring.clock.now()
+        at = wiring.clock.now()
         with wiring.db.begin() as tx:
-            demo.fill(tx, lane=wiring.lane, provider_no=provider_no, at=at, ids=wiring.ids)
+            demo.fill(tx, lane=wiring.lane, providers=wiring.providers(), at=at, ids=wiring.ids)
 
 
 def name_merchants(wiring: Wiring) -> None:
@@ -231,10 +231,12 @@ def name_merchants(wiring: Wiring) -> None:
 
     with wiring.db.connect() as tx:
         accounts = [one for operator in lots.operators(tx) for one in routing.listed(tx, operator_id=operator.operator_id)]
-    named = MerchantsIn(tuple(MerchantIn(one.merchant_no, one.payee_name) for one in accounts if one.channel == "wechat"))
-    address = f"{wiring.settings.sandbox_url}/_control/merchants"
-    asked = urllib.request.Request(address, data=msgspec.json.encode(named), headers={"content-type": "application/json"})
-    _direct().open(asked, timeout=10).close()
+    for channel in wiring.channels.names():
+        named = MerchantsIn(tuple(MerchantIn(one.merchant_no, one.payee_name) for one in accounts if one.channel == channel))
+        folder = "/_control" if channel == "wechat" else f"/_control/{channel}"
+        address = f"{wiring.settings.sandbox_url}{folder}/merchants"
+        asked = urllib.request.Request(address, data=msgspec.json.encode(named), headers={"content-type": "application/json"})
+        _direct().open(asked, timeout=10).close()
 
 
 @contextmanager

@@ -1,10 +1,18 @@
-"""What the channel stand-in is given: its side of the keys, our public side, and in a simulation the seed and a set clock.
+"""What the channels' stand-ins are given: their side of the keys, our public side, and in a simulation the seed and a set clock.
 
-Knows settings, key files and the sandbox's configuration; must not know its rules. Called by ``tongting sandbox``.
+Knows settings, key files and the stand-ins' configurations; must not know their rules. Called by ``tongting sandbox``, and where
+keys are made. Imported nowhere else: a process that handles real money never loads a stand-in.
 """
 
+from collections.abc import Mapping
+
+from app import demo
+from app.channels import read_files
 from app.keys import SANDBOX_PUBLIC_KEY_ID, read, rsa_private, sandbox_keys_dir
 from config.settings import Settings
+from gateways.sandbox.stand_in import DemoKeys, KeySource, StandIn, Surroundings
+from gateways.sandbox.unionpay import demo as unionpay
+from gateways.sandbox.unionpay.stand_in import UnionPayStandIn
 from gateways.sandbox.wechat.desk import SandboxConfig
 from gateways.sandbox.wechat.signing import IssuedCertificate, Signer
 from ledger.clock import SetClock, SystemClock
@@ -24,7 +32,7 @@ def sandbox_config(settings: Settings) -> SandboxConfig:
         app_id=settings.wechat_app_id,
         app_secret=keys.app_secret,
         api_key=keys.apiv3_key,
-        merchant_key=keys.merchant_key.public_key(),
+        merchant_key=rsa_private(settings.keys_dir / "wechat" / "merchant.pem").public_key(),
         merchant_serial=keys.merchant_serial,
         certificate=IssuedCertificate(
             certificate=(own / "certificate.pem").read_bytes(), key=(own / "certificate-key.pem").read_bytes()
@@ -36,3 +44,27 @@ def sandbox_config(settings: Settings) -> SandboxConfig:
         manual=settings.simulated,
         seed=str(settings.simulated_seed) if settings.simulated else None,
     )
+
+
+def other_stand_ins(settings: Settings, config: SandboxConfig) -> list[StandIn]:
+    """Return the stand-ins beside WeChat's, with the same clock and seed as its own."""
+    around = Surroundings(
+        state_dir=settings.home,
+        base_url=settings.sandbox_url,
+        clock=config.clock,
+        manual=config.manual,
+        seed=config.seed,
+        time_factor=config.time_factor,
+        fee_bps=config.fee_bps,
+    )
+    own = sandbox_keys_dir(settings)
+    return [
+        UnionPayStandIn(around, unionpay.config(read_files(own / "unionpay"))),
+    ]
+
+
+def demo_keys(source: KeySource) -> Mapping[str, DemoKeys]:
+    """Return demo key files of both sides for each channel but WeChat; the operators of the demo city are its merchants."""
+    return {
+        "unionpay": unionpay.make(source, own=demo.own_keys("unionpay")),
+    }

@@ -6,21 +6,20 @@ Knows every room and the configuration; must not start servers, migrate or make 
 from datetime import timedelta
 from typing import Final
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from msgspec import Struct
 from sqlalchemy import Engine
 
+from app.channels import FileWatch, connect
 from app.embedded import EmbeddedPostgres
-from app.keys import Keys, WeChatKeys, read
+from app.keys import Keys, read
 from config.settings import Settings
 from gateways.calls import Line
-from gateways.keys import KeyRing, VerificationKey, from_certificate
-from gateways.registry import Connected, Registry
+from gateways.contract import Operation
+from gateways.registry import Registry
 from gateways.rotation import KeyWatch
 from gateways.transport import HttpTransport, Transport
-from gateways.wechat.channel import Provider, WeChat
 from ledger.checkpoint import Signer
 from ledger.clock import Clock, SetClock, SystemClock
 from ledger.db import engine
@@ -60,9 +59,19 @@ class Wiring(Struct, frozen=True):
         """Return what calls to a channel need. Raises NotFound (``channel_not_found``)."""
         return Line(self.channels.find(channel), self.transport, self.clock, self.ids)
 
-    def key_watches(self) -> list[KeyWatch]:
-        """Return one watch over each channel's signing keys; none in a simulation, where nothing happens by itself."""
-        return [] if self.settings.simulated else [KeyWatch(self.line(name)) for name in self.channels.names()]
+    def providers(self) -> dict[str, str]:
+        """Return our own number at each channel."""
+        return {one.channel.name: one.channel.provider_no for one in self.channels}
+
+    def key_watches(self) -> list[KeyWatch | FileWatch]:
+        """Return a watch over the key files, and one over each channel whose signing keys are fetched.
+
+        None in a simulation, where nothing happens by itself.
+        """
+        if self.settings.simulated:
+            return []
+        asked = [one.channel.name for one in self.channels if Operation.CERTIFICATES in one.channel.supports]
+        return [FileWatch(self.settings, self.channels), *(KeyWatch(self.line(name)) for name in asked)]
 
     def till(self) -> Till:
         """Return what the checkout and the query jobs work with."""
@@ -129,33 +138,9 @@ def build(settings: Settings) -> Wiring:
         link_tokens=SeededTokens(settings.simulated_seed) if settings.simulated else RandomTokens(),
         keys=keys,
         pay_codes=_pay_codes(keys),
-        channels=Registry([Connected(_wechat(settings), key_ring(settings, keys.wechat))]),
+        channels=connect(settings),
         transport=_transport(settings),
     )
-
-
-def key_ring(settings: Settings, keys: WeChatKeys) -> KeyRing:
-    """Return the ring of the WeChat channel: public keys and certificates together, the preferred kind as set."""
-    public = [VerificationKey(serial=name, public_key=key) for name, key in sorted(keys.public_keys.items())]
-    certificates = [from_certificate(certificate.public_bytes(Encoding.PEM)) for certificate in keys.certificates]
-    preferred = public if settings.wechat_key_mode == "public_key" else certificates
-    return KeyRing(
-        merchant_key=keys.merchant_key,
-        merchant_serial=keys.merchant_serial,
-        api_key=keys.apiv3_key,
-        channel_keys=[*public, *certificates],
-        preferred_serial=preferred[-1].serial if preferred else None,
-    )
-
-
-def _wechat(settings: Settings) -> WeChat:
-    provider = Provider(
-        provider_no=settings.wechat_provider_no,
-        app_id=settings.wechat_app_id,
-        notify_url=settings.wechat_notify_url,
-        api_url=settings.wechat_api_url,
-    )
-    return WeChat(provider)
 
 
 def _transport(settings: Settings) -> HttpTransport:

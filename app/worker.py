@@ -6,7 +6,7 @@ A city runs one worker; a second one waits for the lane and takes over when the 
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, timedelta
+from datetime import UTC, date, timedelta
 from threading import Event, Thread
 from typing import Final
 
@@ -18,6 +18,8 @@ from app.checks import violations
 from app.database import ensure_months
 from app.key_check import findings
 from app.wiring import Wiring
+from gateways.calls import Line
+from gateways.contract import MerchantAccount
 from ledger.clock import CHINA, business_date
 from ledger.seal import Sealer, SealRefused
 from payments import jobs, refund_jobs
@@ -139,14 +141,23 @@ def reconcile_yesterday(wiring: Wiring) -> None:
     for name in wiring.channels.names():
         line = wiring.line(name)
         with wiring.db.connect() as tx:
-            if daily.is_closed(tx, channel=name, provider_no=line.connected.channel.provider_no, bill_on=bill_on):
-                continue
-        day = daily.reconcile(wiring.db, lane=wiring.lane, line=line, bill_on=bill_on)
-        if day.run is None:
-            LOG.warning("the bill of %s for %s is %s: %s", name, bill_on, day.bill.outcome, day.bill.reason)
-        else:
-            counted = (day.run.matched, day.run.differences, day.asked)
-            LOG.info("the bill of %s for %s: %d matched, %d differences, %d asked for", name, bill_on, *counted)
+            accounts = daily.accounts(tx, channel=line.connected.channel, bill_on=bill_on)
+        for account in accounts:
+            _reconcile(wiring, line, bill_on, account)
+
+
+def _reconcile(wiring: Wiring, line: Line, bill_on: date, account: MerchantAccount | None) -> None:
+    channel, merchant_no = line.connected.channel, "" if account is None else account.merchant_no
+    with wiring.db.connect() as tx:
+        if daily.is_closed(tx, channel=channel.name, provider_no=channel.provider_no, merchant_no=merchant_no, bill_on=bill_on):
+            return
+    day = daily.reconcile(wiring.db, lane=wiring.lane, line=line, bill_on=bill_on, account=account)
+    whose = f"{channel.name} {merchant_no}".strip()
+    if day.run is None:
+        LOG.warning("the bill of %s for %s is %s: %s", whose, bill_on, day.bill.outcome, day.bill.reason)
+    else:
+        counted = (day.run.matched, day.run.differences, day.asked)
+        LOG.info("the bill of %s for %s: %d matched, %d differences, %d asked for", whose, bill_on, *counted)
 
 
 def check(wiring: Wiring) -> None:

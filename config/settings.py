@@ -42,6 +42,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     sandbox_port: int
     sandbox_time_factor: float
     sandbox_fee_bps: int
+    channels: tuple[str, ...]
     wechat_provider_no: str
     wechat_app_id: str
     wechat_api_url: str
@@ -51,6 +52,21 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     wechat_cashier_url: str | None
     wechat_notify_url: str
     wechat_key_mode: Literal["public_key", "certificate"]
+    alipay_app_id: str
+    alipay_merchant_no: str | None
+    alipay_api_url: str
+    alipay_login_url: str
+    alipay_notify_url: str
+    unionpay_provider_no: str
+    unionpay_acquirer_no: str | None
+    unionpay_gateway_url: str
+    unionpay_file_url: str
+    unionpay_notify_url: str
+    etc_sender_id: str
+    etc_receiver_id: str
+    etc_api_url: str
+    etc_notify_no: str
+    etc_charge_fen_max: int
     channel_timeout_seconds: float
     keys_dir: Path
     simulated: bool
@@ -77,6 +93,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return f"http://{self.sandbox_host}:{self.sandbox_port}"
 
 
+_LISTS: Final = frozenset({"query_after_seconds", "channels"})
 _KINDS: Final = {field.name: field for field in msgspec.structs.fields(Settings)}
 
 
@@ -133,8 +150,12 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if variable.startswith(PREFIX) and variable != FILE_VARIABLE:
             name = variable.removeprefix(PREFIX).lower()
             _known(name, f"in the environment ({variable})")
-            values[name] = [part.strip() for part in value.split(",")] if name == "query_after_seconds" else value
+            values[name] = _parts(value) if name in _LISTS else value
     return values
+
+
+def _parts(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _known(name: str, where: str) -> None:
@@ -147,17 +168,20 @@ def _derived(values: dict[str, Any]) -> dict[str, Any]:
     home = Path(values["home"] or default_home()).expanduser().absolute()
     public = (values["public_url"] or f"http://{values['web_host']}:{values['web_port']}").rstrip("/")
     values |= {"home": home, "public_url": public}
+    notices = public
     values["keys_dir"] = Path(values["keys_dir"] or home / "keys").expanduser().absolute()
     if values["sandbox"] in (True, "true", "True", "1"):
         values |= _sandbox_addresses(f"http://{values['sandbox_host']}:{values['sandbox_port']}")
-        values["wechat_notify_url"] = values["wechat_notify_url"] or _beside(values["callback_host"], values["callback_port"])
-    values["wechat_notify_url"] = values["wechat_notify_url"] or f"{public}/callbacks/wechat"
+        notices = _beside(values["callback_host"], values["callback_port"])
+    for channel in ("wechat", "alipay", "unionpay"):
+        values[f"{channel}_notify_url"] = values[f"{channel}_notify_url"] or f"{notices}/callbacks/{channel}"
+    values["channels"] = values["channels"] or []
     return values
 
 
 def _beside(host: str, port: object) -> str:
     """Return where the stand-in, which runs on this machine, finds the callbacks' own port."""
-    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/callbacks/wechat"
+    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
 
 
 def _sandbox_addresses(sandbox: str) -> dict[str, str | None]:
@@ -168,6 +192,11 @@ def _sandbox_addresses(sandbox: str) -> dict[str, str | None]:
         "wechat_authorize_url": f"{sandbox}/connect/oauth2/authorize",
         "wechat_openid_url": f"{sandbox}/sns/oauth2/access_token",
         "wechat_cashier_url": f"{sandbox}/cashier",
+        "alipay_api_url": f"{sandbox}/gateway.do",
+        "alipay_login_url": f"{sandbox}/alipay/login",
+        "unionpay_gateway_url": sandbox,
+        "unionpay_file_url": f"{sandbox}/unionpay/file",
+        "etc_api_url": sandbox,
     }
 
 

@@ -88,7 +88,7 @@ class KeyRing:
     def __init__(
         self,
         *,
-        merchant_key: RSAPrivateKey,
+        merchant_key: RSAPrivateKey | SigningKey,
         merchant_serial: str,
         api_key: bytes,
         channel_keys: Iterable[VerificationKey],
@@ -99,7 +99,7 @@ class KeyRing:
         self.preferred_serial = None if preferred_serial is None else canonical_serial(preferred_serial)
         self.missed = Event()
         """Set when a message named a key that is not known, or not valid any more: time to ask the channel for its keys."""
-        self._merchant_key = merchant_key
+        self._merchant_key = FileKey(merchant_key) if isinstance(merchant_key, RSAPrivateKey) else merchant_key
         self._api_key = api_key
         self._aead = AESGCM(api_key)
         self._keys: Mapping[str, VerificationKey] = MappingProxyType({})
@@ -115,8 +115,8 @@ class KeyRing:
         return key
 
     def sign(self, message: bytes) -> str:
-        """Return our RSA-SHA256 signature over ``message`` as base64. Takes about a millisecond."""
-        return b64encode(self._merchant_key.sign(message, _PADDING, _SHA256)).decode()
+        """Return our RSA-SHA256 signature over ``message`` as base64. Takes about a millisecond. Raises SigningFailed."""
+        return b64encode(self._merchant_key.sign(message)).decode()
 
     def decrypt(self, *, nonce: str, ciphertext: str, associated: str) -> bytes | None:
         """Return the plaintext of an AES-256-GCM box, or None when it is not a genuine box of ours."""
@@ -148,6 +148,12 @@ class KeyRing:
             channel_keys=[*self._keys.values(), *channel_keys],
             preferred_serial=self.preferred_serial,
         )
+
+    def renewing(self, before: "KeyRing") -> "KeyRing":
+        """Return this ring as the successor of ``before``: it also knows the keys fetched meanwhile, and notes misses there."""
+        fresh = self.beside(key for key in before.known() if key.serial not in self._keys)
+        fresh.missed = before.missed
+        return fresh
 
 
 def canonical_serial(serial: str) -> str:

@@ -22,7 +22,6 @@ class KeyWatch:
 
     def __init__(self, line: Line, *, interval_seconds: float = INTERVAL_SECONDS, pause_seconds: float = PAUSE_SECONDS) -> None:
         self._line = line
-        self._keys = line.connected.keys
         self._name = line.connected.channel.name
         self._interval_seconds = interval_seconds
         self._pause_seconds = pause_seconds
@@ -36,20 +35,20 @@ class KeyWatch:
     def stop(self) -> None:
         """Stop, and wait for a fetch that has begun."""
         self._stopped.set()
-        self._keys.missed.set()
+        self._line.connected.keys.missed.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            self._keys.missed.clear()
+            self._line.connected.keys.missed.clear()
             fetched = self._fetched()
             if not self._stopped.wait(self._pause_seconds) and fetched:
-                self._keys.missed.wait(self._interval_seconds)
+                self._line.connected.keys.missed.wait(self._interval_seconds)
 
     def _fetched(self) -> bool:
         """Fetch once. Returns False when the answer proved nothing."""
-        before = {key.serial for key in self._keys.known()}
+        before = {key.serial for key in self._line.connected.keys.known()}
         try:
             listed = refresh_keys(self._line)
         except Exception:
@@ -57,6 +56,6 @@ class KeyWatch:
             return False
         if listed is None:
             LOG.warning("channel %s did not list its keys in a way that proves anything", self._name)
-        if new := {key.serial for key in self._keys.known()} - before:
+        if new := {key.serial for key in self._line.connected.keys.known()} - before:
             LOG.info("channel %s signs with new keys: %s", self._name, ", ".join(sorted(new)))
         return listed is not None

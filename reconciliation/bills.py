@@ -104,9 +104,7 @@ def keep(tx: Connection, *, lane: int, fetched: Fetched, at: datetime, ids: Ids)
 
 def _keep_refused(tx: Connection, fetched: Fetched, refused: BillRefused, *, at: datetime, ids: Ids) -> Kept:
     digest = hashlib.sha256(fetched.content).hexdigest()
-    refused_id = ids.new(
-        at, f"refused bill {_name(fetched)} {digest} {at.isoformat()}"
-    )
+    refused_id = ids.new(at, f"refused bill {_name(fetched)} {digest} {at.isoformat()}")
     values = {
         "id": refused_id, "channel": fetched.channel, "provider": fetched.provider_no, "merchant": fetched.merchant_no,
         "day": fetched.bill_on, "code": refused.code, "detail": str(refused), "body": fetched.content, "at": at,

@@ -10,9 +10,9 @@ from uuid import UUID
 from msgspec import Struct
 from sqlalchemy import Connection, Engine, text
 
-from gateways import calls, messages
+from gateways import calls, messages, routing
 from gateways.calls import Line
-from gateways.contract import MerchantAccount, RefundRef
+from gateways.contract import AnyChannel, MerchantAccount, RefundRef
 from payments import refunds, results
 from payments.results import Notice
 from reconciliation import bills, breaks, matching
@@ -29,6 +29,14 @@ class Day(Struct, frozen=True):
     bill: Kept
     run: MatchRun | None = None
     asked: int = 0
+
+
+def accounts(tx: Connection, *, channel: AnyChannel, bill_on: date) -> list[MerchantAccount | None]:
+    """Return whose bills a channel makes for a day: None for one of all operators, else each account that was in force that day."""
+    if channel.bills_by == "provider":
+        return [None]
+    begin, end = channel.bill_period(bill_on)
+    return list(routing.merchants(tx, channel=channel.name, begin=begin, end=end))
 
 
 def is_closed(tx: Connection, *, channel: str, provider_no: str, bill_on: date, merchant_no: str = "") -> bool:

@@ -86,9 +86,9 @@ def _city(settings: Settings, seed: int, out: Path) -> Iterator[tuple[Wiring, Ma
 
 def _clients(wiring: Wiring) -> Mapping[str, Client]:
     """Register the demo city and a client for each operator; return the clients by operator code."""
-    at, provider_no = wiring.settings.simulated_start_at, wiring.settings.wechat_provider_no
+    at = wiring.settings.simulated_start_at
     with wiring.db.begin() as tx:
-        operators, _ = demo.register(tx, provider_no=provider_no, at=at)
+        operators, _ = demo.register(tx, providers=wiring.providers(), at=at)
         callers = {
             one.code: Caller(client_id=f"day-{one.code}", scope="operator", operator_id=one.operator_id) for one in operators
         }

@@ -18,7 +18,7 @@ IDS = SeededIds(1)
 @pytest.fixture
 def city(tx: Connection) -> Connection:
     open_lane(tx, lane=0, origin="test/lane0")
-    assert demo.fill(tx, lane=0, provider_no="1900000001", at=AT, ids=IDS)
+    assert demo.fill(tx, lane=0, providers={"wechat": "1900000001"}, at=AT, ids=IDS)
     return tx
 
 
@@ -37,7 +37,7 @@ def test_every_lot_has_something_to_pay(city: Connection) -> None:
 
 
 def test_a_city_that_exists_is_left_alone(city: Connection) -> None:
-    assert not demo.fill(city, lane=0, provider_no="1900000001", at=AT, ids=IDS)
+    assert not demo.fill(city, lane=0, providers={"wechat": "1900000001"}, at=AT, ids=IDS)
     assert len(lots.operators(city)) == 9
 
 

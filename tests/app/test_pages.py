@@ -67,6 +67,10 @@ def lot(wiring: Wiring) -> Lot:
         open_lane(tx, lane=0, origin="tongting.example/lane0")
         lots.register_operators(tx, operators=[OPERATOR], at=wiring.clock.now())
         (registered,) = lots.register_lots(tx, lots=[LOT], at=wiring.clock.now())
+        account = routing.NewAccount(
+            registered.operator_id, "wechat", MERCHANT, registered.operator_name, "agreement", AT - timedelta(days=1)
+        )
+        routing.register(tx, account=account, operator_name=registered.operator_name, provider_no=PROVIDER, at=wiring.clock.now())
     return registered
 
 
@@ -400,7 +404,14 @@ def shown(browser: Browser, code: str) -> dict[str, str]:
 
 def test_without_a_route_nothing_is_charged_and_the_page_says_so(browser: Browser, wiring: Wiring, lot: Lot, code: str) -> None:
     owe(wiring, lot)
-    page = browser.post(f"/p/{code}/pay", data=shown(browser, code))
+    form = shown(browser, code)
+    with wiring.db.begin() as tx:
+        (route,) = routing.listed(tx, operator_id=lot.operator_id)
+        routing.end(tx, route_id=route.route_id, at=wiring.clock.now())
+    offered = ask(browser, code).text
+    assert ZH.pay_none in offered
+    assert "<button" not in offered
+    page = browser.post(f"/p/{code}/pay", data=form)
     assert page.status_code == 503
     assert ZH.sorry_busy in page.text
 
@@ -452,8 +463,6 @@ def stage(wiring: Wiring, lot: Lot, **other: object) -> str:
     """Open an order, let the channel say what is in ``other``, and return its link token."""
     with wiring.db.begin() as tx:
         now = wiring.clock.now()
-        account = routing.NewAccount(lot.operator_id, "wechat", MERCHANT, lot.operator_name, "agreement", AT - timedelta(days=1))
-        routing.register(tx, account=account, operator_name=lot.operator_name, provider_no=PROVIDER, at=now)
         charge_id = make_charge(tx, lot, "S9")
         due = make_attempt(tx, lot, charge_id, at=now)
         if other:
