@@ -152,7 +152,7 @@ class Etc(Channel[EtcKeys]):
             return _reading_of(PlatePayNotice, body, lambda notice: Reading(verdict="verified", results=(self._result(notice),)))
         if service == Service.REFUND_RESULT:
             return _reading_of(
-                services.RefundResult, body, lambda told: Reading(verdict="verified", refund=self._refund_result(told))
+                services.RefundResult, body, lambda told: Reading(verdict="verified", refund=self._refund_result(told, ""))
             )
         return _reading_of(_KEPT_KINDS[service], body, lambda _message: Reading(verdict="verified", reason=KEPT))
 
@@ -329,7 +329,7 @@ class Etc(Channel[EtcKeys]):
     def parse_refund(self, answer: Answer | Unanswered, *, refund: RefundOrder, keys: EtcKeys, now: datetime) -> Reading:
         """Read the answer to a refund. Before clearing it is ``later``: ask again under the same number on another day."""
         told = self._told(answer, Service.REFUND_APPLY, refund.refund_no, keys=keys, now=now)
-        return self._read_refund(told, refund.refund_no)
+        return self._read_refund(told, refund.refund_no, refund.merchant_no)
 
     def build_refund_query(self, refund: RefundRef, *, keys: EtcKeys, now: datetime, nonce: str) -> Request:
         """Ask for a refund by our number [P]."""
@@ -345,9 +345,9 @@ class Etc(Channel[EtcKeys]):
                 order_no=refund.order_no, trade_no=refund.trade_no,
             )  # fmt: skip
             return Reading(verdict=told.verdict, reason="refund_unknown", refund=absent)
-        return self._read_refund(told, refund.refund_no)
+        return self._read_refund(told, refund.refund_no, refund.merchant_no)
 
-    def _read_refund(self, told: line.Told, refund_no: str) -> Reading:
+    def _read_refund(self, told: line.Told, refund_no: str, merchant_no: str) -> Reading:
         if told.receipt is not Receipt.ACCEPTED:
             return Reading(verdict=told.verdict, reason=told.reason)
         result = services.read(services.RefundResult, told.data)
@@ -355,9 +355,10 @@ class Etc(Channel[EtcKeys]):
             return Reading(verdict="unreadable", reason="field_missing")
         if result.refund_no != refund_no:
             return Reading(verdict="unreadable", reason="other_refund")
-        return Reading(verdict="verified", refund=self._refund_result(result))
+        return Reading(verdict="verified", refund=self._refund_result(result, merchant_no))
 
-    def _refund_result(self, told: services.RefundResult) -> RefundResult:
+    def _refund_result(self, told: services.RefundResult, merchant_no: str) -> RefundResult:
+        """Return the neutral refund; ``merchant_no`` stands in where the message names none, because it knows no charge."""
         states = {"ACCEPTED": RefundState.PENDING, "DONE": RefundState.DONE}
         state = states.get(told.state) or _REFUSED_REFUNDS[told.reason]
         return RefundResult(
@@ -365,7 +366,7 @@ class Etc(Channel[EtcKeys]):
             state=state,
             refund_no=told.refund_no,
             provider_no=self.provider_no,
-            merchant_no=told.merchant_no,
+            merchant_no=told.merchant_no or merchant_no,
             order_no=told.order_no or told.charge_id,
             trade_no=told.order_no or told.charge_id,
             refund_fen=told.refund_fen,

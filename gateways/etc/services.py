@@ -250,8 +250,9 @@ class RefundResult(
     """
 
     refund_no: OrderNo
-    merchant_no: MerchantNo
     refund_fen: Annotated[int, Meta(ge=1, le=FEE_FEN_MAX)]
+    merchant_no: MerchantNo | None = None
+    """Missing only where there is no charge that it could be of."""
     state: Literal["ACCEPTED", "DONE", "REFUSED"]
     order_no: OrderNo | None = None
     charge_id: ChargeNo | None = None
@@ -385,6 +386,8 @@ def _refund_result_rule(result: RefundResult) -> str | None:
         return "a refund that is done has a time and a clearing date"
     if result.reason is not None and result.state != "REFUSED":
         return "only a refused refund has a reason"
+    if result.merchant_no is None and result.reason is not RefundRefusal.NO_CHARGE:
+        return "a refund is of a merchant"
     return "a refund is of an order or a charge" if result.order_no is None and result.charge_id is None else None
 
 
