@@ -20,7 +20,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipExtFile, ZipFile, Z
 from msgspec import Struct
 
 from gateways.contract import Bill, BillLine, BillRefused, RefundState
-from gateways.unionpay.wire import instant_near
+from gateways.unionpay.answers import instant_near
 
 ZIP_BYTES_MAX: Final = 256 * 1024 * 1024
 """Largest packed file."""

@@ -38,10 +38,11 @@ from gateways.contract import (
     Verdict,
     Way,
 )
+from gateways.unionpay import answers, refunds, sign, wire
 from gateways.unionpay import bill as bill_file
-from gateways.unionpay import refunds, sign, wire
+from gateways.unionpay.answers import Meaning
 from gateways.unionpay.keys import UnionPayKeys
-from gateways.unionpay.wire import Meaning, OrderKey, Product
+from gateways.unionpay.wire import OrderKey, Product
 from ledger.clock import CHINA
 
 CONTENT_TYPE: Final = "application/x-www-form-urlencoded;charset=UTF-8"
@@ -79,7 +80,7 @@ class _Opened(Struct, frozen=True):
 
     verdict: Verdict
     reason: str | None = None
-    told: wire.Transaction | None = None
+    told: answers.Transaction | None = None
     fields: Mapping[str, str] = {}
 
 
@@ -117,7 +118,7 @@ class UnionPay(Channel[UnionPayKeys]):
             return Reading(verdict="refused", reason="not_form")
         if (objection := sign.objection(fields, certificates=keys.certificates, now=now)) is not None:
             return Reading(verdict="refused", reason=objection.value)
-        told = wire.transaction(fields)
+        told = answers.transaction(fields)
         if told is None:
             return Reading(verdict="unreadable", reason="field_missing")
         if not self._for_us(told):
@@ -126,15 +127,15 @@ class UnionPay(Channel[UnionPayKeys]):
             return self._read_payment_notice(told)
         return self._read_refund_notice(told) if told.txn_type == _REFUND else Reading(verdict="verified", reason="event_unknown")
 
-    def _read_payment_notice(self, told: wire.Transaction) -> Reading:
+    def _read_payment_notice(self, told: answers.Transaction) -> Reading:
         if told.currency_code is None:
             return Reading(verdict="unreadable", reason="field_missing")
-        return _payments(self._result(told, wire.notice_state(told.resp_code)))
+        return _payments(self._result(told, answers.notice_state(told.resp_code)))
 
-    def _read_refund_notice(self, told: wire.Transaction) -> Reading:
+    def _read_refund_notice(self, told: answers.Transaction) -> Reading:
         if told.currency_code != wire.CURRENCY:
             return Reading(verdict="unreadable", reason="field_missing" if told.currency_code is None else "currency")
-        paid = wire.notice_state(told.resp_code) is ChannelState.SUCCEEDED
+        paid = answers.notice_state(told.resp_code) is ChannelState.SUCCEEDED
         return _refunds(self._refund_result(told, RefundState.DONE if paid else RefundState.UNKNOWN, told.resp_code))
 
     def ack(
@@ -196,7 +197,7 @@ class UnionPay(Channel[UnionPayKeys]):
         opened = self._of(self._open(answer, keys=keys, now=now), order.merchant_no, key, _PAYMENT, other="other_order")
         if opened.told is None:
             return PrepayOutcome(verdict=opened.verdict, state=ChannelState.UNKNOWN, reason=opened.reason)
-        state = wire.order_state(opened.told.resp_code)
+        state = answers.order_state(opened.told.resp_code)
         if state is not ChannelState.PENDING:
             return PrepayOutcome(verdict="verified", state=state, reason=_reason(opened.told.resp_code))
         if order.way is Way.SCANNED:
@@ -223,7 +224,7 @@ class UnionPay(Channel[UnionPayKeys]):
             return Reading(verdict=opened.verdict, reason=opened.reason)
         absent = _meaning(told.resp_code) is Meaning.NOT_FOUND
         final = now >= order.expires_at + FINAL_MARGIN or (order.way is Way.SCANNED and not absent)
-        state = wire.query_state(told.resp_code, told.orig_resp_code, final=final)
+        state = answers.query_state(told.resp_code, told.orig_resp_code, final=final)
         if state is ChannelState.UNKNOWN and _meaning(told.resp_code) is not Meaning.ACCEPTED:
             return Reading(verdict="verified", reason=_reason(told.resp_code))
         return _payments(self._result(told, state))
@@ -301,7 +302,7 @@ class UnionPay(Channel[UnionPayKeys]):
         return opened
 
     def _read_refund(
-        self, told: wire.Transaction, state: RefundState, refund: RefundOrder | RefundRef, word: str | None
+        self, told: answers.Transaction, state: RefundState, refund: RefundOrder | RefundRef, word: str | None
     ) -> Reading:
         if state is RefundState.UNKNOWN:
             return Reading(verdict="verified", reason=_reason(word))
@@ -355,7 +356,7 @@ class UnionPay(Channel[UnionPayKeys]):
             raise Unsupported(f"channel {self.name} has no way {way.value}")
 
     def _party(self, merchant_no: str, key_ref: str | None) -> wire.Party:
-        if key_ref is None and self.provider.acquirer_no is not None:
+        if key_ref is None and self.provider.acquirer_no:
             return wire.Acquirer(merchant_no=merchant_no, acquirer_no=self.provider.acquirer_no)
         return wire.Direct(merchant_no=merchant_no)
 
@@ -376,14 +377,14 @@ class UnionPay(Channel[UnionPayKeys]):
             return _Opened(verdict="refused", reason="not_form")
         if (objection := sign.objection(fields, certificates=keys.certificates, now=now)) is not None:
             return _Opened(verdict="refused", reason=objection.value)
-        told = wire.transaction(fields)
+        told = answers.transaction(fields)
         if told is None or told.resp_code is None:
             return _Opened(verdict="unreadable", reason="field_missing")
         if not self._for_us(told):
             return _Opened(verdict="unreadable", reason="other_provider")
         return _Opened(verdict="verified", told=told, fields=fields)
 
-    def _for_us(self, told: wire.Transaction) -> bool:
+    def _for_us(self, told: answers.Transaction) -> bool:
         """Tell whether a message is addressed to us: one to an institution must name ours. Whose merchant it is, our book knows."""
         if told.access_type in (None, "0"):
             return True
@@ -394,18 +395,18 @@ class UnionPay(Channel[UnionPayKeys]):
         if opened.told is None:
             return opened
         same_type = opened.told.txn_type in (None, wire.QUERY_TYPE, txn_type)
-        if not same_type or wire.query_mismatch(opened.told, merchant_no=merchant_no, key=key) is not None:
+        if not same_type or answers.query_mismatch(opened.told, merchant_no=merchant_no, key=key) is not None:
             return _Opened(verdict="unreadable", reason=other)
         return opened
 
-    def _result(self, told: wire.Transaction, state: ChannelState) -> Result | None:
+    def _result(self, told: answers.Transaction, state: ChannelState) -> Result | None:
         """Return the neutral result, or None when a field is missing without which it says nothing.
 
         A query's answer may leave the currency out: an order of ours has only the one that it was made in.
         """
         if told.mer_id is None or told.order_id is None:
             return None
-        happened_at = wire.traced_at(told)
+        happened_at = answers.traced_at(told)
         if state is ChannelState.SUCCEEDED and (told.query_id is None or told.txn_amt is None or happened_at is None):
             return None
         return Result(
@@ -422,7 +423,7 @@ class UnionPay(Channel[UnionPayKeys]):
 
     def _refund_result(
         self,
-        told: wire.Transaction,
+        told: answers.Transaction,
         state: RefundState,
         word: str | None,
         *,
@@ -431,7 +432,7 @@ class UnionPay(Channel[UnionPayKeys]):
     ) -> RefundResult | None:
         if told.mer_id is None or told.order_id is None:
             return None
-        happened_at = wire.traced_at(told) if state is RefundState.DONE else None
+        happened_at = answers.traced_at(told) if state is RefundState.DONE else None
         if state is RefundState.DONE and (told.txn_amt is None or happened_at is None):
             return None
         return RefundResult(
@@ -472,7 +473,7 @@ def _currency(code: str | None) -> str:
 
 
 def _meaning(resp_code: str | None) -> Meaning | None:
-    return None if resp_code is None else wire.RESP_CODES.get(resp_code)
+    return None if resp_code is None else answers.RESP_CODES.get(resp_code)
 
 
 def _reason(resp_code: str | None) -> str:

@@ -6,7 +6,7 @@ Knows codes; must not know messages or keys. Called by the adapter. Source: ACP 
 from typing import Final
 
 from gateways.contract import ChannelState, RefundState
-from gateways.unionpay.wire import RESP_CODES, Meaning, order_state
+from gateways.unionpay.answers import RESP_CODES, Meaning, order_state
 
 BALANCE_TOO_SMALL: Final = "64"
 """Of a refund it is the merchant's balance: the same number may be asked for again when there is money."""

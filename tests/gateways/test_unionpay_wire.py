@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateways.contract import ChannelState
-from gateways.unionpay import wire
-from gateways.unionpay.wire import Acquirer, Direct, Expected, Meaning, Order, OrderKey, Platform, Product, Wallet
+from gateways.unionpay import answers, wire
+from gateways.unionpay.answers import Meaning
+from gateways.unionpay.wire import Acquirer, Direct, Order, OrderKey, Platform, Product
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "vectors" / "unionpay.json").read_text(encoding="utf-8"))
 MADE_AT = datetime(2026, 3, 1, 2, 10, 5, 999_999, tzinfo=UTC)
@@ -31,7 +32,7 @@ ORDER = Order(
 )
 BARE = Order(key=KEY, amount_fen=1, notify_url="https://pay.example/callbacks/unionpay")
 QUERY_ID = "302603011010050000018"
-PAID = wire.Transaction(
+PAID = answers.Transaction(
     mer_id=DIRECT.merchant_no,
     order_id=KEY.order_no,
     txn_time="20260301101005",
@@ -41,8 +42,7 @@ PAID = wire.Transaction(
     resp_code="00",
     query_id=QUERY_ID,
 )
-EXPECTED = Expected(merchant_no=DIRECT.merchant_no, key=KEY, amount_fen=1200)
-EVERY_CODE = sorted({*wire.RESP_CODES, "06", "43", "50", "81", "ZZ", "A5"})
+EVERY_CODE = sorted({*answers.RESP_CODES, "06", "43", "50", "81", "ZZ", "A5"})
 
 # Requests
 
@@ -286,11 +286,11 @@ def test_a_post_is_encoded_in_the_messages_encoding() -> None:
 
 def test_the_published_answer_with_00_on_top_is_not_paid() -> None:
     for vector in VECTORS["query_trap"]:
-        told = wire.transaction(vector["fields"])
+        told = answers.transaction(vector["fields"])
         assert told is not None
         assert vector["paid"] is False
-        assert wire.query_state(told.resp_code, told.orig_resp_code, final=True) is ChannelState.FAILED
-        assert wire.query_state(told.resp_code, told.orig_resp_code, final=False) is ChannelState.PENDING
+        assert answers.query_state(told.resp_code, told.orig_resp_code, final=True) is ChannelState.FAILED
+        assert answers.query_state(told.resp_code, told.orig_resp_code, final=False) is ChannelState.PENDING
         assert (told.query_id, told.txn_amt, told.settle_date) == ("302004291336490032748", "1", "0429")
 
 
@@ -326,27 +326,28 @@ def test_the_published_answer_with_00_on_top_is_not_paid() -> None:
     ],
 )
 def test_a_query_has_two_levels(resp_code: str | None, orig: str | None, before: ChannelState, final: ChannelState) -> None:
-    assert wire.query_state(resp_code, orig, final=False) is before
-    assert wire.query_state(resp_code, orig, final=True) is final
+    assert answers.query_state(resp_code, orig, final=False) is before
+    assert answers.query_state(resp_code, orig, final=True) is final
 
 
 @pytest.mark.parametrize("final", [False, True])
 @pytest.mark.parametrize("resp_code", [code for code in EVERY_CODE if code not in ("00", "A6", "34")])
 def test_a_query_that_failed_says_nothing_about_the_order(resp_code: str, final: bool) -> None:
-    assert {wire.query_state(resp_code, orig, final=final) for orig in [None, *EVERY_CODE]} == {ChannelState.UNKNOWN}
+    assert {answers.query_state(resp_code, orig, final=final) for orig in [None, *EVERY_CODE]} == {ChannelState.UNKNOWN}
 
 
 def test_nothing_that_may_have_moved_money_is_ever_called_failed() -> None:
-    undecided = ["03", "04", "05", "12", "42", "45", "74", "75", "00", "A6", *(c for c in EVERY_CODE if c not in wire.RESP_CODES)]
+    undecided = ["03", "04", "05", "12", "42", "45", "74", "75", "00", "A6"]
+    undecided += [code for code in EVERY_CODE if code not in answers.RESP_CODES]
     over = {ChannelState.FAILED, ChannelState.CLOSED, ChannelState.NOT_FOUND}
     for code in undecided:
-        assert wire.query_state("00", code, final=True) not in over
-        assert wire.order_state(code) not in over
-    assert {wire.RESP_CODES[code] for code in ("42", "74", "75")} == {Meaning.MONEY_MOVED}
+        assert answers.query_state("00", code, final=True) not in over
+        assert answers.order_state(code) not in over
+    assert {answers.RESP_CODES[code] for code in ("42", "74", "75")} == {Meaning.MONEY_MOVED}
 
 
 def test_before_the_time_to_pay_is_over_no_query_ends_an_order_but_success() -> None:
-    states = {wire.query_state(code, orig, final=False) for code in EVERY_CODE for orig in [None, *EVERY_CODE]}
+    states = {answers.query_state(code, orig, final=False) for code in EVERY_CODE for orig in [None, *EVERY_CODE]}
     assert states == {ChannelState.SUCCEEDED, ChannelState.PENDING, ChannelState.UNKNOWN}
 
 
@@ -362,18 +363,18 @@ def test_before_the_time_to_pay_is_over_no_query_ends_an_order_but_success() -> 
     ],
 )
 def test_an_order_that_is_accepted_is_pending_and_never_paid(codes: tuple[str | None, ...], expected: ChannelState) -> None:
-    assert {wire.order_state(code) for code in codes} == {expected}
+    assert {answers.order_state(code) for code in codes} == {expected}
 
 
 def test_a_notice_says_success_or_nothing() -> None:
-    succeeded = {code for code in EVERY_CODE if wire.notice_state(code) is ChannelState.SUCCEEDED}
+    succeeded = {code for code in EVERY_CODE if answers.notice_state(code) is ChannelState.SUCCEEDED}
     assert succeeded == {"00", "A6"}
-    assert wire.notice_state("01") is wire.notice_state(None) is ChannelState.UNKNOWN
+    assert answers.notice_state("01") is answers.notice_state(None) is ChannelState.UNKNOWN
 
 
 def test_every_code_of_the_documents_has_a_meaning() -> None:
     listed = "00 A6 01 02 03 04 05 10 11 13 14 12 30 31 32 33 34 35 36 37 38 39 40 41 42 45 73 78 79 70 71 72 76 77 74 75 80 98 99"
-    assert set(wire.RESP_CODES) == {*listed.split(), *(str(code) for code in range(60, 70))}
+    assert set(answers.RESP_CODES) == {*listed.split(), *(str(code) for code in range(60, 70))}
 
 
 def notice(**changes: str) -> dict[str, str]:
@@ -396,47 +397,22 @@ def notice(**changes: str) -> dict[str, str]:
     } | changes
 
 
-def test_a_notice_that_agrees_with_our_book_has_no_mismatch() -> None:
-    told = wire.transaction(notice())
+def test_a_notice_is_taken_as_it_stands() -> None:
+    told = answers.transaction(notice())
     assert told is not None
-    assert wire.mismatch(told, EXPECTED) is None
+    assert (told.mer_id, told.order_id, told.txn_amt, told.currency_code, told.txn_type) == (
+        DIRECT.merchant_no, KEY.order_no, "1200", "156", "01",
+    )  # fmt: skip
     assert (told.query_id, told.trace_no, told.trace_time, told.settle_date) == (QUERY_ID, "000001", "0301101006", "0301")
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("merId", "777290058110098"),
-        ("orderId", "P0123456789ABCDEFGHJKMNPQRSV"),
-        ("txnTime", "20260301101006"),
-        ("txnAmt", "1201"),
-        ("txnAmt", "12"),
-        ("currencyCode", "344"),
-        ("txnType", "04"),
-        ("txnType", "31"),
-    ],
-)
-def test_each_field_that_must_agree_is_named_when_it_does_not(name: str, value: str) -> None:
-    told = wire.transaction(notice(**{name: value}))
-    assert told is not None
-    assert wire.mismatch(told, EXPECTED) == name
-    absent = wire.transaction(notice(**{name: ""}))
-    assert absent is not None
-    assert wire.mismatch(absent, EXPECTED) == name
-
-
-def test_a_refunds_notice_agrees_with_a_refund_only() -> None:
-    told = msgspec.structs.replace(PAID, txn_type="04", orig_qry_id=QUERY_ID)
-    assert wire.mismatch(told, msgspec.structs.replace(EXPECTED, txn_type="04")) is None
-    assert wire.mismatch(told, EXPECTED) == "txnType"
+    assert answers.traced_at(told) == wire.instant("20260301101006")
 
 
 def test_a_querys_answer_about_another_order_is_noticed() -> None:
-    assert wire.query_mismatch(PAID, merchant_no=DIRECT.merchant_no, key=KEY) is None
+    assert answers.query_mismatch(PAID, merchant_no=DIRECT.merchant_no, key=KEY) is None
     later = OrderKey(order_no=KEY.order_no, created_at=MADE_AT + timedelta(seconds=1))
-    assert wire.query_mismatch(PAID, merchant_no=DIRECT.merchant_no, key=later) == "txnTime"
-    assert wire.query_mismatch(PAID, merchant_no="777290058110098", key=KEY) == "merId"
-    assert wire.query_mismatch(wire.Transaction(), merchant_no=DIRECT.merchant_no, key=KEY) == "merId"
+    assert answers.query_mismatch(PAID, merchant_no=DIRECT.merchant_no, key=later) == "txnTime"
+    assert answers.query_mismatch(PAID, merchant_no="777290058110098", key=KEY) == "merId"
+    assert answers.query_mismatch(answers.Transaction(), merchant_no=DIRECT.merchant_no, key=KEY) == "merId"
 
 
 @pytest.mark.parametrize(
@@ -462,17 +438,17 @@ def test_a_querys_answer_about_another_order_is_noticed() -> None:
     ],
 )
 def test_a_field_of_a_form_that_cannot_be_relied_on_makes_the_whole_unreadable(name: str, value: str) -> None:
-    assert wire.transaction(notice(**{name: value})) is None
+    assert answers.transaction(notice(**{name: value})) is None
 
 
 def test_what_is_only_kept_may_have_any_form() -> None:
-    told = wire.transaction(notice(settleDate="?", traceTime="", traceNo="x", settleAmt="-"))
+    told = answers.transaction(notice(settleDate="?", traceTime="", traceNo="x", settleAmt="-"))
     assert told is not None
     assert (told.settle_date, told.trace_time) == ("?", None)
 
 
 def test_the_code_and_the_address_of_an_answer_are_read() -> None:
-    told = wire.transaction(
+    told = answers.transaction(
         {"respCode": "00", "qrCode": "https://qr.95516.com/00010000/62000000000000000000000000000000", "payUrl": "https://a/b"}
     )
     assert told is not None
@@ -485,7 +461,7 @@ def test_the_code_and_the_address_of_an_answer_are_read() -> None:
     [("成功[0000000]", "0000000"), ("查无此交易[2600000]", "2600000"), ("成功", None), ("[123]", None), ("[0000000]x", None)],
 )
 def test_the_detail_of_a_message_is_its_last_seven_digits(text: str, expected: str | None) -> None:
-    assert wire.detail(text) == expected
+    assert answers.detail(text) == expected
 
 
 # Times without a year
@@ -508,20 +484,20 @@ def test_the_detail_of_a_message_is_its_last_seven_digits(text: str, expected: s
     ],
 )
 def test_a_day_without_a_year_is_the_nearest(text: str, near: date, expected: date | None) -> None:
-    assert wire.date_near(text, near) == expected
+    assert answers.date_near(text, near) == expected
 
 
 @given(st.dates(date(2000, 1, 1), date(2099, 12, 31)), st.integers(-180, 180))
 def test_a_day_within_half_a_year_is_found_again(near: date, days: int) -> None:
     day = near + timedelta(days=days)
-    assert wire.date_near(day.strftime("%m%d"), near) == day
+    assert answers.date_near(day.strftime("%m%d"), near) == day
 
 
 def test_a_payment_of_the_last_december_evening_is_settled_in_the_next_year() -> None:
     paid_at = datetime(2025, 12, 31, 15, 30, tzinfo=UTC)
-    assert wire.settled_on("0101", paid_at=paid_at) == date(2026, 1, 1)
-    assert wire.settled_on("1231", paid_at=datetime(2025, 12, 31, 16, 0, 5, tzinfo=UTC)) == date(2025, 12, 31)
-    assert wire.settled_on("", paid_at=paid_at) is None
+    assert answers.settled_on("0101", paid_at=paid_at) == date(2026, 1, 1)
+    assert answers.settled_on("1231", paid_at=datetime(2025, 12, 31, 16, 0, 5, tzinfo=UTC)) == date(2025, 12, 31)
+    assert answers.settled_on("", paid_at=paid_at) is None
 
 
 @pytest.mark.parametrize(
@@ -537,7 +513,7 @@ def test_a_payment_of_the_last_december_evening_is_settled_in_the_next_year() ->
     ],
 )
 def test_a_trace_time_is_read_in_china(text: str, expected: datetime | None) -> None:
-    assert wire.instant_near(text, date(2026, 3, 1)) == expected
+    assert answers.instant_near(text, date(2026, 3, 1)) == expected
 
 
 # Who opened the page
@@ -548,23 +524,22 @@ CLOUD_PAY = (
 
 
 @pytest.mark.parametrize(
-    ("user_agent", "wallet", "app"),
+    ("user_agent", "app"),
     [
-        (CLOUD_PAY, Wallet.UNIONPAY, "UnionPay/1.0 CloudPay"),
-        ("Mozilla/5.0 (Linux; Android 14) UnionPay/1.0 ICBCeLife", Wallet.UNIONPAY, "UnionPay/1.0 ICBCeLife"),
-        ("x UnionPay/1.0 CCBLoongPay y", Wallet.UNIONPAY, "UnionPay/1.0 CCBLoongPay"),
-        ("x UnionPay/1.0.2 PSBC", Wallet.UNIONPAY, "UnionPay/1.0.2 PSBC"),
-        ("Mozilla/5.0 MicroMessenger/8.0.40", Wallet.WECHAT, None),
-        ("Mozilla/5.0 AlipayClient/10.5 UnionPay/1.0 X", Wallet.ALIPAY, "UnionPay/1.0 X"),
-        ("Mozilla/5.0 Safari/604.1", None, None),
-        ("UnionPay/ CloudPay", None, None),
-        ("UnionPay/1.0", None, None),
-        ("", None, None),
-        ("x" * 5_000 + CLOUD_PAY, None, None),
+        (CLOUD_PAY, "UnionPay/1.0 CloudPay"),
+        ("Mozilla/5.0 (Linux; Android 14) UnionPay/1.0 ICBCeLife", "UnionPay/1.0 ICBCeLife"),
+        ("x UnionPay/1.0 CCBLoongPay y", "UnionPay/1.0 CCBLoongPay"),
+        ("x UnionPay/1.0.2 PSBC", "UnionPay/1.0.2 PSBC"),
+        ("Mozilla/5.0 MicroMessenger/8.0.40", None),
+        ("Mozilla/5.0 AlipayClient/10.5 UnionPay/1.0 X", "UnionPay/1.0 X"),
+        ("Mozilla/5.0 Safari/604.1", None),
+        ("UnionPay/ CloudPay", None),
+        ("UnionPay/1.0", None),
+        ("", None),
+        ("x" * 5_000 + CLOUD_PAY, None),
     ],
 )
-def test_a_page_knows_the_app_that_opens_it(user_agent: str, wallet: Wallet | None, app: str | None) -> None:
-    assert wire.wallet_of(user_agent) is wallet
+def test_a_unionpay_app_is_named_as_it_names_itself(user_agent: str, app: str | None) -> None:
     assert wire.app_identifier(user_agent) == app
 
 
