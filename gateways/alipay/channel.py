@@ -186,8 +186,9 @@ class Alipay(Channel[AlipayKeys]):
         provider_no = self.provider.merchant_no
         extend = None if provider_no is None else wire.ExtendParams(sys_service_provider_id=provider_no)
         if order.way is Way.BROWSER:
+            fits = order.return_url is not None and len(order.return_url) <= wire.QUIT_URL_CHARACTERS_MAX
             return wire.NewPage(
-                order_no=order_no, total_fen=total_fen, subject=subject, product_code=wire.PRODUCT_WAP, quit_url=order.return_url,
+                order_no=order_no, total_fen=total_fen, subject=subject, product_code=wire.PRODUCT_WAP, quit_url=order.return_url if fits else None,
                 seller_id=seller_id, time_expire=time_expire, passback_params=passback, extend_params=extend,
             )  # fmt: skip
         if order.way is Way.CODE:

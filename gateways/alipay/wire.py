@@ -59,6 +59,7 @@ PRODUCT_WAP: Final = "QUICK_WAP_WAY"
 """Older texts and SDKs write QUICK_WAP_PAY; which one counts is only probable."""
 URL_CHARACTERS_MAX: Final = 2000
 """Longest address that every browser and proxy takes; a longer order goes as a form."""
+QUIT_URL_CHARACTERS_MAX: Final = 400
 EXPIRY_DAYS_MAX: Final = 15
 """Longest life of an order."""
 CANCEL_HOURS_MAX: Final = 24
