@@ -63,7 +63,7 @@ class Api:
         ]
 
     def _call(self, incoming: Incoming, found: re.Match[str]) -> Reply:
-        late = self._desk.store.behaviour().answer_late_seconds
+        late = self._desk.store.behaviour().answer_late_seconds / self._desk.around.time_factor
         reply = self._answered(incoming.body, found["service"])
         return msgspec.structs.replace(reply, wait_seconds=reply.wait_seconds + late)
 

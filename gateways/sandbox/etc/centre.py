@@ -55,10 +55,15 @@ class Centre:
         """Answers that came to our own messages, the latest last."""
 
     @property
+    def address(self) -> tuple[str, int] | None:
+        """Where connections are taken; None as long as none are."""
+        return None if self._server is None else self._server.sockets[0].getsockname()[:2]
+
+    @property
     def port(self) -> int:
         """The port that takes connections, once ``serve`` was called."""
-        assert self._server is not None, "the centre serves"
-        return int(self._server.sockets[0].getsockname()[1])
+        assert self.address is not None, "the centre serves"
+        return self.address[1]
 
     async def serve(self) -> None:
         """Begin to take connections; without a configuration nothing happens."""
