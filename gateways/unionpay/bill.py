@@ -10,7 +10,7 @@ import zlib
 from binascii import Error as Base64Error
 from binascii import a2b_base64
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from io import BufferedReader, BytesIO
 from itertools import accumulate
 from operator import itemgetter
@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from gateways.contract import Bill, BillLine, BillRefused, RefundState
 from gateways.unionpay.answers import instant_near
+from ledger.clock import CHINA
 
 ZIP_BYTES_MAX: Final = 256 * 1024 * 1024
 """Largest packed file."""
@@ -454,19 +455,38 @@ def bill_line(told: Transaction) -> BillLine:
     )
 
 
-def parse(archive: bytes, *, merchant_no: str, cleared_on: date | None = None) -> Bill:
-    """Return the bill of an archive when every line of it can be read.
+def dispute_line(told: Dispute, *, line: int) -> BillLine:
+    """Return the neutral line of a dispute, so that a person learns of it.
 
-    The file has no totals of its own: that it is whole is proven by the answer's signature and the archive's check sums. The
-    archive's disputes are not in the bill. Raises BillRefused as ``transactions`` does.
+    Money that goes back is ``revoked``, money that comes is a payment that nobody ordered.
+
+    The file does not name the payment: ``trade_no`` is the original's trace number and time, ``order_no`` is empty.
     """
-    lines: list[BillLine] = []
-    total_fen = refund_fen = fee_fen = 0
-    for told in transactions(archive, merchant_no=merchant_no, cleared_on=cleared_on):
-        lines.append(bill_line(told))
-        fee_fen += told.fee_fen
-        if told.kind == "payment":
-            total_fen += told.amount_fen
-        else:
-            refund_fen += told.amount_fen
-    return Bill(lines=tuple(lines), total_fen=total_fen, refund_fen=refund_fen, fee_fen=fee_fen)
+    midnight = datetime(told.cleared_on.year, told.cleared_on.month, told.cleared_on.day, tzinfo=CHINA).astimezone(UTC)
+    return BillLine(
+        line=line,
+        kind="payment" if told.settled_fen > 0 else "revoked",
+        merchant_no=told.merchant_no,
+        trade_no=f"{told.original_trace_no}{told.original_trace_time}",
+        order_no="",
+        amount_fen=told.amount_fen,
+        fee_fen=told.fee_fen,
+        happened_at=told.sent_at or midnight,
+    )
+
+
+def parse(archive: bytes, *, merchant_no: str, cleared_on: date | None = None) -> Bill:
+    """Return the bill of an archive when every line of it can be read: transactions, then disputes, numbered in one.
+
+    The file has no totals of its own: that it is whole is proven by the answer's signature and the archive's check sums. Raises
+    BillRefused as ``transactions`` does.
+    """
+    lines = [bill_line(told) for told in transactions(archive, merchant_no=merchant_no, cleared_on=cleared_on)]
+    for number, told in enumerate(disputes(archive, merchant_no=merchant_no, cleared_on=cleared_on), len(lines) + 1):
+        lines.append(dispute_line(told, line=number))
+    return Bill(
+        lines=tuple(lines),
+        total_fen=sum(line.amount_fen for line in lines if line.kind == "payment"),
+        refund_fen=sum(line.amount_fen for line in lines if line.kind != "payment"),
+        fee_fen=sum(line.fee_fen for line in lines),
+    )

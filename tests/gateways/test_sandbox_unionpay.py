@@ -390,6 +390,7 @@ def test_a_payers_code_is_charged_and_counts_once(play: Play) -> None:
     assert played.state(order(way=Way.SCANNED)) is ChannelState.SUCCEEDED
     again = played.prepay(order(2, way=Way.SCANNED, payer_id=PAYER_CODE))
     assert (again.state, again.reason) == (ChannelState.FAILED, "payer_acts")
+    assert played.state(order(2, way=Way.SCANNED)) is ChannelState.FAILED
 
 
 def test_the_payers_phone_shows_a_fresh_code_each_time(play: Play) -> None:
@@ -714,7 +715,7 @@ def test_a_disputed_payment_is_a_line_of_the_other_file(play: Play) -> None:
     assert [(one.original_amount_fen, one.fee_fen, one.settled_fen) for one in disputed] == [(1200, -7, -1193)]
     paid = next(bill_file.transactions(file, merchant_no=MERCHANT_NO, cleared_on=DAY))
     assert (disputed[0].original_trace_no, disputed[0].original_trace_time) == (paid.trace_no, "0302100000")
-    assert [line.kind for line in played.channel.parse_bill(file, bill=bill()).lines] == ["payment"]
+    assert [line.kind for line in played.channel.parse_bill(file, bill=bill()).lines] == ["payment", "revoked"]
 
 
 def test_a_file_can_be_cut_or_issued_again(play: Play) -> None:

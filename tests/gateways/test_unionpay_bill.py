@@ -183,7 +183,6 @@ def test_types_that_give_money_back_are_refunds_and_cancels(code: str, kind: str
 
 def test_a_day_without_lines_has_an_empty_bill() -> None:
     assert bill.parse(archive(), merchant_no=MERCHANT_NO).lines == ()
-    assert bill.parse(archive(zme(DISPUTE), name=ZME_NAME), merchant_no=MERCHANT_NO).lines == ()
 
 
 @pytest.mark.parametrize("end", [b"\r\n", b"\n"])
@@ -305,7 +304,7 @@ def test_a_line_of_the_older_layout_is_read_without_the_payments_number() -> Non
 # Disputes
 
 
-def test_a_dispute_is_read_and_is_not_in_the_bill() -> None:
+def test_a_dispute_is_read() -> None:
     packed = archive(zm(PAYMENT), others={ZME_NAME: zme(DISPUTE) + b"\r\n"})
     assert disputed(packed) == [
         bill.Dispute(
@@ -324,7 +323,24 @@ def test_a_dispute_is_read_and_is_not_in_the_bill() -> None:
             cleared_on=DAY,
         )
     ]
-    assert len(bill.parse(packed, merchant_no=MERCHANT_NO).lines) == 1
+
+
+def test_money_that_a_dispute_takes_back_is_a_line_for_a_person() -> None:
+    packed = archive(zm(PAYMENT), others={ZME_NAME: b"\r\n".join([zme(DISPUTE), zme(DISPUTE, f16="C000000001193", f5="")])})
+    parsed = bill.parse(packed, merchant_no=MERCHANT_NO, cleared_on=DAY)
+    _, back, again = parsed.lines
+    assert back == BillLine(
+        line=2,
+        kind="revoked",
+        merchant_no=MERCHANT_NO,
+        trade_no="0000010115081006",
+        order_no="",
+        amount_fen=1200,
+        fee_fen=-7,
+        happened_at=datetime(2026, 3, 1, 2, 10, 6, tzinfo=UTC),
+    )
+    assert (again.line, again.kind, again.happened_at) == (3, "payment", datetime(2026, 2, 28, 16, 0, tzinfo=UTC))
+    assert (parsed.total_fen, parsed.refund_fen, parsed.fee_fen) == (2400, 1200, 7 - 7 - 7)
 
 
 def test_a_dispute_without_an_original_or_a_time_is_read() -> None:

@@ -14,7 +14,7 @@ from gateways.sandbox.shapes import Fault
 from gateways.sandbox.store import Order, Refund
 from gateways.sandbox.unionpay import told
 from gateways.sandbox.unionpay.clearing import Files
-from gateways.sandbox.unionpay.desk import REVERSED, SUCCESS, Desk, Kind, Refusal, details_of
+from gateways.sandbox.unionpay.desk import REVERSED, SUCCESS, Desk, Refusal, details_of
 from gateways.sandbox.unionpay.refunds import DONE, Refunds, word
 from gateways.sandbox.unionpay.signing import Members, Signer, answer_body
 from gateways.unionpay import sign, wire
@@ -48,7 +48,6 @@ NEEDED: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("76", "01"): (*_NAMED, "settleDate", "fileType"),
 }
 """Fields without which a transaction is refused, by txnType and txnSubType."""
-_KINDS: Final[dict[str, Kind]] = {"07": "code", "06": "scanned"}
 _BUSINESS: Final = {("01", "01"): "000201", ("01", "07"): "000000", ("01", "06"): "000000"}
 _ECHOED: Final = (
     "encoding", "txnType", "txnSubType", "bizType", "accessType", "acqInsCode", "merId", "orderId", "txnTime", "reqReserved",
@@ -119,8 +118,8 @@ class Api:
 
     def _back(self, fields: Fields) -> Reply:
         txn_type, sub_type = fields["txnType"], fields["txnSubType"]
-        if txn_type == "01" and sub_type in _KINDS:
-            return self._order(fields, _KINDS[sub_type])
+        if txn_type == "01" and sub_type in ("06", "07"):
+            return self._charge(fields) if sub_type == "06" else self._code(fields)
         if txn_type in ("04", "31"):
             return self._refund(fields)
         if txn_type == "99":
@@ -128,12 +127,12 @@ class Api:
             return self._accepted(fields)
         return self._query(fields)
 
-    def _order(self, fields: Fields, kind: Kind) -> Reply:
-        ordered = self._desk.order(kind, fields)
-        if kind == "code":
-            return self._accepted(fields, ordered.faults, qrCode=self.code(ordered.order))
-        self._desk.use_code(fields["qrNo"])
-        self._desk.pay(ordered.order)
+    def _code(self, fields: Fields) -> Reply:
+        ordered = self._desk.order("code", fields)
+        return self._accepted(fields, ordered.faults, qrCode=self.code(ordered.order))
+
+    def _charge(self, fields: Fields) -> Reply:
+        ordered = self._desk.charge(fields)
         self.sent()
         return self._accepted(fields, ordered.faults)
 
@@ -173,7 +172,7 @@ class Api:
         last = details_of(order).last_code
         if last is None:
             raise Refusal("34", "查无此交易")
-        return _settled(last, Refusal(last, "余额不足").message)
+        return _settled(last, Refusal(last, "支付失败").message)
 
     def _refund_told(self, refund: Refund) -> dict[str, str]:
         code = word(refund, self._desk.now())

@@ -162,17 +162,21 @@ class Desk:
             self._put_notices(order, now)
         return PaidOut(order_no=order.order_no, trade_no=trade_no, amount_fen=order.amount_fen, paid_at=instant(now))
 
-    def decline(self, order: Order) -> None:
-        """Let an attempt fail for the payer's balance. The order stays open."""
+    def decline(self, order: Order, code: str = DECLINED) -> None:
+        """Let an attempt fail, for the payer's balance unless another code is named. The order stays open."""
         if self.payable(order):
-            declined = msgspec.structs.replace(details_of(order), last_code=DECLINED)
+            declined = msgspec.structs.replace(details_of(order), last_code=code)
             self.store.set_details(order.merchant_no, order.order_no, msgspec.json.encode(declined))
 
-    def use_code(self, payer_code: str) -> None:
-        """Take a payer's code; one code is one payment. Raises Refusal 71 for one that was used."""
-        if self.store.file(f"code {payer_code}") is not None:
+    def charge(self, fields: Mapping[str, str]) -> Ordered:
+        """Make an order and pay it at once with a payer's code; one code is one payment. Raises Refusal as ``order``, 71 (used)."""
+        ordered = self.order("scanned", fields)
+        if self.store.file(f"code {fields['qrNo']}") is not None:
+            self.decline(ordered.order, "71")
             raise Refusal("71", "二维码已失效，请刷新后重试")
-        self.store.put_file(f"code {payer_code}", b"used")
+        self.store.put_file(f"code {fields['qrNo']}", b"used")
+        self.pay(ordered.order)
+        return ordered
 
     def query_id(self, at: int, number: str) -> str:
         """Return a new queryId: the time in China and 7 digits by seed, drawn again while they are taken."""
