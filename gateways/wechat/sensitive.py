@@ -30,12 +30,17 @@ def sealing_key(keys: KeyRing, *, at: datetime) -> VerificationKey | None:
     if keys.preferred_serial is not None:
         return keys.find(keys.preferred_serial, at=at)
     inforce = [key for key in keys.known() if key.valid_at(at)]
-    return max(inforce, key=lambda key: (key.valid_from or _BEFORE_ALL, key.serial), default=None)
+    return max(inforce, key=newest, default=None)
 
 
-def sealed(text: str, *, key: RSAPublicKey) -> str:
-    """Return a text encrypted for the holder of ``key``, as base64; each time another. Raises ValueError above 214 bytes."""
-    return b64encode(key.encrypt(text.encode(), _PADDING)).decode()
+def newest(key: VerificationKey) -> tuple[datetime, str]:
+    """Order the channel's keys by age: a certificate by its beginning, public keys by their names."""
+    return key.valid_from or _BEFORE_ALL, key.serial
+
+
+def sealed(plain: bytes, *, key: RSAPublicKey) -> str:
+    """Return what is encrypted for the holder of ``key``, as base64; each time another. Raises ValueError above 214 bytes."""
+    return b64encode(key.encrypt(plain, _PADDING)).decode()
 
 
 def unsealed(box: str, *, key: RSAPrivateKey) -> bytes | None:

@@ -6,7 +6,7 @@ Source: docs/CHANNELS.md, WeChat Pay.
 
 import gzip
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from gateways.sandbox.shapes import Fault
 from gateways.sandbox.wechat.bill import Form
 from gateways.sandbox.wechat.combined import Combined
 from gateways.sandbox.wechat.desk import ApiRefusal, Desk
+from gateways.sandbox.wechat.fund import OPERATOR_ACCOUNTS, PROVIDER_ACCOUNTS, Funds
 from gateways.sandbox.wechat.parking import ParkingService
 from gateways.sandbox.wechat.parking_shapes import DeductIn, EntryIn
 from gateways.sandbox.wechat.refunds import Refunds
@@ -53,6 +54,7 @@ class Api:
         self._refunds = refunds
         self._combined = Combined(desk)
         self._parking = ParkingService(desk)
+        self._funds = Funds(desk)
 
     def routes(self) -> list[Route]:
         """Return the routes of ``/v3``."""
@@ -74,6 +76,8 @@ class Api:
             route("GET", f"{wire.REFUND_PATH}/{{refund_no}}", self._signed(self._query_refund)),
             route("GET", wire.CERTIFICATES_PATH, self._signed(self._certificates)),
             route("GET", wire.TRADE_BILL_PATH, self._signed(self._bill)),
+            route("GET", wire.FUND_BILL_PATH, self._signed(self._fund_bill)),
+            route("GET", wire.SUB_FUND_BILL_PATH, self._signed(self._sub_fund_bill)),
             route("GET", DOWNLOAD_PATH, self._unsigned(self._download)),
         ]
 
@@ -240,19 +244,46 @@ class Api:
         tar_type = query.get("tar_type")
         if form is None or tar_type not in (None, "GZIP"):
             raise ApiRefusal(400, "PARAM_ERROR", "bill_type或tar_type不正确")
-        try:
-            bill_on = date.fromisoformat(query.get("bill_date", ""))
-        except ValueError:
-            raise ApiRefusal(400, "PARAM_ERROR", "bill_date格式不正确") from None
+        bill_on = _bill_on(query)
         token, digest = self._desk.bill(bill_on, form, query.get("sub_mchid"), compressed=tar_type == "GZIP")
         url = f"{self._desk.config.base_url}{DOWNLOAD_PATH}?token={token}" + ("&tartype=gzip" if tar_type else "")
         return _json(wire.BillLocation(hash_type="SHA1", hash_value=digest, download_url=url)), 0
+
+    def _fund_bill(self, incoming: Incoming, _found: re.Match[str]) -> Spoken:
+        """Nothing moves in the provider's own account: takings go to the operators."""
+        if incoming.query.get("account_type", "BASIC") not in PROVIDER_ACCOUNTS:
+            raise ApiRefusal(400, "PARAM_ERROR", "account_type不正确")
+        self._desk.bill_begin(_bill_on(incoming.query))
+        raise ApiRefusal(400, "NO_STATEMENT_EXIST", "账单不存在")
+
+    def _sub_fund_bill(self, incoming: Incoming, _found: re.Match[str]) -> Spoken:
+        query = incoming.query
+        if query.get("account_type") not in OPERATOR_ACCOUNTS or query.get("algorithm") != wire.BOX or not query.get("sub_mchid"):
+            raise ApiRefusal(400, "PARAM_ERROR", "sub_mchid、account_type或algorithm不正确")
+        if query.get("tar_type") not in (None, "GZIP"):
+            raise ApiRefusal(400, "PARAM_ERROR", "tar_type不正确")
+        sealed = self._funds.sealed(
+            _bill_on(query), query["sub_mchid"], account=query["account_type"], compressed=query.get("tar_type") == "GZIP"
+        )
+        url = f"{self._desk.config.base_url}{DOWNLOAD_PATH}?token={sealed.token}"
+        part = wire.SealedPart(
+            bill_sequence=1, download_url=url, encrypt_key=sealed.encrypt_key, nonce=sealed.nonce, hash_type="SHA1",
+            hash_value=sealed.digest,
+        )  # fmt: skip
+        return _json(wire.SealedLocation(download_bill_count=1, download_bill_list=(part,))), 0
 
     def _download(self, incoming: Incoming, _found: re.Match[str]) -> Spoken:
         content = self._desk.bill_file(incoming.query.get("token", ""))
         if incoming.query.get("tartype") == "gzip":
             return Answer(status=200, headers={"content-type": "application/x-gzip"}, body=gzip.compress(content, mtime=0)), 0
         return Answer(status=200, headers={"content-type": "text/plain"}, body=content), 0
+
+
+def _bill_on(query: Mapping[str, str]) -> date:
+    try:
+        return date.fromisoformat(query.get("bill_date", ""))
+    except ValueError:
+        raise ApiRefusal(400, "PARAM_ERROR", "bill_date格式不正确") from None
 
 
 def _decoded(body: bytes, kind: type[Any]) -> Any:

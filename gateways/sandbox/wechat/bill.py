@@ -141,8 +141,8 @@ def _payment_cells(order: Order, provider_no: str, fee_bps: int) -> dict[str, st
         "充值券退款金额": "0.00",
         "退款类型": "",
         "退款状态": "",
-        "商品名称": _escaped(order.description),
-        "商户数据包": _escaped(order.attach or ""),
+        "商品名称": escaped(order.description),
+        "商户数据包": escaped(order.attach or ""),
         "手续费": yuan(order.fee_fen or 0) + "000",
         "费率": f"{yuan(fee_bps)}%",
         "订单金额": yuan(order.amount_fen),
@@ -163,6 +163,6 @@ def _summary(rows: Sequence[Entry], form: Form) -> list[str]:
     return [_SUMMARY, _row([count, total, back, "0.00", fee, total, back])]
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Write merchants' text as the channel does, so that no row holds a raw comma or line break inside a value."""
     return text.replace('"', '\\"').replace(",", "\\ ").replace("\r", "\\r").replace("\n", "\\n")

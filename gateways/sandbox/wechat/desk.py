@@ -37,6 +37,8 @@ from ledger.clock import CHINA, EPOCH, Clock, SystemClock, microseconds
 
 ORDER_DAYS: Final = 7
 CODE_SECONDS: Final = 300
+SWITCH_SHARES: Final = (0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Share of notices that the public key signs on each day of the change to it."""
 HANDLE_SECONDS: Final = {"MWEB": 300}
 HANDLE_SECONDS_ELSE: Final = 7200
 SCANNER: Final = "oSandboxWhoeverScannedFirst"
@@ -65,8 +67,11 @@ class SandboxConfig(Struct, frozen=True, kw_only=True):
     certificate: IssuedCertificate
     """The first platform certificate; later ones come by rotation and are remembered."""
     public_key: Signer
-    signing_mode: Literal["certificate", "public_key", "mixed"] = "mixed"
-    """What notices are signed with; answers follow the request, except that ``certificate`` always answers with that."""
+    signing_mode: Literal["certificate", "public_key", "mixed", "switching"] = "mixed"
+    """What notices are signed with; answers follow the request, except that ``certificate`` always answers with that.
+    ``switching``: as ``certificate`` until ``switch_began_at``, then a growing share of notices by the public key."""
+    switch_began_at: datetime | None = None
+    """When the change to the public key was started on the merchant site; it takes seven days."""
     time_factor: float = 1.0
     """How many times faster than real the notices' schedule and the refunds run."""
     fee_bps: int = 60
@@ -135,14 +140,21 @@ class Desk:
     def answer_signer(self, asked: str | None) -> Signer:
         """Return what an answer is signed with: the kind that the request's Wechatpay-Serial names; no header means certificate."""
         wants_public = asked is not None and canonical_serial(asked) == canonical_serial(self.config.public_key.serial)
-        return self.config.public_key if wants_public and self.config.signing_mode != "certificate" else self._signers[-1]
+        return self.config.public_key if wants_public and self._public_share() is not None else self._signers[-1]
+
+    def _public_share(self) -> float | None:
+        """Return the share of notices that the public key signs; None while it signs nothing at all."""
+        mode, began_at = self.config.signing_mode, self.config.switch_began_at
+        if mode != "switching":
+            return {"certificate": None, "public_key": 1.0, "mixed": 0.5}[mode]
+        if began_at is None or self.clock.now() < began_at:
+            return None
+        return SWITCH_SHARES[min((self.clock.now() - began_at).days, len(SWITCH_SHARES) - 1)]
 
     def notice_signer(self, notice_id: str, attempt: int) -> Signer:
-        """Return what a notice is signed with; in mixed mode either, by seed."""
-        mode = self.config.signing_mode
-        if mode == "mixed":
-            mode = "certificate" if int(digits(1, self.seed, "signer", notice_id, attempt)) % 2 else "public_key"
-        return self.config.public_key if mode == "public_key" else self._signers[-1]
+        """Return what a notice is signed with; either, by seed, in mixed mode and during a switch."""
+        drawn = int(digits(6, self.seed, "signer", notice_id, attempt)) / 1_000_000
+        return self.config.public_key if drawn < (self._public_share() or 0.0) else self._signers[-1]
 
     def rotate(self) -> str:
         """Issue a new platform certificate and sign with it from now on. Returns its serial."""
@@ -432,21 +444,29 @@ class Desk:
 
         Raises ApiRefusal: PARAM_ERROR (today or later, or older than three months), STATEMENT_CREATING, NO_STATEMENT_EXIST.
         """
+        begin = self.bill_begin(bill_on)
+        entries = [entry for entry in self._billed(begin, merchant_no) if bill_form.belongs(entry, form)]
+        if not entries:
+            raise ApiRefusal(400, "NO_STATEMENT_EXIST", "账单不存在")
+        content = self._bill_file(entries, bill_on, form)
+        digest = hashlib.sha1(content, usedforsecurity=False).hexdigest()
+        return self.keep_file(content, "bill", digest, compressed), digest
+
+    def keep_file(self, content: bytes, *name: object) -> str:
+        """Keep a file for five minutes and return its token."""
+        token = hex_text(32, self.seed, *name, self.now())
+        self.state.add_bill_file(token, content, self.now() + DOWNLOAD_SECONDS * _MICRO)
+        return token
+
+    def bill_begin(self, bill_on: date) -> int:
+        """Return the first moment of a day whose bills can be had. Raises ApiRefusal: PARAM_ERROR, STATEMENT_CREATING."""
         self.settle()
         now = self.clock.now().astimezone(CHINA)
         if bill_on >= now.date() or bill_on < now.date() - timedelta(days=92):
             raise ApiRefusal(400, "PARAM_ERROR", "账单日期超出范围")
         if now.date() == bill_on + timedelta(days=1) and now.hour < self.config.bill_ready_hour:
             raise ApiRefusal(400, "STATEMENT_CREATING", "账单生成中，请稍后再试")
-        begin = microseconds(datetime(bill_on.year, bill_on.month, bill_on.day, tzinfo=CHINA).astimezone(UTC))
-        entries = [entry for entry in self._billed(begin, merchant_no) if bill_form.belongs(entry, form)]
-        if not entries:
-            raise ApiRefusal(400, "NO_STATEMENT_EXIST", "账单不存在")
-        content = self._bill_file(entries, bill_on, form)
-        digest = hashlib.sha1(content, usedforsecurity=False).hexdigest()
-        token = hex_text(32, self.seed, "bill", digest, compressed, self.now())
-        self.state.add_bill_file(token, content, self.now() + DOWNLOAD_SECONDS * _MICRO)
-        return token, digest
+        return microseconds(datetime(bill_on.year, bill_on.month, bill_on.day, tzinfo=CHINA).astimezone(UTC))
 
     def _billed(self, begin: int, merchant_no: str | None) -> list[bill_form.Entry]:
         """Return the day's payments and accepted refunds in order of time; of refunds of earlier days' orders too."""
