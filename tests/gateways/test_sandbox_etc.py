@@ -808,6 +808,61 @@ def test_a_card_charge_is_refunded_by_its_digits(play: Play) -> None:
     assert msgspec.json.decode(answer.body)["body"]["data"]["state"] == "ACCEPTED"
 
 
+def test_an_answer_after_the_time_out_leaves_everything_open(play: Play) -> None:
+    played = play()
+    played.plate(answer="paid")
+    played.control("etc-sandbox/behaviour", answer_late_seconds=1)
+    with HttpTransport(timeout_seconds=0.3) as hasty:
+        answer = hasty.send(played.etc.build_deduct(deduction(), **played.given()))
+    reading = played.etc.parse_deduct(answer, deduction=deduction(), keys=played.keys, now=played.clock.now())
+    assert (reading.verdict, reading.results) == ("unanswered", ())
+    played.control("etc-sandbox/behaviour")
+    assert state(played.query(deduction())) is ChannelState.SUCCEEDED
+
+
+def test_a_full_upload_of_a_thousand_charges(play: Play) -> None:
+    played = play()
+    full = replace(package(*[100] * clearing.UPLOAD_CHARGES_MAX), clear_on=TODAY)
+    assert played.upload(full).receipt is Receipt.ACCEPTED
+    played.later(seconds=60)
+    played.deliver()
+    (booking,) = played.told(BookingResult)
+    assert clearing.booking_objection(full, booking) is None
+
+
+def test_a_package_for_a_day_that_is_cleared_goes_into_the_next(play: Play) -> None:
+    played = play()
+    played.upload(PACKAGE)
+    played.control("etc-sandbox/clear", clear_on="2026-03-02")
+    late = replace(package(400, message_no="0" * 19 + "9"), clear_on=TODAY)
+    assert played.upload(late).clear_on == date(2026, 3, 3)
+    played.clock.set(morning(4))
+    played.deliver()
+    assert [one.message_nos for one in played.told(ClearingStatistics)] == [(PACKAGE.message_no,), (late.message_no,)]
+
+
+def test_a_refund_goes_back_to_the_plates_account(play: Play) -> None:
+    played = play()
+    played.plate(answer="paid", balance_fen=1200)
+    assert state(played.deduct(deduction(1))) is ChannelState.SUCCEEDED
+    assert state(played.deduct(deduction(2, amount_fen=400))) is ChannelState.FAILED
+    played.clock.set(morning(3))
+    assert refund_state(played.refund(refund_of(deduction(1)))) is RefundState.PENDING
+    assert state(played.deduct(deduction(3, amount_fen=400))) is ChannelState.SUCCEEDED
+
+
+def test_an_operators_own_key_is_known_there() -> None:
+    made = demo.make(SOURCE, own=["taihu"])
+    assert keys.load(made.ours).own("taihu").key_id == "taihu-1"
+    config = demo.config(made.theirs, notify_url="http://127.0.0.1:9/")
+    assert set(config.provider_keys) == {"tongting-1", "taihu-1"}
+    assert [key.algorithm for key in config.keys] == [Algorithm.SM2, Algorithm.RSA]
+
+
+def test_the_same_seed_makes_the_same_keys_and_numbers() -> None:
+    assert demo.make(SOURCE) == demo.make(SOURCE)
+
+
 def test_what_is_paid_by_hand_is_told_of(play: Play) -> None:
     played = play(collect_seconds=3600)
     played.plate()

@@ -285,6 +285,18 @@ def test_a_charge_whose_code_does_not_hold_is_disputed(tmp_path: Path) -> None:
     play(tmp_path, story, tac_key=bytes(16))
 
 
+def test_a_package_of_ten_thousand(tmp_path: Path) -> None:
+    full = replace(package(*[100 + number % 50 for number in range(clearing.PACKAGE_CHARGES_MAX)]), clear_on=TODAY)
+
+    async def story(line: Line) -> None:
+        assert await line.peer.send(line.port, original(full)) is Next.DONE
+        await line.deliver()
+        (booking,) = line.peer.told(BookingResult)
+        assert clearing.booking_objection(full, booking) is None
+
+    play(tmp_path, story)
+
+
 def test_the_port_is_served_beside_http_by_the_stand_ins_own_run(tmp_path: Path, pair: Pair) -> None:
     port = free_port()
     around = Surroundings(state_dir=tmp_path, base_url=f"http://127.0.0.1:{port}", seed="test")

@@ -62,7 +62,7 @@ class Packages:
         if self._store.package(package.message_no) is not None:
             return Receipt.REPEATED, None
         behaviour = self._store.behaviour()
-        clear_on = package.clear_on + timedelta(days=1 if behaviour.move_clear_date else 0)
+        clear_on = self._open_day(package.clear_on + timedelta(days=1 if behaviour.move_clear_date else 0))
         for dispute in self._disputed(package, behaviour.dispute):
             self._store.add_dispute(dispute)
         self._store.add_package(Kept(package, clear_on, wire, self._desk.now(), None))
@@ -185,9 +185,16 @@ class Packages:
     def clear_due(self) -> None:
         """Clear the days that are over."""
         today = business_date(self._desk.around.clock.now())
-        days = {kept.clear_on for kept in self._store.packages(uncleared=True) if kept.clear_on < today}
-        for clear_on in sorted(days):
+        days = {kept.clear_on for kept in self._store.packages(uncleared=True)}
+        days |= {self._open_day(date.fromisoformat(file.file_no[:8])) for file in self._store.uncleared_files()}
+        for clear_on in sorted(day for day in days if day < today):
             self.clear(clear_on)
+
+    def _open_day(self, wanted: date) -> date:
+        """Return the first day from ``wanted`` on that was not cleared: what was, is final."""
+        while self._store.clearing_day(wanted) is not None:
+            wanted += timedelta(days=1)
+        return wanted
 
     def clear(self, clear_on: date) -> ClearedOut:
         """Make a day's clearing statistics: the packages of that date, and the dispute files not yet cleared. Final.

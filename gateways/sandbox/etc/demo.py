@@ -7,7 +7,7 @@ or ``.pem`` (the engine's public keys).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from cryptography.hazmat.primitives import serialization
@@ -28,8 +28,11 @@ OUR_KEY: Final = "tongting-1"
 _FILE: Final = re.compile(r"(party|provider)/([0-9A-Za-z_.\-]{1,32})\.(sm2|pem)")
 
 
-def make(source: KeySource, *, signs: Algorithm = Algorithm.SM2) -> DemoKeys:
-    """Make the key files of both sides. ``signs``: how the engine signs; the clearing party has a key of either kind."""
+def make(source: KeySource, *, signs: Algorithm = Algorithm.SM2, own: Iterable[str] = ()) -> DemoKeys:
+    """Make the key files of both sides. ``signs``: how the engine signs; the clearing party has a key of either kind.
+
+    ``own`` names (``key_ref``) operators that sign with an SM2 key of their own.
+    """
     party_sm2, party_rsa = _number(source, "etc party"), source.rsa("etc party")
     theirs = {"party/etc-1.sm2": _hex(party_sm2), "party/etc-2.pem": party_rsa}
     ours = {
@@ -37,13 +40,17 @@ def make(source: KeySource, *, signs: Algorithm = Algorithm.SM2) -> DemoKeys:
         f"channel/{PARTY}/etc-2.pem": _public_pem(party_rsa),
     }
     if signs is Algorithm.SM2:
-        own = _number(source, "etc provider")
-        ours[f"own/{OUR_KEY}.sm2"] = _hex(own)
-        theirs[f"provider/{OUR_KEY}.sm2"] = _public_hex(own)
+        number = _number(source, "etc provider")
+        ours[f"own/{OUR_KEY}.sm2"] = _hex(number)
+        theirs[f"provider/{OUR_KEY}.sm2"] = _public_hex(number)
     else:
         pem = source.rsa("etc provider")
         ours[f"own/{OUR_KEY}.pem"] = pem
         theirs[f"provider/{OUR_KEY}.pem"] = _public_pem(pem)
+    for ref in own:
+        number = _number(source, f"etc operator {ref}")
+        ours[f"merchants/{ref}/{ref}-1.sm2"] = _hex(number)
+        theirs[f"provider/{ref}-1.sm2"] = _public_hex(number)
     return DemoKeys(ours=ours, theirs=theirs)
 
 

@@ -292,6 +292,15 @@ class Desk:
         assert paid.paid_at is not None, "it was just paid"
         return PaidOut(order_no, paid.trade_no or "", paid.amount_fen, instant(paid.paid_at))
 
+    def credit(self, order_no: str, amount_fen: int) -> None:
+        """Give money back to the account of the plate that paid an order."""
+        order = self.store.order_by_number(order_no)
+        assert order is not None, "the order was paid"
+        pay = pay_of(order.content)
+        account = self.store.plate(pay.plate, pay.colour)
+        if account is not None and account.balance_fen is not None:
+            self.store.set_plate(msgspec.structs.replace(account, balance_fen=account.balance_fen + amount_fen))
+
     def query(self, asked: services.PlatePayQuery) -> Told:
         """Tell where a charge stands; 4 when there is none."""
         self.decide_due()

@@ -88,6 +88,7 @@ class Refunds:
         refund_no = f"{CONSOLE}{today:%Y%m%d}{digits(12, desk.store.seed, 'console', order_no, count)}"
         refund = self._refund(taking, wanted_fen, refund_no, None, DONE)
         desk.store.add_refund(refund)
+        desk.credit(order_no, wanted_fen)
         return RefundedByHandOut(order_no, refund_no, refund.channel_refund_no, wanted_fen, instant(refund.accepted_at))
 
     def left_fen(self, merchant_no: str, number: str, amount_fen: int) -> int:
@@ -143,6 +144,8 @@ class Refunds:
         hit = store.faults(ON_REFUND, taking.number, refund_no=wanted.refund_no)
         refund = self._refund(taking, wanted.refund_fen, wanted.refund_no, content, _end(hit))
         store.add_refund(refund)
+        if taking.is_order and refund.ends == DONE:
+            self._desk.credit(taking.number, refund.refund_fen)
         self._put_notices(refund, hit)
         return refund
 

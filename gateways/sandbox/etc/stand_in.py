@@ -12,7 +12,7 @@ import msgspec
 from gateways.contract import Request
 from gateways.etc import services
 from gateways.etc.services import Service
-from gateways.sandbox.courier import Courier
+from gateways.sandbox.courier import LOG, Courier
 from gateways.sandbox.etc.api import Api
 from gateways.sandbox.etc.centre import Centre
 from gateways.sandbox.etc.clearing import Packages
@@ -112,7 +112,10 @@ class EtcStandIn:
 
     async def _ticking(self) -> None:
         while True:
-            self.tick()
+            try:
+                self.tick()
+            except Exception:
+                LOG.exception("deciding and clearing failed; it goes on after a rest")
             await asyncio.sleep(_TICK_SECONDS)
 
     def _compose(self, notice: Notice, _attempt: int, touched: frozenset[FaultKind]) -> Request:
