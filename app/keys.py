@@ -203,7 +203,8 @@ def _make(path: Path, content: Callable[[], bytes], made: list[str]) -> None:
     """Write a new file readable by its owner only; complete or not at all, also when two processes start at once."""
     if path.exists():
         return
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in reversed(path.parents):
+        folder.mkdir(mode=0o700, exist_ok=True)
     staging = path.with_name(f".{path.name}.{os.getpid()}")
     with os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(content())

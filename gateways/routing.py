@@ -4,6 +4,7 @@ Knows merchant accounts; must not know lots or payments. Called by checkout and 
 The platform never stands between: an account whose payee is not the operator itself is refused.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -43,6 +44,16 @@ def choose(tx: Connection, *, operator_id: int, channel: str, at: datetime) -> M
 def open_channels(tx: Connection, *, operator_id: int, at: datetime) -> tuple[str, ...]:
     """Return the channels over which an operator's money has a way at ``at``, sorted; no others are offered to a payer."""
     return tuple(sorted(account.channel for account in store.accounts_of(tx, operator_id=operator_id) if _in_force(account, at)))
+
+
+def open_accounts(tx: Connection, *, operator_ids: Sequence[int], at: datetime) -> list[MerchantAccount]:
+    """Return the accounts of several operators in force at ``at``, at all channels."""
+    return store.accounts_at(tx, operator_ids=operator_ids, at=at)
+
+
+def by_ids(tx: Connection, *, route_ids: Sequence[int]) -> dict[int, MerchantAccount]:
+    """Return routes by their numbers, whatever their time."""
+    return {account.route_id: account for account in store.accounts_by_id(tx, route_ids=route_ids)}
 
 
 def merchants(tx: Connection, *, channel: str, begin: datetime, end: datetime) -> list[MerchantAccount]:

@@ -1,5 +1,6 @@
 """SQL of the routes. Private to ``gateways``; ``tx`` first, structs out."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -59,6 +60,25 @@ def accounts_of(tx: Connection, *, operator_id: int) -> list[MerchantAccount]:
         {"operator_id": operator_id},
     )
     return [_account(row) for row in found]
+
+
+def accounts_at(tx: Connection, *, operator_ids: Sequence[int], at: datetime) -> list[MerchantAccount]:
+    """Routes of several operators in force at an instant, by operator and channel."""
+    found = tx.execute(
+        text(f"""
+            select {_COLUMNS} from gateways.merchant_account
+            where operator_id = any(cast(:operators as integer[])) and valid @> cast(:at as timestamptz)
+            order by operator_id, channel
+        """),
+        {"operators": list(operator_ids), "at": at},
+    )
+    return [_account(row) for row in found]
+
+
+def accounts_by_id(tx: Connection, *, route_ids: Sequence[int]) -> list[MerchantAccount]:
+    """Routes by their numbers."""
+    query = text(f"select {_COLUMNS} from gateways.merchant_account where route_id = any(cast(:routes as integer[]))")
+    return [_account(row) for row in tx.execute(query, {"routes": list(route_ids)})]
 
 
 def accounts_between(tx: Connection, *, channel: str, begin: datetime, end: datetime) -> list[MerchantAccount]:

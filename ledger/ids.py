@@ -81,6 +81,11 @@ def refund_number(lane: int, refund_id: UUID) -> str:
     return "R" + _ALPHABET[lane] + _letters(refund_id)
 
 
+def act_number(lane: int, act_id: UUID) -> str:
+    """Return the 28 characters (A–Z, 0–9) that channels know a combined order by: C, the lane, the id."""
+    return "C" + _ALPHABET[lane] + _letters(act_id)
+
+
 def read_payment_number(number: str) -> tuple[int, UUID] | None:
     """Return lane and payment id of a payment number, or None when it is not one of ours."""
     return _read(number) if number[:1] == "P" else None

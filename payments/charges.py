@@ -79,6 +79,17 @@ def due(tx: Connection, *, lane: int, lot_id: int, plate: str) -> list[Charge]:
     return store.open_charges(tx, lane=lane, lot_id=lot_id, number=plates.checked(plate))
 
 
+def due_anywhere(tx: Connection, *, lane: int, plate: str, limit: int) -> list[Charge]:
+    """Return what is open for a plate at all lots, oldest stay first; any colour of the same number.
+
+    Whoever only typed the plate may be shown payees and amounts of it, never places and times.
+
+    Raises:
+        PlateRefused: this is not a plate.
+    """
+    return store.open_charges_anywhere(tx, lane=lane, number=plates.checked(plate), limit=limit)
+
+
 def by_serial(tx: Connection, *, lane: int, lot_id: int, lot_serial: str) -> Charge:
     """Return a lot's charge. Raises ChargeUnknown."""
     found = store.charges_by_serial(tx, lane=lane, lot_id=lot_id, serials=[lot_serial])

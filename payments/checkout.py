@@ -6,7 +6,7 @@ The order is committed, then the channel is called outside any transaction, then
 the query that was scheduled with the order finds out.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
@@ -16,9 +16,9 @@ from sqlalchemy import Connection, Engine
 
 from gateways import calls, routing
 from gateways.calls import Line
-from gateways.contract import ChannelState, HandOff, OrderRef, PrepayOrder, PrepayOutcome, Result, Way
+from gateways.contract import ChannelState, CombinedRef, HandOff, OrderRef, PrepayOrder, PrepayOutcome, Result, Way
 from ledger.clock import Clock
-from ledger.ids import Ids, payment_number
+from ledger.ids import Ids, act_number, payment_number
 from payments import charges, orders, refund_store, results, store
 from payments.errors import ChannelBusy, ChannelRefused, NoRoute
 from payments.orders import Tokens
@@ -109,7 +109,7 @@ def start(till: Till, *, lot_id: int, charge_id: UUID, token: str, channel: str,
         order, attempt = _attempt(till, lot_id, charge_id, token, channel, payer)
         if attempt.hand_off is not None:
             return Started(order, attempt, attempt.hand_off)
-        outcome = _order_at_channel(till, attempt, payer)
+        outcome = order_at_channel(till, attempt, payer)
         if outcome.hand_off is not None:
             with till.db.connect() as tx:
                 return Started(order, _attempt_now(tx, attempt), outcome.hand_off)
@@ -148,11 +148,36 @@ def ask(till: Till, attempt: Attempt) -> list[Notice]:
 
     Calls the channel; must not run inside a transaction.
     """
+    if attempt.act_id is not None:
+        return ask_together(till, [attempt])
     line = till.line(attempt.channel)
     call = calls.query(line, reference(attempt), subject=attempt.payment_id, occasion=f"{attempt.payment_id} {attempt.queries + 1}")
     own = (result for result in call.outcome.results if result.order_no == payment_number(attempt.lane, attempt.payment_id))
     result = next(own, None) or word(attempt, ChannelState.UNKNOWN)
     return [Notice(call.message, result, "query")]
+
+
+def ask_together(till: Till, attempts: Sequence[Attempt]) -> list[Notice]:
+    """Ask the channel about attempts that are legs of one act, in one call, and return its word about each, to be applied.
+
+    An attempt that is no leg is asked about by itself. Calls the channel; must not run inside a transaction.
+    """
+    first = attempts[0]
+    if first.act_id is None:
+        return [notice for attempt in attempts for notice in ask(till, attempt)]
+    ref = combined_reference(attempts)
+    occasion = f"{first.act_id} {first.payment_id} {first.queries + 1}"
+    call = calls.combined_query(till.line(first.channel), ref, subject=first.payment_id, occasion=occasion)
+    told = {result.order_no: result for result in call.outcome.results}
+    words = [told.get(one.order_no) or word(attempt, ChannelState.UNKNOWN) for one, attempt in zip(ref.legs, attempts, strict=True)]
+    return [Notice(call.message, one, "query", again=number > 0) for number, one in enumerate(words)]
+
+
+def combined_reference(legs: Sequence[Attempt]) -> CombinedRef:
+    """Return how the channel knows an act; ``legs`` are those of its legs that are meant, at least one."""
+    act_id = legs[0].act_id
+    assert act_id is not None
+    return CombinedRef(combined_no=act_number(legs[0].lane, act_id), legs=tuple(reference(leg) for leg in legs))
 
 
 def reference(attempt: Attempt) -> OrderRef:
@@ -196,7 +221,7 @@ def _attempt(
     return order, attempt
 
 
-def _order_at_channel(till: Till, attempt: Attempt, payer: Payer) -> PrepayOutcome:
+def order_at_channel(till: Till, attempt: Attempt, payer: Payer) -> PrepayOutcome:
     """Make the order at the channel and keep its answer. The order depends on the attempt alone, so a repeat is identical."""
     with till.db.connect() as tx:
         prepay = _prepay_order(tx, attempt, payer)

@@ -70,7 +70,10 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
         select format('the evidence %s of payment %s is not a verified message about it', f.evidence_id, f.payment_id)
         from payments.payment_fact f
         left join gateways.v_message m on m.lane = f.lane and m.message_id = f.evidence_id
-        where m.message_id is null or m.verdict <> 'verified' or m.subject is distinct from f.payment_id
+        join payments.payment p on p.lane = f.lane and p.payment_id = f.payment_id
+        where m.message_id is null or m.verdict <> 'verified'
+           or (m.subject is distinct from f.payment_id and not exists (
+               select from payments.payment leg where leg.lane = p.lane and leg.act_id = p.act_id and leg.payment_id = m.subject))
         """,
     ),
     (

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -53,13 +54,16 @@ def run_due(till: Till, *, limit: int = 100, threads: int = 1) -> Ran:
         )
     if not claimed:
         return Ran(0, 0, 0)
-    over = [attempt.expires_at + CLOSE_AFTER <= at for attempt in claimed]
-    notices = _words(till, claimed, over, threads=threads)
+    late = {attempt.payment_id for attempt in claimed if attempt.expires_at + CLOSE_AFTER <= at}
+    acts = _acts(claimed)
+    closing = _whole(till, [act for act in acts if act[0].act_id is not None and act[0].payment_id in late])
+    asked = [(act, closing.get(act[0].act_id, act) if act[0].payment_id in late else None) for act in acts]
+    notices = _words(till, asked, threads=threads)
     with till.db.begin() as tx:
         outcomes = results.apply(tx, lane=till.lane, notices=notices, at=till.clock.now(), ids=till.ids)
         store.release(tx, lane=till.lane, payment_ids=[attempt.payment_id for attempt in claimed])
     paid = {Finding.SETTLED, Finding.SECOND_PAYMENT, Finding.AMOUNT_SUSPENDED}
-    return Ran(len(claimed), sum(over), sum(outcome.finding in paid for outcome in outcomes))
+    return Ran(len(claimed), len(late), sum(outcome.finding in paid for outcome in outcomes))
 
 
 def _later(schedule: Sequence[timedelta]) -> Sequence[timedelta]:
@@ -67,21 +71,47 @@ def _later(schedule: Sequence[timedelta]) -> Sequence[timedelta]:
     return schedule[1:] or schedule
 
 
-def _words(till: Till, claimed: Sequence[Attempt], over: Sequence[bool], *, threads: int) -> list[Notice]:
-    """Return what the channel says, in the order of ``claimed``."""
+def _acts(claimed: Sequence[Attempt]) -> list[list[Attempt]]:
+    """Put the legs of one act together, which are asked about in one call; any other attempt stands by itself."""
+    acts: dict[UUID, list[Attempt]] = {}
+    for attempt in claimed:
+        acts.setdefault(attempt.act_id or attempt.payment_id, []).append(attempt)
+    return list(acts.values())
+
+
+def _whole(till: Till, acts: Sequence[Sequence[Attempt]]) -> dict[UUID | None, list[Attempt]]:
+    """Return all legs of acts, by act: a combined order is closed as a whole, whoever holds the other legs."""
+    ids = [act[0].act_id for act in acts if act[0].act_id is not None]
+    if not ids:
+        return {}
+    with till.db.connect() as tx:
+        legs = store.attempts_of_acts(tx, lane=till.lane, act_ids=ids)
+    return {act_id: [leg for leg in legs if leg.act_id == act_id] for act_id in ids}
+
+
+Asked = tuple[Sequence[Attempt], Sequence[Attempt] | None]
+"""An act to be asked about, and the legs to be closed before, when its time is over."""
+
+
+def _words(till: Till, asked: Sequence[Asked], *, threads: int) -> list[Notice]:
+    """Return what the channels say, in the order of ``asked``."""
     if threads == 1:
-        return [notice for one, late in zip(claimed, over, strict=True) for notice in _ask(till, one, close=late)]
+        return [notice for one in asked for notice in _ask(till, one)]
     with ThreadPoolExecutor(threads) as pool:
-        asked = [pool.submit(_ask, till, one, close=late) for one, late in zip(claimed, over, strict=True)]
-        return [notice for future in asked for notice in future.result()]
+        return [notice for notices in pool.map(lambda one: _ask(till, one), asked) for notice in notices]
 
 
-def _ask(till: Till, attempt: Attempt, *, close: bool) -> list[Notice]:
-    """Ask about one attempt, after closing it when its time is over. The answer to the close is kept; the query decides."""
-    if not close or Operation.CLOSE not in till.line(attempt.channel).connected.channel.supports:
-        return checkout.ask(till, attempt)
-    occasion = f"close {attempt.payment_id} {attempt.queries}"
-    closing = calls.close(
-        till.line(attempt.channel), checkout.reference(attempt), subject=attempt.payment_id, occasion=occasion
-    )  # fmt: skip
-    return [Notice(closing.message, None, "query"), *checkout.ask(till, attempt)]
+def _ask(till: Till, asked: Asked) -> list[Notice]:
+    """Ask about one act, after closing it when its time is over. The answer to the close is kept; the query decides."""
+    act, closing = asked
+    line = till.line(act[0].channel)
+    if closing is None or Operation.CLOSE not in line.connected.channel.supports:
+        return checkout.ask_together(till, act)
+    first = act[0]
+    occasion = f"close {first.payment_id} {first.queries}"
+    if first.act_id is None:
+        message = calls.close(line, checkout.reference(first), subject=first.payment_id, occasion=occasion).message
+    else:
+        ref = checkout.combined_reference(closing)
+        message = calls.combined_close(line, ref, subject=first.payment_id, occasion=occasion).message
+    return [Notice(message, None, "query"), *checkout.ask_together(till, act)]

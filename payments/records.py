@@ -107,3 +107,5 @@ class Attempt(Struct, frozen=True, kw_only=True):
     expires_at: datetime
     queries: int
     payer_digest: bytes
+    act_id: UUID | None
+    """The combined order that it is a leg of."""

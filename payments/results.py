@@ -47,6 +47,8 @@ class Notice(Struct, frozen=True):
     result: Result | None
     source: Source = "callback"
     refund: RefundResult | None = None
+    again: bool = False
+    """The same message as that of the notice before it: it is kept with that one."""
 
 
 class Outcome(Struct, frozen=True):
@@ -99,7 +101,6 @@ class _Work:
         self._tx, self._lane, self._at, self._ids = tx, lane, at, ids
         self._booked_on: date = business_date(at)
         self._messages: list[RawMessage] = []
-        self._last: RawMessage | None = None
         self._moved: dict[UUID, store.Move] = {}
         self._money: list[store.Taken] = []
         self._cases: list[store.NewCase] = []
@@ -118,7 +119,8 @@ class _Work:
         finding = decide(payment, charge, result, source=notice.source, at=self._at, trade_taken=taken)
         accepted = finding in ACCEPTED
         reason = None if accepted else notice.message.reason if result is None else finding.value
-        self._keep(notice.message, payment, reason)
+        if not notice.again:
+            self._keep(notice.message, payment, reason)
         if result is not None:
             self._follow(finding, notice, result, payment, charge)
         return Outcome(finding, accepted, reason, None if payment is None else payment.payment_id)
@@ -162,13 +164,10 @@ class _Work:
         return holder is not None and holder != payment.payment_id
 
     def _keep(self, message: RawMessage, payment: HeldPayment | None, reason: str | None) -> None:
-        """Keep a message, once: one about several payments comes several times, side by side."""
-        again, self._last = message is self._last, message
         subject = message.subject if payment is None else payment.payment_id
         if subject != message.subject or reason != message.reason:
             message = msgspec.structs.replace(message, subject=subject, reason=reason)
-        if not again:
-            self._messages.append(message)
+        self._messages.append(message)
 
     def _follow(
         self, finding: Finding, notice: Notice, result: Result, payment: HeldPayment | None, charge: HeldCharge | None

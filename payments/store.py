@@ -322,6 +322,24 @@ def charge(tx: Connection, *, lane: int, charge_id: UUID) -> Charge | None:
     return None if row is None else Charge(**row._mapping)
 
 
+def charges_by_ids(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> list[Charge]:
+    """Return charges in the order of their ids; those that are not there are left out."""
+    query = text(_CHARGE + "where c.lane = :lane and c.charge_id = any(cast(:ids as uuid[])) order by c.charge_id")
+    return [Charge(**row._mapping) for row in tx.execute(query, {"lane": lane, "ids": list(charge_ids)})]
+
+
+def open_charges_anywhere(tx: Connection, *, lane: int, number: str, limit: int) -> list[Charge]:
+    """Return what is open for a number at all lots, the oldest stay first."""
+    query = text(
+        _CHARGE
+        + """
+        where c.lane = :lane and p.number = :number and c.state = 'open'
+        order by c.entered_at, c.charge_id limit :limit
+        """
+    )
+    return [Charge(**row._mapping) for row in tx.execute(query, {"lane": lane, "number": number, "limit": limit})]
+
+
 def charges_by_serial(tx: Connection, *, lane: int, lot_id: int, serials: Sequence[str]) -> dict[str, Charge]:
     query = text(_CHARGE + "where c.lane = :lane and c.lot_id = :lot and c.lot_serial = any(:serials)")
     rows = tx.execute(query, {"lane": lane, "lot": lot_id, "serials": list(serials)})
@@ -373,8 +391,9 @@ def order_by_digest(tx: Connection, *, lane: int, digest: bytes, lock: bool) -> 
 _ATTEMPT: Final = """
 select payment_id, order_id, charge_id, lane, operator_id, book_id, route_id, channel, provider_no, merchant_no, way, key_ref,
        amount_fen,
-       state, trade_no, taken_fen, succeeded_at, created_at, expires_at, queries, payer_digest,
-       (select h.body from payments.hand_off h where h.payment_id = payment.payment_id and h.lane = payment.lane) as hand_off
+       state, trade_no, taken_fen, succeeded_at, created_at, expires_at, queries, payer_digest, act_id,
+       (select h.body from payments.hand_off h
+        where h.payment_id = coalesce(payment.act_id, payment.payment_id) and h.lane = payment.lane) as hand_off
 from payments.payment
 """
 _hand_off: Final = msgspec.json.Decoder(HandOff)
@@ -392,6 +411,18 @@ def attempts(tx: Connection, *, lane: int, order_id: UUID) -> list[Attempt]:
     """Return an order's attempts, the newest first."""
     query = text(_ATTEMPT + "where lane = :lane and order_id = :order order by payment_id desc")
     return [as_attempt(row) for row in tx.execute(query, {"lane": lane, "order": order_id})]
+
+
+def attempts_of(tx: Connection, *, lane: int, order_ids: Sequence[UUID]) -> list[Attempt]:
+    """Return the attempts of several orders, the newest first."""
+    query = text(_ATTEMPT + "where lane = :lane and order_id = any(cast(:orders as uuid[])) order by payment_id desc")
+    return [as_attempt(row) for row in tx.execute(query, {"lane": lane, "orders": list(order_ids)})]
+
+
+def attempts_of_acts(tx: Connection, *, lane: int, act_ids: Sequence[UUID]) -> list[Attempt]:
+    """Return the legs of combined orders in the order of their ids."""
+    query = text(_ATTEMPT + "where lane = :lane and act_id = any(cast(:acts as uuid[])) order by payment_id")
+    return [as_attempt(row) for row in tx.execute(query, {"lane": lane, "acts": list(act_ids)})]
 
 
 def attempt(tx: Connection, *, lane: int, payment_id: UUID) -> Attempt | None:
@@ -445,14 +476,25 @@ def lot_name(tx: Connection, *, lane: int, charge_id: UUID) -> str:
     return str(tx.execute(query, {"lane": lane, "charge": charge_id}).scalar_one())
 
 
+def lot_names(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Return the names of the lots of charges, by charge."""
+    query = text("""
+        select c.charge_id, l.name from payments.charge c join payments.lot l on l.lot_id = c.lot_id
+        where c.lane = :lane and c.charge_id = any(cast(:charges as uuid[]))
+        """)
+    return {row.charge_id: row.name for row in tx.execute(query, {"lane": lane, "charges": list(charge_ids)})}
+
+
 # Claims. Whoever changes a row of next_query holds the lock of its payment, and a claim waits for no lock while it holds one:
 # so an applier, which locks payments in the order of their ids, never waits in a circle.
 
 _CLAIMED: Final = """
 returning p.payment_id, p.order_id, p.charge_id, p.lane, p.operator_id, p.book_id, p.route_id, p.channel, p.provider_no,
-          p.merchant_no, p.way, p.key_ref, p.amount_fen, p.state, p.trade_no, p.taken_fen, p.succeeded_at, p.created_at, p.expires_at,
-          (select h.body from payments.hand_off h where h.payment_id = p.payment_id and h.lane = p.lane) as hand_off,
-          p.queries, p.payer_digest
+          p.merchant_no, p.way, p.key_ref, p.amount_fen, p.state, p.trade_no, p.taken_fen, p.succeeded_at, p.created_at,
+          p.expires_at,
+          (select h.body from payments.hand_off h
+           where h.payment_id = coalesce(p.act_id, p.payment_id) and h.lane = p.lane) as hand_off,
+          p.queries, p.payer_digest, p.act_id
 """
 
 
@@ -467,6 +509,25 @@ def claim_one(tx: Connection, *, lane: int, payment_id: UUID, at: datetime, unti
     )
     row = tx.execute(query, {"lane": lane, "id": payment_id, "at": at, "until": until}).first()
     return None if row is None else as_attempt(row)
+
+
+def claim_these(tx: Connection, *, lane: int, payment_ids: Sequence[UUID], at: datetime, until: datetime) -> list[Attempt]:
+    """Claim attempts for a query of their own until ``until``, in the order of their ids; those that somebody has are left out."""
+    query = text(
+        """
+        with mine as (
+            select p.lane, p.payment_id from payments.payment p
+            where p.lane = :lane and p.payment_id = any(cast(:ids as uuid[]))
+              and (p.claimed_until is null or p.claimed_until <= :at)
+            order by p.payment_id for update skip locked
+        )
+        update payments.payment p set claimed_until = :until, queries = p.queries + 1
+        from mine m where p.lane = m.lane and p.payment_id = m.payment_id
+        """
+        + _CLAIMED
+    )
+    rows = tx.execute(query, {"lane": lane, "ids": list(payment_ids), "at": at, "until": until})
+    return sorted((as_attempt(row) for row in rows), key=lambda attempt: attempt.payment_id)
 
 
 def claim_due(

@@ -150,7 +150,7 @@ class Gate:
             occasion=self._occasion(body, now),
         )
         if len(reading.results) > 1:
-            return tuple(Notice(message, result) for result in reading.results)
+            return tuple(Notice(message, result, again=number > 0) for number, result in enumerate(reading.results))
         return (Notice(message, reading.result, refund=reading.refund),)
 
     def _occasion(self, body: bytes, now: datetime) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from litestar import Router
 
-from app.pages import codes, pay, result, scan, sorry
+from app.pages import basket, codes, pay, result, scan, sorry
 
 BODY_BYTES_MAX: Final = 8_192
 """Largest form of a page: a plate, or the numbers of a charge."""
@@ -26,6 +26,11 @@ routes: Final = [
             pay.came_back,
             pay.open_wallet,
             result.result,
+            basket.fill,
+            basket.show,
+            basket.pay_next,
+            basket.came_back,
+            basket.open_wallet,
         ],
         exception_handlers=dict(sorry.HANDLERS),
         request_max_body_size=BODY_BYTES_MAX,

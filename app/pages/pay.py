@@ -58,9 +58,9 @@ def pay(request: AnyRequest, wiring: Wired, token: FromPath[str], data: URLEncod
     """Start a payment of a shown charge and lead the payer to the wallet."""
     with wiring.db.connect() as tx:
         lot = scan.lot_of(tx, wiring, token)
-    charge_id, order_token = _charge(data.charge), _order(data.order)
-    offer = _offer(request, wiring, lot, data.channel)
-    openid = _payer_id(request, offer)
+    charge_id, order_token = charge_of(data.charge), token_of(data.order)
+    offer = offer_of(request, wiring, lot, data.channel)
+    openid = payer_id(request, offer)
     if openid is None:
         return _ask_wechat(request, wiring, token, Paying(payer.new_state(), str(charge_id), order_token))
     return _started(request, wiring, lot.lot_id, charge_id, order_token, offer, openid)
@@ -77,17 +77,12 @@ def came_back(request: AnyRequest, wiring: Wired, token: FromPath[str]) -> Respo
     query = request.query_params
     was_paying = payer.paying(request.cookies, state=query.get("state", "")[:STATE_LETTERS_MAX])
     if was_paying is None:
-        return _see(wiring, f"/p/{token}{page_of(request, wiring).query}")
-    openid = payer.known(request.cookies) or payer.exchange(
-        wiring.settings,
-        code=query.get("code", "")[:STATE_LETTERS_MAX],
-        secret=wiring.keys.wechat.app_secret,
-        transport=wiring.transport,
-    )
+        return see(wiring, f"/p/{token}{page_of(request, wiring).query}")
+    openid = openid_of(request, wiring)
     if openid is None:
         return _ask_wechat(request, wiring, token, msgspec.structs.replace(was_paying, state=payer.new_state()))
     offer = Offer(WECHAT, Way.IN_WALLET)
-    return _started(request, wiring, lot.lot_id, _charge(was_paying.charge_id), _order(was_paying.order_token), offer, openid)
+    return _started(request, wiring, lot.lot_id, charge_of(was_paying.charge_id), token_of(was_paying.order_token), offer, openid)
 
 
 @get("/r/{order_token:str}/pay", sync_to_thread=True, include_in_schema=False)
@@ -98,33 +93,27 @@ def open_wallet(request: AnyRequest, wiring: Wired, order_token: FromPath[str]) 
     """
     page = page_of(request, wiring)
     with wiring.db.connect() as tx:
-        order = orders.by_token(tx, lane=wiring.lane, token=_order(order_token))
+        order = orders.by_token(tx, lane=wiring.lane, token=token_of(order_token))
         lot = lots.lot_by_id(tx, lot_id=order.lot_id)
-    offer = _offer(request, wiring, lot, request.query_params.get("via", ""))
-    payer_id = _payer_id(request, offer)
-    if payer_id is None:
+    offer = offer_of(request, wiring, lot, request.query_params.get("via", ""))
+    who = payer_id(request, offer)
+    if who is None:
         raise NoWallet("the order was made in another browser")
-    started = _start(request, wiring, order.lot_id, order.charge_id, order_token, offer, payer_id)
+    started = _start(request, wiring, order.lot_id, order.charge_id, order_token, offer, who)
     result, amount = f"/r/{order_token}{page.query}", yuan(order.amount_fen)
-    if started.hand_off.kind != "jsapi":
-        return _leave(page, started.hand_off, lot, amount, result)
-    if not payer.is_wechat(_agent(request)):
-        return _see(wiring, _cashier(wiring, started, order_token, page.query))
-    return page.answer(
-        "opening.html", lot=lot, amount=amount, result=result,
-        request_json=msgspec.json.encode(dict(started.hand_off.fields)).decode(),
-        cashier=_cashier(wiring, started, order_token, page.query) if wiring.settings.wechat_cashier_url else None,
-    )  # fmt: skip
+    return handed_off(request, wiring, started.hand_off, lot=lot, amount=amount, result=result)
 
 
-def _charge(text: str) -> UUID:
+def charge_of(text: str) -> UUID:
+    """Return the charge that a form names. Raises ChargeUnknown."""
     try:
         return UUID(text)
     except ValueError:
         raise ChargeUnknown("the form names no charge") from None
 
 
-def _order(token: str) -> str:
+def token_of(token: str) -> str:
+    """Return a link token that may be one of ours. Raises ChargeUnknown."""
     if not _TOKEN.fullmatch(token):
         raise ChargeUnknown("the form carries no token of ours")
     return token
@@ -134,7 +123,7 @@ def _agent(request: AnyRequest) -> str:
     return request.headers.get("user-agent", "")
 
 
-def _offer(request: AnyRequest, wiring: Wiring, lot: Lot, channel: str) -> Offer:
+def offer_of(request: AnyRequest, wiring: Wiring, lot: Lot, channel: str) -> Offer:
     """Return the wallet that was tapped, or the first that is offered here.
 
     Raises:
@@ -150,7 +139,7 @@ def _offer(request: AnyRequest, wiring: Wiring, lot: Lot, channel: str) -> Offer
     raise NoWallet("this browser opens none of the operator's channels")
 
 
-def _payer_id(request: AnyRequest, offer: Offer) -> str | None:
+def payer_id(request: AnyRequest, offer: Offer) -> str | None:
     """Return the payer of this browser as the way needs it; None when WeChat must be asked first."""
     if offer.way is not Way.IN_WALLET or offer.channel != WECHAT:
         return ""
@@ -162,37 +151,64 @@ def _payer_id(request: AnyRequest, offer: Offer) -> str | None:
 
 def _ask_wechat(request: AnyRequest, wiring: Wiring, token: str, paying: Paying) -> Response[Any]:
     back = f"{wiring.settings.public_url}/p/{token}/payer{page_of(request, wiring).query}"
-    answer = _see(wiring, payer.authorize_url(wiring.settings, back=back, state=paying.state))
+    answer = see(wiring, payer.authorize_url(wiring.settings, back=back, state=paying.state))
     answer.cookies.append(payer.paying_cookie(wiring.settings, paying))
     return answer
 
 
-def _start(
-    request: AnyRequest, wiring: Wiring, lot_id: int, charge_id: UUID, order_token: str, offer: Offer, payer_id: str
-) -> Started:
+def openid_of(request: AnyRequest, wiring: Wiring) -> str | None:
+    """Return the openid of a browser that comes back from WeChat's authorisation, or None when WeChat must be asked again."""
+    return payer.known(request.cookies) or payer.exchange(
+        wiring.settings,
+        code=request.query_params.get("code", "")[:STATE_LETTERS_MAX],
+        secret=wiring.keys.wechat.app_secret,
+        transport=wiring.transport,
+    )
+
+
+def payer_of(request: AnyRequest, wiring: Wiring, offer: Offer, who: str, *, result: str) -> Payer:
+    """Return what a channel needs to know of this browser's payer; ``result`` is the page that the wallet leads back to."""
     peer = request.client.host if request.client else ""
-    who = Payer(
-        payer_id=payer_id,
+    return Payer(
+        payer_id=who,
         way=offer.way,
         ip=address_of(peer, request.headers.get("x-forwarded-for", "")) or None,
-        return_url=f"{wiring.settings.public_url}/r/{order_token}{page_of(request, wiring).query}",
+        return_url=f"{wiring.settings.public_url}{result}",
     )
+
+
+def _start(request: AnyRequest, wiring: Wiring, lot_id: int, charge_id: UUID, order_token: str, offer: Offer, who: str) -> Started:
+    result = f"/r/{order_token}{page_of(request, wiring).query}"
     return checkout.start(
-        wiring.till(), lot_id=lot_id, charge_id=charge_id, token=order_token, channel=offer.channel, payer=who
+        wiring.till(), lot_id=lot_id, charge_id=charge_id, token=order_token, channel=offer.channel,
+        payer=payer_of(request, wiring, offer, who, result=result),
+    )  # fmt: skip
+
+
+def handed_off(request: AnyRequest, wiring: Wiring, hand_off: HandOff, *, lot: Lot, amount: str, result: str) -> Response[Any]:
+    """Return what opens the wallet: its own script call, the channel's page, or the stand-in's cashier in WeChat's place."""
+    page = page_of(request, wiring)
+    if hand_off.kind != "jsapi":
+        return _leave(page, hand_off, lot, amount, result)
+    if not payer.is_wechat(_agent(request)):
+        return see(wiring, _cashier(wiring, hand_off, result))
+    return page.answer(
+        "opening.html", lot=lot, amount=amount, result=result, request_json=msgspec.json.encode(dict(hand_off.fields)).decode(),
+        cashier=_cashier(wiring, hand_off, result) if wiring.settings.wechat_cashier_url else None,
     )  # fmt: skip
 
 
 def _started(
-    request: AnyRequest, wiring: Wiring, lot_id: int, charge_id: UUID, order_token: str, offer: Offer, payer_id: str
+    request: AnyRequest, wiring: Wiring, lot_id: int, charge_id: UUID, order_token: str, offer: Offer, who: str
 ) -> Response[Any]:
-    started = _start(request, wiring, lot_id, charge_id, order_token, offer, payer_id)
+    started = _start(request, wiring, lot_id, charge_id, order_token, offer, who)
     query = page_of(request, wiring).query
     if started.hand_off.kind == "jsapi" and not payer.is_wechat(_agent(request)):
-        answer = _see(wiring, _cashier(wiring, started, order_token, query))
+        answer = see(wiring, _cashier(wiring, started.hand_off, f"/r/{order_token}{query}"))
     else:
-        answer = _see(wiring, f"/r/{order_token}/pay{query}{'&' if query else '?'}via={offer.channel}")
-    if offer.channel == WECHAT and payer_id:
-        answer.cookies.append(payer.payer_cookie(wiring.settings, payer_id))
+        answer = see(wiring, f"/r/{order_token}/pay{query}{'&' if query else '?'}via={offer.channel}")
+    if offer.channel == WECHAT and who:
+        answer.cookies.append(payer.payer_cookie(wiring.settings, who))
     return answer
 
 
@@ -205,14 +221,15 @@ def _leave(page: Page, hand_off: HandOff, lot: Lot, amount: str, result: str) ->
     )  # fmt: skip
 
 
-def _cashier(wiring: Wiring, started: Started, order_token: str, query: str) -> str:
+def _cashier(wiring: Wiring, hand_off: HandOff, result: str) -> str:
     """Return the stand-in's cashier for an order; afterwards it leads to the result."""
     if wiring.settings.wechat_cashier_url is None:
         raise NoWallet("not inside WeChat")
-    prepay_id = started.hand_off.fields["package"].removeprefix("prepay_id=")
-    back = quote(f"{wiring.settings.public_url}/r/{order_token}{query}", safe="")
+    prepay_id = hand_off.fields["package"].removeprefix("prepay_id=")
+    back = quote(f"{wiring.settings.public_url}{result}", safe="")
     return f"{wiring.settings.wechat_cashier_url}/{quote(prepay_id, safe='')}?return_url={back}"
 
 
-def _see(wiring: Wiring, address: str) -> Redirect:
+def see(wiring: Wiring, address: str) -> Redirect:
+    """Lead the browser on."""
     return Redirect(address, status_code=303, headers=headers(wiring.settings))

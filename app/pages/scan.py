@@ -3,6 +3,7 @@
 Knows lots, pay codes and quotes; must not know channels. Mounted by ``app.pages``. A plate travels in request bodies only.
 """
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from litestar import Response, get, post
@@ -19,10 +20,11 @@ from app.pages.wallets import Offer, offers
 from app.wiring import Wired, Wiring
 from gateways import routing
 from ledger.money import yuan
-from payments import lots, paycode, plates, quotes
+from payments import baskets, charges, lots, paycode, plates, quotes
 from payments.errors import PlateRefused
 from payments.lots import Lot
 from payments.quotes import Quote
+from payments.records import Charge
 
 PROVINCES: Final = "苏京津冀晋蒙辽吉黑沪浙皖闽赣鲁豫鄂湘粤桂琼渝川贵云藏陕甘青宁新"
 HOME_PROVINCE: Final = PROVINCES[0]
@@ -49,6 +51,21 @@ class Due(Struct, frozen=True):
     tariff_text: str
 
 
+class Together(Struct, frozen=True):
+    """All that a plate owes, to be paid together. Of other car parks only the sum is shown."""
+
+    charges: str
+    token: str
+    count: int
+    amount: str
+
+
+def _together(wiring: Wiring, found: list[Charge]) -> Together:
+    ids = ",".join(str(charge.charge_id) for charge in found)
+    token = wiring.link_tokens.new(f"basket {ids} {wiring.clock.now().isoformat()}")
+    return Together(ids, token, len(found), yuan(sum(charge.amount_fen for charge in found)))
+
+
 def lot_of(tx: Connection, wiring: Wiring, token: str) -> Lot:
     """Return the lot a scanned code stands for.
 
@@ -67,9 +84,18 @@ def routed(wiring: Wiring, lot: Lot) -> tuple[str, ...]:
 
 def offers_of(request: AnyRequest, wiring: Wiring, lot: Lot) -> list[Offer]:
     """Return the wallets that this browser can pay this lot's operator with."""
+    return _offers(request, wiring, routed(wiring, lot))
+
+
+def offers_everywhere(request: AnyRequest, wiring: Wiring) -> list[Offer]:
+    """Return the wallets that this browser can open, whoever is paid."""
+    return _offers(request, wiring, wiring.channels.names())
+
+
+def _offers(request: AnyRequest, wiring: Wiring, routed: Collection[str]) -> list[Offer]:
     channels = [connected.channel for connected in wiring.channels]
     at_stand_in = ("wechat",) if wiring.settings.wechat_cashier_url else ()
-    return offers(channels, routed=routed(wiring, lot), user_agent=request.headers.get("user-agent", ""), at_stand_in=at_stand_in)
+    return offers(channels, routed=routed, user_agent=request.headers.get("user-agent", ""), at_stand_in=at_stand_in)
 
 
 @get("/p/{token:str}", sync_to_thread=True, include_in_schema=False)
@@ -101,11 +127,13 @@ def due(
         found = quotes.ask(
             tx, lane=wiring.lane, lot_id=lot.lot_id, plate=plate, at=wiring.clock.now(), tokens=wiring.link_tokens
         )  # fmt: skip
+        everything = charges.due_anywhere(tx, lane=wiring.lane, plate=plate, limit=baskets.CHARGES_MAX)
     offered = offers_of(request, wiring, lot)
     if not found:
         MISSES.count(address)
         return _nothing(page, lot, token, plate)
-    return _due(page, lot, token, plate, found, offered)
+    together = _together(wiring, everything) if len(everything) > 1 else None
+    return _due(page, lot, token, plate, found, offered, together)
 
 
 @get(["/p/{token:str}/due", "/p/{token:str}/pay"], sync_to_thread=False, include_in_schema=False)
@@ -138,11 +166,19 @@ def _nothing(page: Page, lot: Lot, token: str, plate: str) -> Response[bytes]:
     )  # fmt: skip
 
 
-def _due(page: Page, lot: Lot, token: str, plate: str, found: list[Quote], offered: list[Offer]) -> Response[bytes]:
+def _due(
+    page: Page,
+    lot: Lot,
+    token: str,
+    plate: str,
+    found: list[Quote],
+    offered: list[Offer],
+    together: Together | None,
+) -> Response[bytes]:
     return page.answer(
         "due.html", keep=True, switch=f"/p/{token}", lot=lot, token=token, plate=facts.plate(plate),
         green=facts.is_green(plate, found[0].charge.plate_color), charges=[_shown(page, quote) for quote in found],
-        offers=offered,
+        offers=offered, together=together,
     )  # fmt: skip
 
 

@@ -55,7 +55,21 @@ class Words(Struct, frozen=True, kw_only=True):
     pay_hint: str
     pay_none: str
     change_plate: str
-    several_due: str
+    together: str
+    together_text: str
+    basket_title: str
+    basket_open: str
+    basket_done: str
+    basket_partly: str
+    basket_charges: str
+    basket_acts: str
+    basket_left: str
+    leg_unpaid: str
+    leg_waiting: str
+    leg_paid: str
+    leg_elsewhere: str
+    leg_refund_due: str
+    leg_refunded: str
     nothing_title: str
     nothing_text: str
     nothing_next: str
@@ -155,7 +169,21 @@ ZH: Final = Words(
     pay_hint="款项由支付渠道直接付给收款单位，本平台不经手。",
     pay_none="本停车场暂时不能在线支付，请联系现场工作人员。",
     change_plate="更换车牌",
-    several_due="该车在本停车场有 {n} 笔待缴费用，请逐笔缴纳。",
+    together="一并支付",
+    together_text="该车辆共有 {n} 笔待缴停车费，可以一并支付。",
+    basket_title="合并缴费",
+    basket_open="待支付",
+    basket_done="全部付清",
+    basket_partly="已支付 ¥{paid}，还有 ¥{open} 待支付。已付的不会重复扣款，可继续支付其余部分。",
+    basket_charges="{n} 笔合并",
+    basket_acts="该方式需分 {n} 次支付。",
+    basket_left="另有 {n} 笔不支持该方式，付完后请换一种方式支付。",
+    leg_unpaid="待支付",
+    leg_waiting="确认中",
+    leg_paid="已支付",
+    leg_elsewhere="已由其他方式付清",
+    leg_refund_due="重复支付，将退款",
+    leg_refunded="已退款",
     nothing_title="没有待缴费用",
     nothing_text="该车在本停车场没有待缴的停车费。",
     nothing_next="如刚刚入场或刚刚结算，请稍候片刻再查；也请核对车牌号是否正确。",
@@ -209,8 +237,8 @@ ZH: Final = Words(
     sorry_gone="这笔费用已经结清或发生变化，请重新查询。",
     sorry_busy="支付渠道暂时没有回应，没有扣款，请稍后再试。",
     sorry_often="查询过于频繁，请一分钟后再试。",
-    sorry_wallet="请用微信“扫一扫”扫描停车场的支付码。",
-    sorry_wallet_title="请在微信中打开",
+    sorry_wallet="这里打不开本停车场的支付方式，请用手机浏览器、微信、支付宝或云闪付重新扫码。",
+    sorry_wallet_title="请换一种方式打开",
     sorry_missing="没有找到这个页面。",
     sorry_broken="系统暂时出了点问题，没有扣款，请稍后再试。",
     sorry_title="无法继续",
@@ -255,7 +283,21 @@ EN: Final = Words(
     pay_hint="The channel pays the operator directly; this platform never holds your money.",
     pay_none="This car park takes no payments online at the moment. Please ask the staff.",
     change_plate="Other plate",
-    several_due="There are {n} fees due for this car here. Please pay them one by one.",
+    together="Pay all together",
+    together_text="This car owes {n} parking fees. You can pay them together.",
+    basket_title="Pay together",
+    basket_open="To be paid",
+    basket_done="All paid",
+    basket_partly="¥{paid} is paid, ¥{open} is still open. What is paid is not charged again; you can go on with the rest.",
+    basket_charges="{n} fees",
+    basket_acts="This wallet needs {n} payments.",
+    basket_left="{n} of them cannot be paid this way; please use another wallet for them afterwards.",
+    leg_unpaid="to be paid",
+    leg_waiting="being confirmed",
+    leg_paid="paid",
+    leg_elsewhere="paid another way",
+    leg_refund_due="paid twice, goes back",
+    leg_refunded="refunded",
     nothing_title="Nothing to pay",
     nothing_text="There is no parking fee due for this car at this car park.",
     nothing_next="If you have only just arrived or settled, try again in a moment, and check the number plate.",
@@ -309,8 +351,8 @@ EN: Final = Words(
     sorry_gone="This fee has been settled or has changed. Please look it up again.",
     sorry_busy="The payment channel does not answer at the moment. Nothing was charged; please try again later.",
     sorry_often="Too many look-ups. Please try again in a minute.",
-    sorry_wallet="Please scan the car park's pay code with WeChat.",
-    sorry_wallet_title="Please open in WeChat",
+    sorry_wallet="It cannot be paid here. Please scan the code again with your browser, WeChat, Alipay or UnionPay.",
+    sorry_wallet_title="Please open it another way",
     sorry_missing="There is no such page.",
     sorry_broken="Something went wrong on our side. Nothing was charged; please try again later.",
     sorry_title="We cannot go on",

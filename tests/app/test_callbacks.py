@@ -257,8 +257,8 @@ def test_a_genuine_notice_that_does_not_fit_is_refused_kept_and_made_a_case(
 def test_a_genuine_notice_for_another_provider_is_refused_and_kept(product: Wiring, channel: Channel, due: Due) -> None:
     answer = channel.send(*channel.notice(due, provider_no="1900000099"))
     assert (answer.status_code, answer.json()) == (500, {"code": "FAIL", "message": "other_provider"})
-    assert books(product.db).messages == 1
-    assert verdicts(product.db) == [("verified", "other_provider")]
+    assert kept(product.db, 1) == NOTHING
+    assert [reason for _, reason in verdicts(product.db)] == ["other_provider"]
 
 
 def _altered(part: str, value: str) -> Callable[[dict[str, str], bytes], tuple[dict[str, str], bytes]]:

@@ -444,7 +444,7 @@ def test_a_link_that_is_not_ours_is_not_found(browser: Browser, path: str) -> No
     assert ZH.sorry_title in page.text
 
 
-def test_outside_wechat_and_without_the_stand_in_the_driver_is_told_to_use_wechat(
+def test_inside_an_app_that_the_operator_has_no_route_to_the_driver_is_told_where_to_pay(
     made_keys: Path, database: str, tmp_path: Path, lot: Lot
 ) -> None:
     home = tmp_path / "real"
@@ -453,7 +453,8 @@ def test_outside_wechat_and_without_the_stand_in_the_driver_is_told_to_use_wecha
     owe(real, lot)
     with TestClient(create_app(real), base_url="http://pay.test") as client:
         code = paycode.token(lot.lot_id, keys=real.pay_codes)
-        page = client.post(f"/p/{code}/pay", data=shown(client, code))
+        form = shown(client, code)
+        page = client.post(f"/p/{code}/pay", data=form, headers={"user-agent": "Mozilla AlipayClient/10.5"})
         assert "8621" not in page.headers["content-security-policy"]
     real.close()
     assert ZH.sorry_wallet in page.text
