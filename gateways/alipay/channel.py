@@ -187,8 +187,9 @@ class Alipay(Channel[AlipayKeys]):
         extend = None if provider_no is None else wire.ExtendParams(sys_service_provider_id=provider_no)
         if order.way is Way.BROWSER:
             fits = order.return_url is not None and len(order.return_url) <= wire.QUIT_URL_CHARACTERS_MAX
+            quit_url = order.return_url if fits else None
             return wire.NewPage(
-                order_no=order_no, total_fen=total_fen, subject=subject, product_code=wire.PRODUCT_WAP, quit_url=order.return_url if fits else None,
+                order_no=order_no, total_fen=total_fen, subject=subject, product_code=wire.PRODUCT_WAP, quit_url=quit_url,
                 seller_id=seller_id, time_expire=time_expire, passback_params=passback, extend_params=extend,
             )  # fmt: skip
         if order.way is Way.CODE:
@@ -336,7 +337,7 @@ class Alipay(Channel[AlipayKeys]):
         told = _read(look, wire.Entered)
         if told is None:
             return EntryOutcome(verdict=_without_content(look), reason=look.reason or "field_missing")
-        state, word = outcomes.agreement(told.agreement_scene, "")
+        state, word = outcomes.agreement(told.agreement_scene, wire.CAR_STATUSES.get(told.car_status, ""))
         return EntryOutcome(verdict="verified", entry_no=told.serial_no, state=state, word=word or told.car_status or None)
 
     def build_deduct(self, deduction: Deduction, *, keys: AlipayKeys, now: datetime, nonce: str) -> Request:

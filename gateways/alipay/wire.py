@@ -528,6 +528,8 @@ def read_app_tokens(text: str) -> tuple[AppToken, ...]:
 AGREED: Final = "0"
 """``agreement_status``: the plate may be debited. 1: it may not; 2: it may, but at another payer's cost."""
 NOT_AGREED: Final = frozenset({"1", "2"})
+CAR_STATUSES: Final = {"NON-SENSE-PAY": AGREED, "NORMAL": "1"}
+"""``car_status`` of an entry, in the words of ``agreement_status``."""
 PLATE_SCENE: Final = "PLATE_PAY"
 PAY_VERSION: Final = "3.0"
 PLATE_COLORS: Final = {name: name.upper() for name in ("blue", "green", "yellow", "white", "black", "limegreen")}
