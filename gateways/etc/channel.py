@@ -45,7 +45,7 @@ from gateways.etc.envelope import Head
 from gateways.etc.keys import EtcKeys
 from gateways.etc.line import Provider as Provider
 from gateways.etc.record import charge_id
-from gateways.etc.services import PLATE_STATES, PlatePay, PlatePayNotice, PlatePayState, PlateState, Service
+from gateways.etc.services import CALLED_BY_US, PLATE_STATES, PlatePay, PlatePayNotice, PlatePayState, PlateState, Service
 from gateways.keys import SigningFailed
 from ledger.errors import Refused
 
@@ -72,6 +72,10 @@ _ACKS: Final[dict[str, Receipt]] = {word: receipt for receipt, word in line.OBJE
     "other_sender": Receipt.HEADER_WRONG,
 }
 """What we answer to a notice that is not taken; whatever is not listed here is ``BUSY``: it comes again."""
+_UNSIGNED_STATUS: Final = {
+    "signature": 401, "stale": 401, "serial_unknown": 401, "other_sender": 401,
+    "not_json": 400, "header_missing": 400, "version": 400, "event_unknown": 400,
+}  # fmt: skip
 _REFUSED_REFUNDS: Final[dict[RefundRefusal | None, RefundState]] = {
     None: RefundState.CLOSED,
     RefundRefusal.NOT_CLEARED: RefundState.LATER,
@@ -129,13 +133,14 @@ class Etc(Channel[EtcKeys]):
         """Read a notice of a charge by plate, a refund, or of clearing.
 
         Booking results, dispute results and clearing statistics are ``verified`` with the reason ``kept``: their form and sums were
-        checked, they belong to no single payment, and are to be acknowledged like any other. Every reading whose head could be read
-        has ``reply_to``, which ``ack`` needs. Source: docs/ETC.md, section 8.
+        checked, they belong to no single payment, and are to be acknowledged like any other. ``reply_to`` is the head that ``ack``
+        answers: there is one when the message says that it is the clearing party's and calls a service of ours, so that nobody else
+        can have something signed by us. Source: docs/ETC.md, section 8.
         """
         head = envelope.claimed_head(body)
         if head is None:
             return Reading(verdict="refused", reason="not_json")
-        reply_to = msgspec.json.encode(head)
+        reply_to = msgspec.json.encode(head) if self._may_reply(head) else None
         opened = envelope.open_envelope(
             body, service=head.msg_type, receiver=self.provider.sender_id, keys=keys.theirs, now=now
         )  # fmt: skip
@@ -144,6 +149,9 @@ class Etc(Channel[EtcKeys]):
         if head.sender_id != self.provider.receiver_id:
             return Reading(verdict="refused", reason="other_sender", reply_to=reply_to)
         return msgspec.structs.replace(self._read_notice(head.msg_type, opened.body), reply_to=reply_to)
+
+    def _may_reply(self, head: Head) -> bool:
+        return head.sender_id == self.provider.receiver_id and head.msg_type not in CALLED_BY_US
 
     def _read_notice(self, service: str, body: Mapping[str, Any]) -> Reading:
         if service not in _READ_HERE:
@@ -167,12 +175,12 @@ class Etc(Channel[EtcKeys]):
     ) -> Answer:
         """Return our signed reply: 1 when taken, else what was wrong with the message, or 34 so that it comes again.
 
-        Without reading, keys or time, for a message whose head cannot be read, and when our key does not sign, the answer is an
-        unsigned 503: the message comes again.
+        Without reading, keys or time, for a message that has no ``reply_to``, and when our key does not sign, the answer is not
+        signed: 401 or 400 for a message that was not proven, else 503, and the message comes again.
         """
         head = None if reading is None or reading.reply_to is None else _head(reading.reply_to)
         if head is None or keys is None or now is None:
-            return _unsigned()
+            return _unsigned(None if accepted else reason)
         result = Receipt.ACCEPTED if accepted else _ACKS.get(reason or "", Receipt.BUSY)
         number = line.message_no(Service.PLATE_PAY_NOTIFY, "reply", f"{head.sender_id} {head.msg_id} {result:d}")
         try:
@@ -182,7 +190,7 @@ class Etc(Channel[EtcKeys]):
             )  # fmt: skip
             body = envelope.seal(envelope.reply_body(head, result, reason=reason or ""), head=ours, key=key)
         except (SigningFailed, ValueError):
-            return _unsigned()
+            return _unsigned(None)
         return Answer(status=envelope.http_status(result), headers=line.JSON, body=body)
 
     # Charges by plate
@@ -497,5 +505,5 @@ def _head(reply_to: bytes) -> Head | None:
         return None
 
 
-def _unsigned() -> Answer:
-    return Answer(status=503, headers={"content-type": "text/plain"}, body=b"later")
+def _unsigned(reason: str | None) -> Answer:
+    return Answer(status=_UNSIGNED_STATUS.get(reason or "", 503), headers={"content-type": "text/plain"}, body=b"not taken")

@@ -420,7 +420,21 @@ def test_an_altered_amount_is_refused() -> None:
 def test_garbage_is_refused(body: bytes) -> None:
     reading = read(body)
     assert (reading.verdict, reading.reason) == ("refused", "not_json")
-    assert CHANNEL.ack(accepted=False, reason="not_json", reading=reading, keys=KEYS, now=NOW).status == 503
+    assert CHANNEL.ack(accepted=False, reason="not_json", reading=reading, keys=KEYS, now=NOW).status == 400
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        notice(Service.PLATE_PAY_NOTIFY, PAID, sender_id="0000000000000020"),
+        notice(Service.REFUND_APPLY, PAID),
+        notice(Service.PLATE_PAY, PAID, key=STRANGER),
+    ],
+)
+def test_nobody_else_can_have_something_signed_by_us(message: bytes) -> None:
+    reading = read(message)
+    answer = CHANNEL.ack(accepted=False, reason=reading.reason, reading=reading, keys=KEYS, now=NOW)
+    assert (reading.reply_to, answer.body, answer.status // 100) == (None, b"not taken", 4)
 
 
 @pytest.mark.parametrize(

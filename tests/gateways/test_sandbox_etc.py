@@ -488,7 +488,21 @@ def test_a_notice_may_tell_something_else_validly_signed(play: Play, kind: str, 
     assert (result.amount_fen, result.merchant_no) == (amount_fen, merchant_no)
 
 
-def test_a_late_notice_and_one_out_of_order(play: Play) -> None:
+def test_a_notice_comes_at_a_moment_by_seed(play: Play) -> None:
+    played = play()
+    played.plate(answer="paid")
+    played.faults("out_of_order", seconds=60)
+    for number in (1, 2, 3):
+        played.deduct(deduction(number))
+    for _ in range(60):
+        played.later(seconds=1)
+        played.deliver()
+    orders = [msgspec.json.decode(body)["body"]["orderId"] for body in played.came]
+    assert sorted(orders) == [deduction(number).order_no for number in (1, 2, 3)]
+    assert orders != sorted(orders), "by this seed"
+
+
+def test_a_late_notice(play: Play) -> None:
     played = play()
     played.plate(answer="paid")
     played.faults("late", seconds=61)
@@ -624,6 +638,21 @@ def test_calls_for_a_refund_go_wrong(play: Play) -> None:
     assert refund_state(played.refund_query(wanted)) is RefundState.PENDING
     played.faults("refund_not_enough", next=1)
     assert refund_state(played.refund(replace(wanted, refund_no="R2"))) is RefundState.LATER
+
+
+@pytest.mark.parametrize(("kind", "count"), [("refund_twice", 2), ("refund_never", 0), ("refund_late", 0)])
+def test_notices_of_refunds_go_wrong(play: Play, kind: str, count: int) -> None:
+    played = play()
+    wanted = refund_of(paid(played))
+    played.clock.set(morning(3))
+    played.deliver()
+    played.came.clear()
+    played.faults(kind, seconds=120)
+    played.refund(wanted)
+    played.later(seconds=60)
+    played.deliver()
+    assert len(played.came) == count
+    assert refund_state(played.refund_query(wanted)) is RefundState.DONE
 
 
 def test_an_operator_refunds_by_hand_and_the_file_tells_of_it(play: Play) -> None:
