@@ -69,8 +69,8 @@ class Provider(Struct, frozen=True, kw_only=True):
     notify_url: str
     acquirer_no: str | None = None
     """acqInsCode. With it, merchant accounts without keys of their own are asked for as accessType 1; without it as 0."""
-    terminal_no: str | None = None
-    """termId of codes: 8 letters and digits."""
+    terminal_no: str = "00000001"
+    """termId of codes shown and scanned: 8 letters and digits; the clearing file repeats it."""
     gateway_url: str = wire.GATEWAY_URL
     file_url: str = wire.FILE_URL
 

@@ -179,7 +179,7 @@ def _notes(files: Mapping[str, bytes]) -> Iterator[KeyNote]:
             file=SIGNER_NAMES, words="who may sign; only for the channel's test environment", fault=_fault_of_names(files)
         )
     elif (fault := _fault_of_chain(files)) is not None:
-        yield KeyNote(file="verify", words="the chain above the channel's certificates", fault=fault)
+        yield KeyNote(file=_paths(files, MIDDLE)[0], words="the chain above the channel's certificates", fault=fault)
 
 
 def _signer_notes(folder: str, whose: str, files: Mapping[str, bytes]) -> Iterator[KeyNote]:

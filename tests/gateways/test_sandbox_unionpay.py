@@ -34,13 +34,13 @@ from gateways.contract import (
 from gateways.sandbox.server import running
 from gateways.sandbox.shapes import MerchantIn
 from gateways.sandbox.stand_in import Surroundings
-from gateways.sandbox.unionpay import demo
+from gateways.sandbox.unionpay import demo, notices
 from gateways.sandbox.unionpay.api import FILE_PATH
 from gateways.sandbox.unionpay.stand_in import UnionPayStandIn
 from gateways.sandbox.wechat.signing import Pair
 from gateways.transport import HttpTransport
 from gateways.unionpay import bill as bill_file
-from gateways.unionpay import wire
+from gateways.unionpay import sign, wire
 from gateways.unionpay.channel import Provider, UnionPay
 from gateways.unionpay.keys import UnionPayKeys
 from ledger.clock import SetClock
@@ -743,10 +743,115 @@ def test_what_was_paid_is_there_after_a_new_start(play: Play, tmp_path: Path) ->
     assert result_of(second.query(order())) == taken
 
 
-def test_the_same_seed_gives_the_same_numbers(play: Play) -> None:
+def test_the_same_seed_gives_the_same_notices_and_files(pair: Pair, tmp_path: Path) -> None:
+    def told(folder: str) -> tuple[bytes, Any]:
+        around = Surroundings(
+            state_dir=tmp_path / folder, base_url="http://127.0.0.1", clock=SetClock(NOW), manual=True, seed="test"
+        )
+        stand_in = UnionPayStandIn(around, demo.config(demo_keys().theirs))
+        handed = UnionPay(Provider(provider_no="us", notify_url=NOWHERE)).build_prepay(order(), keys=our_keys(), now=NOW, nonce="n")
+        assert isinstance(handed, HandOff)
+        stand_in.desk.order("front", handed.fields)
+        stand_in.pay(order().order_no)
+        notice = stand_in.desk.store.due_notices(stand_in.desk.now(), 1)[0]
+        body = notices.compose(stand_in.desk, stand_in.signer(), notice, frozenset()).body
+        assert isinstance(around.clock, SetClock)
+        around.clock.set(NOW + timedelta(days=1))
+        file = stand_in.files.file(MERCHANT_NO, "0302")
+        stand_in.desk.close()
+        return body, file
+
+    assert told("a") == told("b")
+
+
+# What only the channel's own tools do
+
+
+def signed(played: Played, fields: dict[str, str]) -> dict[str, str]:
+    """Send fields as a merchant signs them and return the answer's."""
+    signer = played.keys.signer(None)
+    message = sign.signed(fields, certificate_id=signer.certificate_id, sign=signer.sign)
+    answer = HTTP.post(played.url + wire.BACK_PATH, content=wire.form_body(message))
+    found = sign.answer_fields(answer.content)
+    assert found is not None
+    assert sign.objection(found, certificates=played.keys.certificates, now=played.clock.now()) is None
+    return found
+
+
+def cancel_fields(played: Played, taken: Result, *, amount_fen: int = 1200) -> dict[str, str]:
+    assert taken.trade_no is not None
+    key = wire.OrderKey("C" * 20, played.clock.now())
+    return wire.cancel(
+        wire.Acquirer(merchant_no=MERCHANT_NO, acquirer_no=INSTITUTION_NO), key, product=wire.Product.WAP,
+        payment_query_id=taken.trade_no, amount_fen=amount_fen, notify_url=played.channel.provider.notify_url,
+    )  # fmt: skip
+
+
+def test_a_payment_can_be_cancelled_whole_within_its_clearing_day(play: Play) -> None:
+    with listening(play) as (played, came):
+        taken = played.paid(order())
+        assert signed(played, cancel_fields(played, taken, amount_fen=1100))["respCode"] == "36"
+        assert signed(played, cancel_fields(played, taken))["respCode"] == "00"
+        assert signed(played, cancel_fields(played, taken))["respCode"] == "12"
+        played.control("deliver")
+        assert played.read(came[-1]) == Reading(verdict="verified", reason="event_unknown")
+        assert refund_state(played.refund(refund_order(order(), taken))) is RefundState.STUCK
+        next_day(played)
+        lines = played.channel.parse_bill(content(played.bill(bill())), bill=bill()).lines
+        assert [(line.kind, line.order_no) for line in lines] == [("payment", order().order_no), ("revoked", order().order_no)]
+
+
+def test_a_payment_of_another_clearing_day_cannot_be_cancelled(play: Play) -> None:
     played = play()
     taken = played.paid(order())
-    assert taken.trade_no is not None
-    assert taken.trade_no.startswith("20260302100000")
-    assert played.stand_in.desk.trace_no(order().order_no) == played.stand_in.desk.trace_no(order().order_no)
-    assert played.stand_in.desk.seed == "test"
+    next_day(played)
+    assert signed(played, cancel_fields(played, taken))["respCode"] == "36"
+
+
+def test_a_query_with_another_time_finds_nothing(play: Play) -> None:
+    played = play()
+    played.paid(order())
+    assert played.state(order(at=NOW + timedelta(seconds=1))) is ChannelState.PENDING
+    assert played.state(order()) is ChannelState.SUCCEEDED
+
+
+def test_what_is_done_by_hand_and_cannot_be_done_is_refused(play: Play) -> None:
+    played = play()
+    for path in ("pay", "refund"):
+        unknown = HTTP.post(f"{played.url}/_control/unionpay/{path}", json={"order_no": order().order_no})
+        assert unknown.status_code == 409
+    played.prepay(order(way=Way.CODE))
+    assert played.control("pay", order_no=order().order_no)["amount_fen"] == 1200
+    again = HTTP.post(f"{played.url}/_control/unionpay/pay", json={"order_no": order().order_no})
+    assert (again.status_code, again.json()["reason"]) == (409, "12: 该订单已支付")
+
+
+def test_a_certificate_that_the_authority_did_not_issue_is_not_taken(tmp_path: Path) -> None:
+    config = demo.config(demo_keys().theirs)
+    strange = msgspec.structs.replace(config, middle=demo_keys().ours["verify/root.pem"])
+    around = Surroundings(state_dir=tmp_path, base_url="http://127.0.0.1", clock=SetClock(NOW))
+    with pytest.raises(ValueError, match="was not issued"):
+        UnionPayStandIn(around, strange)
+
+
+@pytest.mark.parametrize("path", [wire.BACK_PATH, wire.QUERY_PATH, FILE_PATH])
+@pytest.mark.parametrize("body", [b"", b"a", b"encoding=x&merId=%ff", b"merId=a%26b&signMethod=01&version=5.1.0", b"a=1&a=2"])
+def test_garbage_is_answered_with_a_signed_refusal(play: Play, path: str, body: bytes) -> None:
+    played = play()
+    found = sign.answer_fields(HTTP.post(played.url + path, content=body).content)
+    assert found is not None
+    assert found["respCode"] == "11"
+    assert sign.objection(found, certificates=played.keys.certificates, now=NOW) is None
+
+
+def test_pages_of_orders_that_are_not_there_say_so(play: Play) -> None:
+    played = play()
+    assert HTTP.get(f"{played.url}/unionpay/cashier/{'0' * 32}").status_code == 404
+    for act in ("pay", "decline"):
+        assert HTTP.post(f"{played.url}/unionpay/cashier/{'0' * 32}/{act}").status_code == 404
+    assert HTTP.post(played.url + wire.FRONT_PATH, content=b"garbage").status_code == 400
+    page = HTTP.get(f"{played.url}/unionpay/console/{MERCHANT_NO}", params={"order_no": '"><b>'})
+    assert "<b>" not in page.text
+    for act in ("refund", "dispute"):
+        refused = HTTP.post(f"{played.url}/unionpay/console/{MERCHANT_NO}/{act}", data={"order_no": "x", "amount": "1.00"})
+        assert refused.status_code == 409

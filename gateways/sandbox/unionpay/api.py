@@ -39,8 +39,8 @@ _NAMED: Final = ("txnType", "txnSubType", "bizType", "accessType", "merId", "txn
 _MONEY: Final = (*_NAMED, "channelType", "orderId", "txnAmt", "currencyCode", "backUrl")
 NEEDED: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("01", "01"): (*_MONEY, "frontUrl"),
-    ("01", "07"): _MONEY,
-    ("01", "06"): (*_MONEY, "qrNo"),
+    ("01", "07"): (*_MONEY, "termId"),
+    ("01", "06"): (*_MONEY, "termId", "qrNo"),
     ("04", "00"): (*_MONEY, "origQryId"),
     ("31", "00"): (*_MONEY, "origQryId"),
     ("99", "01"): (*_NAMED, "channelType", "orderId"),
