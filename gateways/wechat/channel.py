@@ -16,7 +16,8 @@ from gateways.wechat import sign, wire
 from gateways.wechat.bills import Bills
 from gateways.wechat.certificates import Certificates
 from gateways.wechat.combined import Combined
-from gateways.wechat.parking import SCENE, Parking
+from gateways.wechat.parking import Parking
+from gateways.wechat.parking_wire import SCENE
 from gateways.wechat.refunds import Refunds
 from gateways.wechat.results import CHANNEL, combined_results, transaction_result
 from gateways.wechat.speaker import Provider, read, unreadable

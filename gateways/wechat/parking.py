@@ -26,13 +26,12 @@ from gateways.contract import (
     Way,
 )
 from gateways.keys import KeyRing
-from gateways.wechat import wire
+from gateways.wechat import parking_wire, wire
 from gateways.wechat.orders import Orders
 from gateways.wechat.results import transaction_result
 from gateways.wechat.speaker import decoded, plain, read, rfc3339, unproven, unreadable
 from gateways.wechat.wire import Meaning
 
-SCENE: Final = "PARKING"
 _SERVICE_STATES: Final[dict[str, Literal["open", "none"]]] = {"NORMAL": "open", "PAUSE": "none", "OUT_SERVICE": "none"}
 _ENTRY_STATES: Final[dict[str, Literal["open", "none"]]] = {"NORMAL": "open", "BLOCKED": "none"}
 
@@ -49,7 +48,7 @@ class Parking(Orders):
             "plate_color": _color(mandate.plate_color),
             "openid": mandate.payer_id or "",
         }
-        path = f"{wire.PARKING_SERVICE_PATH}?{urlencode(query, quote_via=quote)}"
+        path = f"{parking_wire.PARKING_SERVICE_PATH}?{urlencode(query, quote_via=quote)}"
         return self.request("GET", path, keys=keys, now=now, nonce=nonce)
 
     def parse_mandate_query(
@@ -57,7 +56,7 @@ class Parking(Orders):
     ) -> MandateOutcome:
         """Read whether the plate may be deducted; ``word`` is the channel's own when it may not. A mandate has no number."""
         opened = self.opened(answer, keys=keys, now=now)
-        told = decoded(wire.decode_parking_service, opened)
+        told = decoded(parking_wire.decode_parking_service, opened)
         if told is None:
             verdict, reason = unproven(opened)
             return MandateOutcome(verdict=verdict, state="unknown", reason=reason)
@@ -73,7 +72,7 @@ class Parking(Orders):
     def build_entry(self, entrance: Entrance, *, keys: KeyRing, now: datetime, nonce: str) -> Request:
         """Tell of a car that has come. A newer entry of the plate makes the older one's number void."""
         body = wire.encode(
-            wire.EntryCall(
+            parking_wire.EntryCall(
                 sub_mchid=entrance.merchant_no,
                 out_parking_no=entrance.entrance_no,
                 plate_number=entrance.plate,
@@ -84,12 +83,12 @@ class Parking(Orders):
                 free_duration=entrance.free_minutes * 60,
             )
         )
-        return self.request("POST", wire.PARKING_ENTRY_PATH, body, keys=keys, now=now, nonce=nonce)
+        return self.request("POST", parking_wire.PARKING_ENTRY_PATH, body, keys=keys, now=now, nonce=nonce)
 
     def parse_entry(self, answer: Answer | Unanswered, *, entrance: Entrance, keys: KeyRing, now: datetime) -> EntryOutcome:
         """Read the channel's number of the entry, and whether the plate may be deducted when the car leaves."""
         opened = self.opened(answer, keys=keys, now=now)
-        told = decoded(wire.decode_entry, opened)
+        told = decoded(parking_wire.decode_entry, opened)
         if told is None:
             verdict, reason = unproven(opened)
             return EntryOutcome(verdict=verdict, reason=reason)
@@ -105,16 +104,16 @@ class Parking(Orders):
         """Take a charge by the plate's mandate. The body depends on the deduction alone, so a repeat is identical and safe."""
         begin = deduction.entered_at
         body = wire.encode(
-            wire.DeductCall(
+            parking_wire.DeductCall(
                 appid=self.provider.app_id,
                 sub_mchid=deduction.merchant_no,
                 description=plain(deduction.description)[: wire.DESCRIPTION_CHARACTERS_MAX],
                 out_trade_no=deduction.order_no,
-                trade_scene=SCENE,
+                trade_scene=parking_wire.SCENE,
                 notify_url=self.provider.notify_url,
                 profit_sharing="N",
                 amount=wire.Amount(total=deduction.amount_fen, currency=wire.CURRENCY),
-                parking_info=wire.ParkingInfo(
+                parking_info=parking_wire.ParkingInfo(
                     parking_id=deduction.entry_no or "",
                     plate_number=deduction.plate,
                     plate_color=_color(deduction.plate_color),
@@ -123,11 +122,11 @@ class Parking(Orders):
                     end_time=rfc3339(max(deduction.left_at, begin + timedelta(seconds=1))),
                     parking_name=_lot(deduction.lot_name),
                     charging_duration=deduction.minutes * 60,
-                    device_id=deduction.lot_no[: wire.DEVICE_CHARACTERS_MAX],
+                    device_id=deduction.lot_no[: parking_wire.DEVICE_CHARACTERS_MAX],
                 ),
             )
         )
-        return self.request("POST", wire.DEDUCT_PATH, body, keys=keys, now=now, nonce=nonce)
+        return self.request("POST", parking_wire.DEDUCT_PATH, body, keys=keys, now=now, nonce=nonce)
 
     def parse_deduct(self, answer: Answer | Unanswered, *, deduction: Deduction, keys: KeyRing, now: datetime) -> Reading:
         """Read the answer: taken on is ``pending``; a call that would always be refused is ``failed``; else nothing is known."""
@@ -146,7 +145,7 @@ class Parking(Orders):
         result = transaction_result(told, provider_no=self.provider_no)
         if isinstance(result, str):
             return unreadable(result)
-        asked = (deduction.order_no, deduction.merchant_no, SCENE)
+        asked = (deduction.order_no, deduction.merchant_no, parking_wire.SCENE)
         if (result.order_no, result.merchant_no, told.trade_scene) != asked:
             return unreadable("other_order")
         return Reading(verdict="verified", results=(result,))
@@ -155,17 +154,17 @@ class Parking(Orders):
         """Ask for an order or, with ``Way.DEDUCTION``, for a deduction by our number."""
         if order.way is not Way.DEDUCTION:
             return super().build_query(order, keys=keys, now=now, nonce=nonce)
-        path = f"{wire.DEDUCTION_PATH}{quote(order.order_no, safe='')}?{urlencode({'sub_mchid': order.merchant_no})}"
+        path = f"{parking_wire.DEDUCTION_PATH}{quote(order.order_no, safe='')}?{urlencode({'sub_mchid': order.merchant_no})}"
         return self.request("GET", path, keys=keys, now=now, nonce=nonce)
 
     def parse_query(self, answer: Answer | Unanswered, *, order: OrderRef, keys: KeyRing, now: datetime) -> Reading:
         """Read what the channel says about an order or a deduction."""
-        scene = SCENE if order.way is Way.DEDUCTION else None
+        scene = parking_wire.SCENE if order.way is Way.DEDUCTION else None
         return self.queried(self.opened(answer, keys=keys, now=now), order, now=now, scene=scene)
 
     def read_entry_notice(self, body: bytes) -> Reading:
         """Read that a plate was blocked, or may be deducted again, during its stay: kept, and of no payment."""
-        told = read(wire.decode_entry_notice, body)
+        told = read(parking_wire.decode_entry_notice, body)
         if told is None:
             return unreadable("field_missing")
         if told.sp_mchid != self.provider_no:
@@ -179,4 +178,4 @@ def _color(color: str) -> str:
 
 
 def _lot(name: str) -> str:
-    return plain(name)[: wire.LOT_CHARACTERS_MAX]
+    return plain(name)[: parking_wire.LOT_CHARACTERS_MAX]

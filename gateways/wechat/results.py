@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import structs
 
 from gateways.contract import ChannelState, OrderRef, RefundResult, RefundState, Result
-from gateways.wechat import wire
+from gateways.wechat import parking_wire, wire
 
 CHANNEL: Final = "wechat"
 
@@ -19,7 +19,7 @@ def transaction_result(told: wire.Transaction, *, provider_no: str) -> Result | 
     """Return what is told of an order or a deduction: or ``field_missing``, ``other_provider``."""
     if told.out_trade_no is None or told.trade_state is None or told.sp_mchid is None or told.sub_mchid is None:
         return "field_missing"
-    states = wire.PARKING_STATES if told.trade_scene is not None else wire.STATES
+    states = parking_wire.PARKING_STATES if told.trade_scene is not None else wire.STATES
     amount_fen = None if told.amount is None else told.amount.total
     return _result(
         states.get(told.trade_state, ChannelState.UNKNOWN),

@@ -24,10 +24,6 @@ COMBINED_H5_PATH: Final = "/v3/combine-transactions/h5"
 COMBINED_NATIVE_PATH: Final = "/v3/combine-transactions/native"
 COMBINED_PATH: Final = "/v3/combine-transactions/out-trade-no/"
 REFUND_PATH: Final = "/v3/refund/domestic/refunds"
-PARKING_SERVICE_PATH: Final = "/v3/vehicle/parking/services/find"
-PARKING_ENTRY_PATH: Final = "/v3/vehicle/parking/parkings"
-DEDUCT_PATH: Final = "/v3/vehicle/transactions/parking"
-DEDUCTION_PATH: Final = "/v3/vehicle/transactions/out-trade-no/"
 CERTIFICATES_PATH: Final = "/v3/certificates"
 TRADE_BILL_PATH: Final = "/v3/bill/tradebill"
 FUND_BILL_PATH: Final = "/v3/bill/fundflowbill"
@@ -41,8 +37,6 @@ CLOCK_SECONDS_MAX: Final = 300
 
 CURRENCY: Final = "CNY"
 DESCRIPTION_CHARACTERS_MAX: Final = 127
-DEVICE_CHARACTERS_MAX: Final = 32
-LOT_CHARACTERS_MAX: Final = 128
 ATTACH_CHARACTERS_MAX: Final = 128
 REFUND_REASON_BYTES_MAX: Final = 80
 TIME_EXPIRE_DAYS_MAX: Final = 15
@@ -236,77 +230,6 @@ class Refunded(Struct, frozen=True):
     success_time: Annotated[datetime, Meta(tz=True)] | None = None
 
 
-class ParkingService(Struct, frozen=True):
-    """Whether a plate may be deducted."""
-
-    plate_number: str
-    plate_color: str
-    service_state: str
-    openid: str
-
-
-class EntryCall(Struct, frozen=True):
-    """Body of the entry call."""
-
-    sub_mchid: str
-    out_parking_no: str
-    plate_number: str
-    plate_color: str
-    notify_url: str
-    start_time: str
-    parking_name: str
-    free_duration: int
-    """Seconds."""
-
-
-class Entry(Struct, frozen=True):
-    """A car's entry as the entry call answers it."""
-
-    id: Number
-    out_parking_no: str
-    plate_number: str
-    plate_color: str
-    state: str
-    block_reason: str | None = None
-
-
-class EntryNotice(Struct, frozen=True):
-    """A car's entry as its notices tell of it, under other names."""
-
-    sp_mchid: Number
-    sub_mchid: Number
-    parking_id: Number
-    parking_state: str
-
-
-class ParkingInfo(Struct, frozen=True):
-    """The stay that a deduction is for; it must agree with the entry."""
-
-    parking_id: str
-    plate_number: str
-    plate_color: str
-    start_time: str
-    end_time: str
-    parking_name: str
-    charging_duration: int
-    """Seconds."""
-    device_id: str
-
-
-class DeductCall(Struct, frozen=True):
-    """Body of the deduction call."""
-
-    appid: str
-    sub_mchid: str
-    description: str
-    out_trade_no: str
-    trade_scene: str
-    notify_url: str
-    profit_sharing: str
-    amount: Amount
-    parking_info: ParkingInfo
-
-
 class Prepaid(Struct, frozen=True):
     prepay_id: Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,64}$")]
 
@@ -433,13 +356,6 @@ STATES: Final[dict[str, ChannelState]] = {
     "REVOKED": ChannelState.CLOSED,
     "PAYERROR": ChannelState.FAILED,
 }
-PARKING_STATES: Final[dict[str, ChannelState]] = {
-    "ACCEPTED": ChannelState.PENDING,
-    "ACCEPT": ChannelState.PENDING,  # the notices' text spells it so
-    "SUCCESS": ChannelState.SUCCEEDED,
-    "REFUND": ChannelState.SUCCEEDED,
-    "PAY_FAIL": ChannelState.FAILED,
-}
 REFUND_STATES: Final[dict[str, RefundState]] = {
     "SUCCESS": RefundState.DONE,
     "PROCESSING": RefundState.PENDING,
@@ -473,9 +389,6 @@ decode_native: Final = msgspec.json.Decoder(NativeMade).decode
 decode_prepaid: Final = msgspec.json.Decoder(Prepaid).decode
 decode_bill_location: Final = msgspec.json.Decoder(BillLocation).decode
 decode_sealed_location: Final = msgspec.json.Decoder(SealedLocation).decode
-decode_parking_service: Final = msgspec.json.Decoder(ParkingService).decode
-decode_entry: Final = msgspec.json.Decoder(Entry).decode
-decode_entry_notice: Final = msgspec.json.Decoder(EntryNotice).decode
 decode_certificates: Final = msgspec.json.Decoder(Certificates).decode
 decode_failure: Final = msgspec.json.Decoder(Failure).decode
 encode: Final = msgspec.json.Encoder().encode

@@ -18,6 +18,7 @@ from gateways.contract import (
     RefundState,
     Way,
 )
+from gateways.sandbox.wechat.bills import Bills
 from tests.gateways.conftest import HTTP, MERCHANT_NO, NOW, Play, Played
 from tests.gateways.playing import control, inbox, later, order, prepay, read, refund, refund_order, refunded, state
 
@@ -213,8 +214,8 @@ def test_each_leg_is_refunded_and_billed_by_itself(play: Play) -> None:
     assert {one.state for one in asked(played, combined()).results} == {ChannelState.SUCCEEDED}
     later(played, 86_400)
     desk, channel = played.sandbox.desk, played.line.connected.channel
-    token, _ = desk.bill(date(2026, 3, 2), "ALL", None, compressed=False)
-    bill = channel.parse_bill(desk.bill_file(token), bill=BillRequest(bill_on=date(2026, 3, 2)))
+    token, _ = Bills(desk).write(date(2026, 3, 2), "ALL", None, compressed=False)
+    bill = channel.parse_bill(Bills(desk).file(token), bill=BillRequest(bill_on=date(2026, 3, 2)))
     assert [(line.kind, line.order_no, line.merchant_no, line.amount_fen) for line in bill.lines] == [
         ("payment", order(1).order_no, MERCHANT_NO, 1200),
         ("payment", order(2).order_no, OTHER_NO, 500),

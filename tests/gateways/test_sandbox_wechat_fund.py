@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gateways.contract import Answer, BillAbsent, BillLink, BillRefused, BillRequest, FundBill, FundBillRequest
+from gateways.sandbox.wechat.bills import Bills
 from gateways.sandbox.wechat.signing import Pair
 from gateways.wechat.keys import WeChatKeys
 from tests.gateways.conftest import MERCHANT_NO, NOW, Play, Played
@@ -63,8 +64,10 @@ def test_an_account_tells_of_takings_commission_and_refunds(play: Play, keys: We
     assert {line.order_no for line in bill.lines[:2]} == {taken["order_no"]}
     assert bill.lines[0].trade_no == taken["trade_no"]
     desk = played.sandbox.desk
-    token, _ = desk.bill(DAY, "ALL", MERCHANT_NO, compressed=False)
-    trades = played.line.connected.channel.parse_bill(desk.bill_file(token), bill=BillRequest(bill_on=DAY, merchant_no=MERCHANT_NO))
+    token, _ = Bills(desk).write(DAY, "ALL", MERCHANT_NO, compressed=False)
+    trades = played.line.connected.channel.parse_bill(
+        Bills(desk).file(token), bill=BillRequest(bill_on=DAY, merchant_no=MERCHANT_NO)
+    )
     assert bill.income_fen - bill.expense_fen == trades.total_fen - trades.refund_fen - trades.fee_fen
 
 

@@ -19,6 +19,7 @@ from gateways.contract import (
     RefundState,
     Way,
 )
+from gateways.sandbox.wechat.bills import Bills
 from tests.gateways.conftest import HTTP, MERCHANT_NO, NOW, Play, Played
 from tests.gateways.playing import control, inbox, later, order, read, refund, refund_order, refund_query, refunded
 
@@ -253,8 +254,8 @@ def test_it_is_refunded_and_billed_as_any_payment(play: Play) -> None:
     assert refunded(refund_query(played, wanted)).state is RefundState.DONE
     later(played, 86_400)
     desk = played.sandbox.desk
-    token, _ = desk.bill(date(2026, 3, 2), "ALL", None, compressed=False)
-    bill = played.line.connected.channel.parse_bill(desk.bill_file(token), bill=BillRequest(bill_on=date(2026, 3, 2)))
+    token, _ = Bills(desk).write(date(2026, 3, 2), "ALL", None, compressed=False)
+    bill = played.line.connected.channel.parse_bill(Bills(desk).file(token), bill=BillRequest(bill_on=date(2026, 3, 2)))
     assert [(line.kind, line.amount_fen) for line in bill.lines] == [("payment", 800), ("refund", 300)]
 
 

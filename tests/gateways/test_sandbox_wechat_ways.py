@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from gateways.contract import ChannelState, HandOff, Way
+from gateways.sandbox.wechat.bills import Bills
 from tests.gateways.conftest import HTTP, Play, Played
 from tests.gateways.playing import control, later, order, pay, prepay, query, state
 
@@ -119,8 +120,8 @@ def test_the_bill_says_how_each_was_paid(play: Play) -> None:
         control(played, "pay", order_no=order(number).order_no)
     desk = played.sandbox.desk
     later(played, 86_400)
-    token, _ = desk.bill(order().created_at.date(), "ALL", None, compressed=False)
-    rows = desk.bill_file(token).decode().splitlines()[1:4]
+    token, _ = Bills(desk).write(order().created_at.date(), "ALL", None, compressed=False)
+    rows = Bills(desk).file(token).decode().splitlines()[1:4]
     assert [row.split(",`")[8] for row in rows] == ["JSAPI", "MWEB", "NATIVE"]
 
 

@@ -19,6 +19,7 @@ from gateways.sandbox.chance import digits, hex_text
 from gateways.sandbox.http import Incoming, Reply, Route, route
 from gateways.sandbox.shapes import Fault
 from gateways.sandbox.wechat.bill import Form
+from gateways.sandbox.wechat.bills import Bills
 from gateways.sandbox.wechat.combined import Combined
 from gateways.sandbox.wechat.desk import ApiRefusal, Desk
 from gateways.sandbox.wechat.fund import OPERATOR_ACCOUNTS, PROVIDER_ACCOUNTS, Funds
@@ -27,7 +28,7 @@ from gateways.sandbox.wechat.parking_shapes import DeductIn, EntryIn
 from gateways.sandbox.wechat.refunds import Refunds
 from gateways.sandbox.wechat.shapes import CombinedCloseIn, CombinedIn, FailureDetail, FailureOut, OrderIn, RefundIn, TradeType
 from gateways.sandbox.wechat.signing import answer_headers
-from gateways.wechat import sign, wire
+from gateways.wechat import parking_wire, sign, wire
 
 DOWNLOAD_PATH: Final = "/v3/billdownload/file"
 H5_PATH: Final = "/cgi-bin/mmpayweb-bin/checkmweb"
@@ -54,7 +55,8 @@ class Api:
         self._refunds = refunds
         self._combined = Combined(desk)
         self._parking = ParkingService(desk)
-        self._funds = Funds(desk)
+        self._bills = Bills(desk)
+        self._funds = Funds(desk, self._bills)
 
     def routes(self) -> list[Route]:
         """Return the routes of ``/v3``."""
@@ -68,10 +70,10 @@ class Api:
             route("GET", order, self._signed(self._query)),
             route("GET", trade, self._signed(self._query_trade)),
             route("POST", f"{order}/close", self._signed(self._close)),
-            route("GET", wire.PARKING_SERVICE_PATH, self._signed(self._find_service)),
-            route("POST", wire.PARKING_ENTRY_PATH, self._signed(self._enter)),
-            route("POST", wire.DEDUCT_PATH, self._signed(self._deduct)),
-            route("GET", f"{wire.DEDUCTION_PATH}{{order_no}}", self._signed(self._query_deduction)),
+            route("GET", parking_wire.PARKING_SERVICE_PATH, self._signed(self._find_service)),
+            route("POST", parking_wire.PARKING_ENTRY_PATH, self._signed(self._enter)),
+            route("POST", parking_wire.DEDUCT_PATH, self._signed(self._deduct)),
+            route("GET", f"{parking_wire.DEDUCTION_PATH}{{order_no}}", self._signed(self._query_deduction)),
             route("POST", wire.REFUND_PATH, self._signed(self._refund)),
             route("GET", f"{wire.REFUND_PATH}/{{refund_no}}", self._signed(self._query_refund)),
             route("GET", wire.CERTIFICATES_PATH, self._signed(self._certificates)),
@@ -245,7 +247,7 @@ class Api:
         if form is None or tar_type not in (None, "GZIP"):
             raise ApiRefusal(400, "PARAM_ERROR", "bill_type或tar_type不正确")
         bill_on = _bill_on(query)
-        token, digest = self._desk.bill(bill_on, form, query.get("sub_mchid"), compressed=tar_type == "GZIP")
+        token, digest = self._bills.write(bill_on, form, query.get("sub_mchid"), compressed=tar_type == "GZIP")
         url = f"{self._desk.config.base_url}{DOWNLOAD_PATH}?token={token}" + ("&tartype=gzip" if tar_type else "")
         return _json(wire.BillLocation(hash_type="SHA1", hash_value=digest, download_url=url)), 0
 
@@ -253,7 +255,7 @@ class Api:
         """Nothing moves in the provider's own account: takings go to the operators."""
         if incoming.query.get("account_type", "BASIC") not in PROVIDER_ACCOUNTS:
             raise ApiRefusal(400, "PARAM_ERROR", "account_type不正确")
-        self._desk.bill_begin(_bill_on(incoming.query))
+        self._bills.begin(_bill_on(incoming.query))
         raise ApiRefusal(400, "NO_STATEMENT_EXIST", "账单不存在")
 
     def _sub_fund_bill(self, incoming: Incoming, _found: re.Match[str]) -> Spoken:
@@ -273,7 +275,7 @@ class Api:
         return _json(wire.SealedLocation(download_bill_count=1, download_bill_list=(part,))), 0
 
     def _download(self, incoming: Incoming, _found: re.Match[str]) -> Spoken:
-        content = self._desk.bill_file(incoming.query.get("token", ""))
+        content = self._bills.file(incoming.query.get("token", ""))
         if incoming.query.get("tartype") == "gzip":
             return Answer(status=200, headers={"content-type": "application/x-gzip"}, body=gzip.compress(content, mtime=0)), 0
         return Answer(status=200, headers={"content-type": "text/plain"}, body=content), 0

@@ -4,10 +4,9 @@ Knows the rules and the state; must not know HTTP or signatures of requests. Cal
 Source: docs/CHANNELS.md, WeChat Pay.
 """
 
-import hashlib
 import secrets
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal
 
@@ -43,10 +42,7 @@ HANDLE_SECONDS: Final = {"MWEB": 300}
 HANDLE_SECONDS_ELSE: Final = 7200
 SCANNER: Final = "oSandboxWhoeverScannedFirst"
 """Pays an order that names no payer when nobody says who he is."""
-DOWNLOAD_SECONDS: Final = 300
 _MICRO: Final = 1_000_000
-BILL_MADE_HOUR: Final = 9
-"""On the next day the bill is made: what it says of a refund's state is from then."""
 _STATE_TEXTS: Final = {"NOTPAY": "订单未支付", "CLOSED": "订单已关闭", "SUCCESS": "支付成功"}
 _REFUNDED_TEXT: Final = "订单发生过退款，退款详情请查询退款单"
 
@@ -436,73 +432,6 @@ class Desk:
                     event=event,
                 )
             )
-
-    # Bills
-
-    def bill(self, bill_on: date, form: bill_form.Form, merchant_no: str | None, *, compressed: bool) -> tuple[str, str]:
-        """Write the day's bill and return token and SHA-1 of the file.
-
-        Raises ApiRefusal: PARAM_ERROR (today or later, or older than three months), STATEMENT_CREATING, NO_STATEMENT_EXIST.
-        """
-        begin = self.bill_begin(bill_on)
-        entries = [entry for entry in self._billed(begin, merchant_no) if bill_form.belongs(entry, form)]
-        if not entries:
-            raise ApiRefusal(400, "NO_STATEMENT_EXIST", "账单不存在")
-        content = self._bill_file(entries, bill_on, form)
-        digest = hashlib.sha1(content, usedforsecurity=False).hexdigest()
-        return self.keep_file(content, "bill", digest, compressed), digest
-
-    def keep_file(self, content: bytes, *name: object) -> str:
-        """Keep a file for five minutes and return its token."""
-        token = hex_text(32, self.seed, *name, self.now())
-        self.state.add_bill_file(token, content, self.now() + DOWNLOAD_SECONDS * _MICRO)
-        return token
-
-    def bill_begin(self, bill_on: date) -> int:
-        """Return the first moment of a day whose bills can be had. Raises ApiRefusal: PARAM_ERROR, STATEMENT_CREATING."""
-        self.settle()
-        now = self.clock.now().astimezone(CHINA)
-        if bill_on >= now.date() or bill_on < now.date() - timedelta(days=92):
-            raise ApiRefusal(400, "PARAM_ERROR", "账单日期超出范围")
-        if now.date() == bill_on + timedelta(days=1) and now.hour < self.config.bill_ready_hour:
-            raise ApiRefusal(400, "STATEMENT_CREATING", "账单生成中，请稍后再试")
-        return microseconds(datetime(bill_on.year, bill_on.month, bill_on.day, tzinfo=CHINA).astimezone(UTC))
-
-    def _billed(self, begin: int, merchant_no: str | None) -> list[bill_form.Entry]:
-        """Return the day's payments and accepted refunds in order of time; of refunds of earlier days' orders too."""
-        end = begin + 86_400 * _MICRO
-        made_at = min(self.now(), end + BILL_MADE_HOUR * 3600 * _MICRO)
-        rows: list[tuple[int, str, bill_form.Entry]] = [
-            (order.paid_at or 0, order.order_no, order) for order in self.state.paid_between(begin, end, merchant_no)
-        ]
-        for refund in self.state.refunds_between(begin, end, merchant_no):
-            order = self.find(refund.order_no, refund.merchant_no)
-            row = bill_form.RefundRow(order=order, refund=refund, word=refund.word(made_at))
-            rows.append((refund.accepted_at, refund.order_no, row))
-        # stable: at the same instant a payment stands before the refunds of its order
-        return [entry for _, _, entry in sorted(rows, key=lambda row: row[:2])]
-
-    def _bill_file(self, entries: list[bill_form.Entry], bill_on: date, form: bill_form.Form) -> bytes:
-        hit = self.faults({FaultKind.BILL_REISSUED, FaultKind.BILL_CUT}, f"bill {bill_on}", bill_on=bill_on)
-        kinds = {fault.kind for fault in hit}
-        if FaultKind.BILL_REISSUED in kinds:
-            entries = entries[:-1]
-        content = bill_form.write(
-            entries,
-            provider_no=self.config.provider_no,
-            fee_bps=self.config.fee_bps,
-            form=form,
-            bom=self.config.bill_bom,
-            crlf=self.config.bill_crlf,
-        )
-        return content[: len(content) * 3 // 5] if FaultKind.BILL_CUT in kinds else content
-
-    def bill_file(self, token: str) -> bytes:
-        """Return a bill file. Raises ApiRefusal INVALID_REQUEST for a link that is unknown or older than five minutes."""
-        kept = self.state.bill_file(token)
-        if kept is None or kept[1] <= self.now():
-            raise ApiRefusal(400, "INVALID_REQUEST", "下载链接已失效，请重新申请账单")
-        return kept[0]
 
     # Who pays
 

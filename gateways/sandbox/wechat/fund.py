@@ -16,6 +16,7 @@ from msgspec import Struct
 from gateways.sandbox.chance import digits, hex_text
 from gateways.sandbox.shapes import FaultKind
 from gateways.sandbox.wechat.bill import escaped
+from gateways.sandbox.wechat.bills import Bills
 from gateways.sandbox.wechat.desk import ApiRefusal, Desk, instant
 from gateways.sandbox.wechat.state import Order, Refund
 from gateways.wechat import sensitive
@@ -55,15 +56,16 @@ class SealedFile(Struct, frozen=True):
 class Funds:
     """The counter beside a desk. One thread at a time."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, bills: Bills) -> None:
         self._desk = desk
+        self._bills = bills
 
     def sealed(self, bill_on: date, merchant_no: str, *, account: str, compressed: bool) -> SealedFile:
         """Write and encrypt the day's bill of an operator's account; money moves in its basic account alone.
 
         Raises ApiRefusal: PARAM_ERROR, STATEMENT_CREATING, NO_STATEMENT_EXIST.
         """
-        desk, begin = self._desk, self._desk.bill_begin(bill_on)
+        desk, begin = self._desk, self._bills.begin(bill_on)
         flows = self._flows(merchant_no, begin + _DAY)
         today = [flow for flow in flows if flow.at >= begin]
         if not today or account != "BASIC":
@@ -75,7 +77,7 @@ class Funds:
         key, nonce = bytes.fromhex(hex_text(64, *name, "key")), hex_text(16, *name, "nonce")
         box = AESGCM(key).encrypt(nonce.encode(), gzip.compress(content, mtime=0) if compressed else content, None)
         return SealedFile(
-            token=desk.keep_file(box, "fund", merchant_no, digest, compressed),
+            token=self._bills.keep(box, "fund", merchant_no, digest, compressed),
             encrypt_key=sensitive.sealed(key, key=desk.config.merchant_key),
             nonce=nonce,
             digest=digest,

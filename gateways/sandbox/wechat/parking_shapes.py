@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from gateways.sandbox.wechat.shapes import MchId
-from gateways.wechat import wire
+from gateways.wechat import parking_wire, wire
 
 HttpsUrl = Annotated[str, Meta(pattern=r"^https?://[^?#]{1,248}$")]
 Color = Literal["BLUE", "GREEN", "YELLOW", "BLACK", "WHITE", "LIMEGREEN"]
@@ -47,7 +47,7 @@ class EntryIn(Struct, frozen=True):
     plate_color: Color
     notify_url: HttpsUrl
     start_time: At
-    parking_name: Annotated[str, Meta(min_length=1, max_length=wire.LOT_CHARACTERS_MAX)]
+    parking_name: Annotated[str, Meta(min_length=1, max_length=parking_wire.LOT_CHARACTERS_MAX)]
     free_duration: Annotated[int, Meta(ge=0)]
 
 
@@ -84,9 +84,9 @@ class ParkingInfoIn(Struct, frozen=True):
     plate_color: Color
     start_time: At
     end_time: At
-    parking_name: Annotated[str, Meta(min_length=1, max_length=wire.LOT_CHARACTERS_MAX)]
+    parking_name: Annotated[str, Meta(min_length=1, max_length=parking_wire.LOT_CHARACTERS_MAX)]
     charging_duration: Annotated[int, Meta(ge=0)]
-    device_id: Annotated[str, Meta(min_length=1, max_length=wire.DEVICE_CHARACTERS_MAX)]
+    device_id: Annotated[str, Meta(min_length=1, max_length=parking_wire.DEVICE_CHARACTERS_MAX)]
 
 
 class DeductAmountIn(Struct, frozen=True):

@@ -10,7 +10,6 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from gateways.wechat import wire
 
-Text = Annotated[str, Meta(min_length=1)]
 MchId = Annotated[str, Meta(pattern=r"^[0-9]{8,10}$")]
 RefundWord = Literal["PROCESSING", "SUCCESS", "CLOSED", "ABNORMAL"]
 """What the channel says of a refund."""

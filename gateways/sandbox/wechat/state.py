@@ -243,10 +243,6 @@ class State:
         """How many times the order was called for."""
         return self._count("select count(*) from prepay where order_no = ? and combined_no is ?", order_no, combined_no)
 
-    def order_by_prepay(self, prepay_id: str) -> Order | None:
-        handle = self.handle(prepay_id)
-        return None if handle is None or handle.combined_no is not None else self.order(handle.order_no)
-
     def close_order(self, order_no: str) -> None:
         self._db.execute("update pay_order set state = 'CLOSED' where order_no = ? and state = 'NOTPAY'", (order_no,))
 

@@ -1,0 +1,105 @@
+"""Wire forms of the parking service: addresses, JSON shapes, state words.
+
+Knows what the channel's documents print; must not know keys or what follows from a message. Read by the adapter and the sandbox.
+"""
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from gateways.contract import ChannelState
+from gateways.wechat.wire import Amount, Number
+
+SCENE: Final = "PARKING"
+"""``trade_scene`` of a deduction; orders have none."""
+PARKING_SERVICE_PATH: Final = "/v3/vehicle/parking/services/find"
+PARKING_ENTRY_PATH: Final = "/v3/vehicle/parking/parkings"
+DEDUCT_PATH: Final = "/v3/vehicle/transactions/parking"
+DEDUCTION_PATH: Final = "/v3/vehicle/transactions/out-trade-no/"
+DEVICE_CHARACTERS_MAX: Final = 32
+LOT_CHARACTERS_MAX: Final = 128
+
+PARKING_STATES: Final[dict[str, ChannelState]] = {
+    "ACCEPTED": ChannelState.PENDING,
+    "ACCEPT": ChannelState.PENDING,  # the notices' text spells it so
+    "SUCCESS": ChannelState.SUCCEEDED,
+    "REFUND": ChannelState.SUCCEEDED,
+    "PAY_FAIL": ChannelState.FAILED,
+}
+
+
+class ParkingService(Struct, frozen=True):
+    """Whether a plate may be deducted."""
+
+    plate_number: str
+    plate_color: str
+    service_state: str
+    openid: str
+
+
+class EntryCall(Struct, frozen=True):
+    """Body of the entry call."""
+
+    sub_mchid: str
+    out_parking_no: str
+    plate_number: str
+    plate_color: str
+    notify_url: str
+    start_time: str
+    parking_name: str
+    free_duration: int
+    """Seconds."""
+
+
+class Entry(Struct, frozen=True):
+    """A car's entry as the entry call answers it."""
+
+    id: Number
+    out_parking_no: str
+    plate_number: str
+    plate_color: str
+    state: str
+    block_reason: str | None = None
+
+
+class EntryNotice(Struct, frozen=True):
+    """A car's entry as its notices tell of it, under other names."""
+
+    sp_mchid: Number
+    sub_mchid: Number
+    parking_id: Number
+    parking_state: str
+
+
+class ParkingInfo(Struct, frozen=True):
+    """The stay that a deduction is for; it must agree with the entry."""
+
+    parking_id: str
+    plate_number: str
+    plate_color: str
+    start_time: str
+    end_time: str
+    parking_name: str
+    charging_duration: int
+    """Seconds."""
+    device_id: str
+
+
+class DeductCall(Struct, frozen=True):
+    """Body of the deduction call."""
+
+    appid: str
+    sub_mchid: str
+    description: str
+    out_trade_no: str
+    trade_scene: str
+    notify_url: str
+    profit_sharing: str
+    amount: Amount
+    parking_info: ParkingInfo
+
+
+decode_parking_service: Final = msgspec.json.Decoder(ParkingService).decode
+decode_entry: Final = msgspec.json.Decoder(Entry).decode
+decode_entry_notice: Final = msgspec.json.Decoder(EntryNotice).decode
