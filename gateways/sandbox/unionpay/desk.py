@@ -28,7 +28,7 @@ PAY_DAYS: Final = 1
 """How long an order without payTimeout can be paid."""
 DECLINED: Final = "64"
 MICRO: Final = 1_000_000
-_PAYMENTS: Final = 1_000
+_DRAWS_MAX: Final = 1_000
 """Times that a number taken by chance is drawn again."""
 
 Kind = Literal["front", "code", "scanned"]
@@ -44,7 +44,7 @@ class Refusal(Exception):
     @property
     def message(self) -> str:
         """respMsg, with its 7-digit detail."""
-        return f"{self}[{int(digits(7, self.code, str(self))):07d}]"
+        return f"{self}[{digits(7, self.code, self)}]"
 
 
 class OrderDetails(Struct, frozen=True, kw_only=True):
@@ -181,7 +181,7 @@ class Desk:
     def query_id(self, at: int, number: str) -> str:
         """Return a new queryId: the time in China and 7 digits by seed, drawn again while they are taken."""
         time = f"{instant(at).astimezone(CHINA):%Y%m%d%H%M%S}"
-        for attempt in range(_PAYMENTS):
+        for attempt in range(_DRAWS_MAX):
             query_id = time + digits(7, self.seed, "query id", number, attempt)
             if self.store.file(f"query id {query_id}") is None:
                 self.store.put_file(f"query id {query_id}", b"")

@@ -246,12 +246,6 @@ def kind_of(refund: Refund) -> str:
     return refund_details_of(refund).kind
 
 
-def product_of(order: Order) -> tuple[str, str]:
-    """Return bizType and txnSubType of the payment."""
-    request = details_of(order).request
-    return request.get("bizType", ""), request.get("txnSubType", "")
-
-
 def _end(hit: tuple[Fault, ...]) -> str:
     kinds = {fault.kind for fault in hit}
     if FaultKind.REFUND_CLOSED in kinds:
