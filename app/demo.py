@@ -164,6 +164,11 @@ def numbered(channel: str, number: int) -> str:
     return {"alipay": f"20880000{number:08d}", "unionpay": f"89832000{number:07d}", "etc": f"3202{number:012d}"}[channel]
 
 
+def platform_merchants(channel: str) -> list[str]:
+    """Return the merchant numbers of the operators that let the platform act for them at a channel."""
+    return [numbered(channel, place + 1) for place, code in enumerate(_CODES) if code not in _DIRECT]
+
+
 def own_keys(channel: str) -> dict[str, str]:
     """Return the operators of the demo that sign with keys of their own at a channel: merchant number by the name of the keys."""
     return {code: numbered(channel, _CODES.index(code) + 1) for code in _DIRECT}

@@ -4,12 +4,16 @@ Knows settings, key files and the stand-ins' configurations; must not know their
 keys are made. Imported nowhere else: a process that handles real money never loads a stand-in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from app import demo
-from app.channels import read_files
+from app.channels import Files, present, read_files
 from app.keys import SANDBOX_PUBLIC_KEY_ID, read, rsa_private, sandbox_keys_dir
 from config.settings import Settings
+from gateways.sandbox.alipay import demo as alipay
+from gateways.sandbox.alipay.stand_in import AlipayStandIn
+from gateways.sandbox.etc import demo as etc
+from gateways.sandbox.etc.stand_in import EtcStandIn
 from gateways.sandbox.stand_in import DemoKeys, KeySource, StandIn, Surroundings
 from gateways.sandbox.unionpay import demo as unionpay
 from gateways.sandbox.unionpay.stand_in import UnionPayStandIn
@@ -49,7 +53,7 @@ def sandbox_config(settings: Settings) -> SandboxConfig:
 def other_stand_ins(settings: Settings, config: SandboxConfig) -> list[StandIn]:
     """Return the stand-ins beside WeChat's, with the same clock and seed as its own."""
     around = Surroundings(
-        state_dir=settings.home,
+        state_dir=settings.home / "stand-ins",
         base_url=settings.sandbox_url,
         clock=config.clock,
         manual=config.manual,
@@ -58,13 +62,19 @@ def other_stand_ins(settings: Settings, config: SandboxConfig) -> list[StandIn]:
         fee_bps=config.fee_bps,
     )
     own = sandbox_keys_dir(settings)
-    return [
-        UnionPayStandIn(around, unionpay.config(read_files(own / "unionpay"))),
-    ]
+    notices = f"http://{settings.callback_host}:{settings.callback_port}/callbacks/etc"
+    made: dict[str, Callable[[Files], StandIn]] = {
+        "alipay": lambda files: AlipayStandIn(around, alipay.config(files)),
+        "unionpay": lambda files: UnionPayStandIn(around, unionpay.config(files)),
+        "etc": lambda files: EtcStandIn(around, etc.config(files, notify_url=notices)),
+    }
+    return [make(read_files(own / name)) for name, make in made.items() if name in present(settings)]
 
 
 def demo_keys(source: KeySource) -> Mapping[str, DemoKeys]:
     """Return demo key files of both sides for each channel but WeChat; the operators of the demo city are its merchants."""
     return {
+        "alipay": alipay.make(source, merchants=demo.platform_merchants("alipay"), own=demo.own_keys("alipay")),
         "unionpay": unionpay.make(source, own=demo.own_keys("unionpay")),
+        "etc": etc.make(source),
     }

@@ -93,6 +93,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return f"http://{self.sandbox_host}:{self.sandbox_port}"
 
 
+SANDBOX_ACQUIRER_NO: Final = "48020000"
+"""What the stand-in for UnionPay knows this installation by."""
 _LISTS: Final = frozenset({"query_after_seconds", "channels"})
 _KINDS: Final = {field.name: field for field in msgspec.structs.fields(Settings)}
 
@@ -171,6 +173,7 @@ def _derived(values: dict[str, Any]) -> dict[str, Any]:
     notices = public
     values["keys_dir"] = Path(values["keys_dir"] or home / "keys").expanduser().absolute()
     if values["sandbox"] in (True, "true", "True", "1"):
+        values["unionpay_acquirer_no"] = values["unionpay_acquirer_no"] or SANDBOX_ACQUIRER_NO
         values |= _sandbox_addresses(f"http://{values['sandbox_host']}:{values['sandbox_port']}")
         notices = _beside(values["callback_host"], values["callback_port"])
     for channel in ("wechat", "alipay", "unionpay"):
@@ -192,8 +195,8 @@ def _sandbox_addresses(sandbox: str) -> dict[str, str | None]:
         "wechat_authorize_url": f"{sandbox}/connect/oauth2/authorize",
         "wechat_openid_url": f"{sandbox}/sns/oauth2/access_token",
         "wechat_cashier_url": f"{sandbox}/cashier",
-        "alipay_api_url": f"{sandbox}/gateway.do",
-        "alipay_login_url": f"{sandbox}/alipay/login",
+        "alipay_api_url": f"{sandbox}/alipay/gateway.do",
+        "alipay_login_url": f"{sandbox}/alipay/oauth2/publicAppAuthorize.htm",
         "unionpay_gateway_url": sandbox,
         "unionpay_file_url": f"{sandbox}/unionpay/file",
         "etc_api_url": sandbox,

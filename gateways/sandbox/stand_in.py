@@ -3,7 +3,8 @@
 Knows routes and the control's bodies; must not know any channel. Implemented by one class per channel folder.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,34 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     """How many times faster than real the notices' schedule, refunds and clearing run."""
     fee_bps: int = 60
     """Commission of the channel in hundredths of a percent."""
+
+
+class KeySource(Protocol):
+    """Where demo keys come from: chance, or in a simulation the seed. The same name gives the same key in a simulation."""
+
+    @property
+    def at(self) -> datetime:
+        """When certificates begin to be valid."""
+        ...
+
+    def rsa(self, name: str) -> bytes:
+        """Return a new RSA private key of 2048 bits as PEM (PKCS #8)."""
+        ...
+
+    def secret(self, name: str) -> bytes:
+        """Return 32 secret bytes."""
+        ...
+
+    def serial(self, name: str) -> int:
+        """Return a certificate serial."""
+        ...
+
+
+class DemoKeys(Struct, frozen=True):
+    """Key files of both sides, by path below ``keys/{channel}/`` and below ``sandbox-keys/{channel}/``."""
+
+    ours: Mapping[str, bytes]
+    theirs: Mapping[str, bytes]
 
 
 class HandRefused(Exception):
