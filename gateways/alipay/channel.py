@@ -11,11 +11,12 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
+from gateways.alipay import answers, contents, errors, outcomes, sign, wire
 from gateways.alipay import bill as bill_file
-from gateways.alipay import outcomes, sign, wire
+from gateways.alipay.errors import Meaning
 from gateways.alipay.exchange import Opened, notice_objection, opened, posted, signed_fields
 from gateways.alipay.keys import AlipayKeys, App, Grant, NoKeys
-from gateways.alipay.wire import Fen, Meaning
+from gateways.alipay.wire import Fen
 from gateways.contract import (
     Answer,
     Bill,
@@ -112,7 +113,7 @@ class Alipay(Channel[AlipayKeys]):
             return Reading(verdict="refused", reason=reason)
         if form.text.get("notify_type") != wire.NOTICE_KIND:
             return Reading(verdict="verified", reason="event_unknown")
-        notice = wire.read_notice(form.text)
+        notice = answers.read_notice(form.text)
         if notice is None or app is None:
             return Reading(verdict="unreadable", reason="field_missing")
         if not self._is_ours(notice, app, key_ref, keys):
@@ -126,7 +127,7 @@ class Alipay(Channel[AlipayKeys]):
             return None
         return found
 
-    def _is_ours(self, notice: wire.Notice, app: App, key_ref: str | None, keys: AlipayKeys) -> bool:
+    def _is_ours(self, notice: answers.Notice, app: App, key_ref: str | None, keys: AlipayKeys) -> bool:
         """Tell whether seller and application of a genuine notice belong together in our settings."""
         if key_ref is not None:
             return notice.seller_id == app.merchant_no and notice.auth_app_id in (None, app.app_id)
@@ -158,7 +159,7 @@ class Alipay(Channel[AlipayKeys]):
         The content depends on the order alone, so a repeat is identical and safe. Raises NoKeys, SigningFailed.
         """
         app, grant = self._sender(keys, order.key_ref, order.merchant_no)
-        content = wire.content(self._ordered(order))
+        content = contents.content(self._ordered(order))
         browser = order.way is Way.BROWSER
         fields = signed_fields(
             _METHODS[order.way],
@@ -177,30 +178,30 @@ class Alipay(Channel[AlipayKeys]):
         form = wire.page_form(fields, gateway=self.provider.api_url)
         return HandOff(kind="form", url=form.action, fields=form.fields)
 
-    def _ordered(self, order: PrepayOrder) -> wire.NewTrade | wire.NewCode | wire.NewPage:
+    def _ordered(self, order: PrepayOrder) -> contents.NewTrade | contents.NewCode | contents.NewPage:
         order_no, total_fen = order.order_no, Fen(order.amount_fen)
         subject, seller_id = wire.subject_text(order.description), order.merchant_no
         expires_at = min(order.expires_at, order.created_at + timedelta(days=wire.EXPIRY_DAYS_MAX))
         time_expire = wire.china_time(expires_at)
         passback = None if order.attach is None else quote(order.attach, safe="")
         provider_no = self.provider.merchant_no
-        extend = None if provider_no is None else wire.ExtendParams(sys_service_provider_id=provider_no)
+        extend = None if provider_no is None else contents.ExtendParams(sys_service_provider_id=provider_no)
         if order.way is Way.BROWSER:
             fits = order.return_url is not None and len(order.return_url) <= wire.QUIT_URL_CHARACTERS_MAX
             quit_url = order.return_url if fits else None
-            return wire.NewPage(
+            return contents.NewPage(
                 order_no=order_no, total_fen=total_fen, subject=subject, product_code=wire.PRODUCT_WAP, quit_url=quit_url,
                 seller_id=seller_id, time_expire=time_expire, passback_params=passback, extend_params=extend,
             )  # fmt: skip
         if order.way is Way.CODE:
             minutes = max(1, -((order.created_at - expires_at) // timedelta(minutes=1)))  # up to the next whole one
-            return wire.NewCode(
+            return contents.NewCode(
                 order_no=order_no, total_fen=total_fen, subject=subject, product_code=wire.PRODUCT_CODE, seller_id=seller_id,
                 time_expire=time_expire, qr_code_timeout_express=f"{minutes}m", passback_params=passback, extend_params=extend,
             )  # fmt: skip
         buyer_id, open_id = _payer(order.payer_id)
         app_id = order.sub_app_id or self.provider.app_id
-        return wire.NewTrade(
+        return contents.NewTrade(
             order_no=order_no, total_fen=total_fen, subject=subject, buyer_id=buyer_id, buyer_open_id=open_id,
             product_code=self.provider.jsapi_product,
             op_app_id=app_id if self.provider.jsapi_product == wire.PRODUCT_JSAPI else None,
@@ -216,9 +217,9 @@ class Alipay(Channel[AlipayKeys]):
             state = _PREPAY_STATES.get(look.meaning, ChannelState.UNKNOWN)
             return PrepayOutcome(verdict=look.verdict, state=state, reason=look.reason)
         hand_off, order_no = None, None
-        if look.reason is None and order.way is Way.IN_WALLET and (made := wire.read(look.text, wire.Created)) is not None:
+        if look.reason is None and order.way is Way.IN_WALLET and (made := answers.read(look.text, answers.Created)) is not None:
             hand_off, order_no = HandOff(kind="jsapi", fields={"tradeNO": made.trade_no}), made.order_no
-        elif look.reason is None and order.way is Way.CODE and (shown := wire.read(look.text, wire.Precreated)) is not None:
+        elif look.reason is None and order.way is Way.CODE and (shown := answers.read(look.text, answers.Precreated)) is not None:
             hand_off, order_no = HandOff(kind="code", fields={"code": shown.qr_code}), shown.order_no
         if hand_off is None or order_no != order.order_no:
             reason = look.reason or ("field_missing" if hand_off is None else "other_order")
@@ -227,7 +228,7 @@ class Alipay(Channel[AlipayKeys]):
 
     def build_query(self, order: OrderRef, *, keys: AlipayKeys, now: datetime, nonce: str) -> Request:
         """Ask for an order by our number; a parking deduction too, it is a trade like others."""
-        name = wire.TradeName(order_no=order.order_no)
+        name = contents.TradeName(order_no=order.order_no)
         return self._call(wire.QUERY, name, keys, order.key_ref, order.merchant_no, now)
 
     def parse_query(self, answer: Answer | Unanswered, *, order: OrderRef, keys: AlipayKeys, now: datetime) -> Reading:
@@ -241,7 +242,7 @@ class Alipay(Channel[AlipayKeys]):
             return Reading(verdict=look.verdict, results=(absent,))
         if look.reason is not None:
             return Reading(verdict=look.verdict, reason=look.reason)
-        told = wire.read(look.text, wire.Trade)
+        told = answers.read(look.text, answers.Trade)
         if told is None:
             return Reading(verdict="unreadable", reason="field_missing")
         if told.order_no != order.order_no or order.trade_no not in (None, told.trade_no):
@@ -250,7 +251,7 @@ class Alipay(Channel[AlipayKeys]):
 
     def build_close(self, order: OrderRef, *, keys: AlipayKeys, now: datetime, nonce: str) -> Request:
         """Close an order that nobody has paid. Repeatable."""
-        name = wire.TradeName(order_no=order.order_no)
+        name = contents.TradeName(order_no=order.order_no)
         return self._call(wire.CLOSE, name, keys, order.key_ref, order.merchant_no, now)
 
     def parse_close(self, answer: Answer | Unanswered, *, order: OrderRef, keys: AlipayKeys, now: datetime) -> CloseOutcome:
@@ -258,7 +259,7 @@ class Alipay(Channel[AlipayKeys]):
         look = self._opened(answer, wire.CLOSE, keys, order.key_ref, now)
         if look.meaning is not None:
             return self._not_closed(look, order, now)
-        told = _read(look, wire.Closed)
+        told = _read(look, answers.Closed)
         if told is None:
             return CloseOutcome(
                 verdict=_without_content(look), state=ChannelState.UNKNOWN, reason=look.reason or "field_missing"
@@ -269,7 +270,7 @@ class Alipay(Channel[AlipayKeys]):
 
     def build_cancel(self, order: OrderRef, *, keys: AlipayKeys, now: datetime, nonce: str) -> Request:
         """Undo an order: unpaid it is closed, paid all the money goes back. Within a day of the order."""
-        name = wire.TradeName(order_no=order.order_no)
+        name = contents.TradeName(order_no=order.order_no)
         return self._call(wire.CANCEL, name, keys, order.key_ref, order.merchant_no, now)
 
     def parse_cancel(self, answer: Answer | Unanswered, *, order: OrderRef, keys: AlipayKeys, now: datetime) -> CloseOutcome:
@@ -277,7 +278,7 @@ class Alipay(Channel[AlipayKeys]):
         look = self._opened(answer, wire.CANCEL, keys, order.key_ref, now)
         if look.meaning is not None:
             return self._not_closed(look, order, now)
-        told = _read(look, wire.Cancelled)
+        told = _read(look, answers.Cancelled)
         if told is None:
             return CloseOutcome(
                 verdict=_without_content(look), state=ChannelState.UNKNOWN, reason=look.reason or "field_missing"
@@ -303,7 +304,7 @@ class Alipay(Channel[AlipayKeys]):
     def build_mandate_query(self, mandate: MandateRef, *, keys: AlipayKeys, now: datetime, nonce: str) -> Request:
         """Ask whether a plate may be debited at this moment."""
         user_id, open_id = _payer(mandate.payer_id)
-        asked = wire.AgreementName(
+        asked = contents.AgreementName(
             car_number=mandate.plate,
             plate_color=wire.PLATE_COLORS.get(mandate.plate_color),
             alipay_user_id=user_id,
@@ -316,7 +317,7 @@ class Alipay(Channel[AlipayKeys]):
     ) -> MandateOutcome:
         """Read the answer; it counts for the moment: ask again before a debit."""
         look = self._opened(answer, wire.PARKING_AGREEMENT, keys, mandate.key_ref, now)
-        told = _read(look, wire.Agreement)
+        told = _read(look, answers.Agreement)
         if told is None:
             return MandateOutcome(verdict=_without_content(look), state="unknown", reason=look.reason or "field_missing")
         state, word = outcomes.agreement(told.agreement_scene, told.agreement_status)
@@ -325,7 +326,7 @@ class Alipay(Channel[AlipayKeys]):
 
     def build_entry(self, entrance: Entrance, *, keys: AlipayKeys, now: datetime, nonce: str) -> Request:
         """Tell that a car has come, and ask in the same call whether its plate may be debited."""
-        asked = wire.Entry(
+        asked = contents.Entry(
             parking_id=entrance.lot_no, car_number=entrance.plate, in_time=wire.china_time(entrance.entered_at),
             car_color=wire.PLATE_COLORS.get(entrance.plate_color), agreement_query=True, out_serial_no=entrance.entrance_no,
             free_minutes=str(entrance.free_minutes),
@@ -334,7 +335,7 @@ class Alipay(Channel[AlipayKeys]):
 
     def parse_entry(self, answer: Answer | Unanswered, *, entrance: Entrance, keys: AlipayKeys, now: datetime) -> EntryOutcome:
         look = self._opened(answer, wire.PARKING_ENTRY, keys, entrance.key_ref, now)
-        told = _read(look, wire.Entered)
+        told = _read(look, answers.Entered)
         if told is None:
             return EntryOutcome(verdict=_without_content(look), reason=look.reason or "field_missing")
         state, word = outcomes.agreement(told.agreement_scene, wire.CAR_STATUSES.get(told.car_status, ""))
@@ -342,7 +343,7 @@ class Alipay(Channel[AlipayKeys]):
 
     def build_deduct(self, deduction: Deduction, *, keys: AlipayKeys, now: datetime, nonce: str) -> Request:
         """Debit the owner of a plate. The content depends on the deduction alone: the order number makes a repeat the same one."""
-        asked = wire.PlateDebit(
+        asked = contents.PlateDebit(
             order_no=deduction.order_no, total_fen=Fen(deduction.amount_fen), subject=wire.subject_text(deduction.description),
             car_number=deduction.plate, seller_id=deduction.merchant_no, pay_scene=wire.PLATE_SCENE, pay_version=wire.PAY_VERSION,
             parking_id=deduction.lot_no, car_number_color=wire.PLATE_COLORS.get(deduction.plate_color),
@@ -362,7 +363,7 @@ class Alipay(Channel[AlipayKeys]):
             return Reading(verdict=look.verdict, reason=look.reason, results=(failed,))
         if look.reason is not None:
             return Reading(verdict=look.verdict, reason=look.reason)
-        told = wire.read(look.text, wire.Debited)
+        told = answers.read(look.text, answers.Debited)
         if told is None or told.total_fen is None or told.paid_at is None:
             return Reading(verdict="unreadable", reason="field_missing")
         if told.order_no != deduction.order_no:
@@ -379,7 +380,7 @@ class Alipay(Channel[AlipayKeys]):
     def build_refund(self, refund: RefundOrder, *, keys: AlipayKeys, now: datetime, nonce: str) -> Request:
         """Ask for a refund. The number and the amount make a repeat the same refund."""
         reason = None if refund.reason is None else wire.subject_text(refund.reason) or None
-        asked = wire.Refund(
+        asked = contents.Refund(
             refund_fen=Fen(refund.refund_fen), refund_no=refund.refund_no, trade_no=refund.trade_no, order_no=refund.order_no,
             refund_reason=reason,
         )  # fmt: skip
@@ -388,19 +389,21 @@ class Alipay(Channel[AlipayKeys]):
     def parse_refund(self, answer: Answer | Unanswered, *, refund: RefundOrder, keys: AlipayKeys, now: datetime) -> Reading:
         """Read the answer: done when this very call moved the money, else pending until the query proves it."""
         look = self._opened(answer, wire.REFUND, keys, refund.key_ref, now)
-        if look.meaning in wire.REFUND_MEANINGS:
-            told = outcomes.refund_said(refund, wire.REFUND_MEANINGS[look.meaning], look.meaning.value, self.name, self.provider_no)
+        if look.meaning in errors.REFUND_MEANINGS:
+            told = outcomes.refund_said(
+                refund, errors.REFUND_MEANINGS[look.meaning], look.meaning.value, self.name, self.provider_no
+            )
             return Reading(verdict=look.verdict, reason=look.reason, refund=told)
         if look.reason is not None:
             return Reading(verdict=look.verdict, reason=look.reason)
-        made = wire.read(look.text, wire.Refunded)
+        made = answers.read(look.text, answers.Refunded)
         if made is None:
             return Reading(verdict="unreadable", reason="field_missing")
         return outcomes.refunded(made, refund, channel=self.name, provider_no=self.provider_no)
 
     def build_refund_query(self, refund: RefundRef, *, keys: AlipayKeys, now: datetime, nonce: str) -> Request:
         """Ask for a refund by our number, and for its time. Sooner than ten seconds after the refund it may not be there."""
-        asked = wire.RefundName(
+        asked = contents.RefundName(
             refund_no=refund.refund_no, trade_no=refund.trade_no, order_no=refund.order_no, query_options=("gmt_refund_pay",)
         )
         return self._call(wire.REFUND_QUERY, asked, keys, refund.key_ref, refund.merchant_no, now)
@@ -410,7 +413,7 @@ class Alipay(Channel[AlipayKeys]):
         look = self._opened(answer, wire.REFUND_QUERY, keys, refund.key_ref, now)
         if look.reason is not None:
             return Reading(verdict=look.verdict, reason=look.reason)
-        told = wire.read(look.text, wire.RefundTold)
+        told = answers.read(look.text, answers.RefundTold)
         if told is None:
             return Reading(verdict="unreadable", reason="field_missing")
         return outcomes.refund_told(told, refund, now=now, channel=self.name, provider_no=self.provider_no)
@@ -419,7 +422,7 @@ class Alipay(Channel[AlipayKeys]):
 
     def build_bill(self, bill: BillRequest, *, keys: AlipayKeys, now: datetime, nonce: str) -> Request:
         """Ask where an operator's trade bill of a day is; it is usually there by 09:00 (China) on the next day."""
-        asked = wire.BillName(bill_type=TRADE_BILL, bill_date=wire.bill_date(bill.bill_on))
+        asked = contents.BillName(bill_type=TRADE_BILL, bill_date=wire.bill_date(bill.bill_on))
         return self._call(wire.BILL, asked, keys, bill.key_ref, bill.merchant_no, now)
 
     def parse_bill_link(
@@ -448,7 +451,7 @@ class Alipay(Channel[AlipayKeys]):
 
     def build_fund_bill(self, bill: FundBillRequest, *, keys: AlipayKeys, now: datetime, nonce: str) -> Request:
         """Ask where the bill of an operator's account is. There is one account: ``bill.account`` changes nothing."""
-        asked = wire.BillName(bill_type=ACCOUNT_BILL, bill_date=wire.bill_date(bill.bill_on))
+        asked = contents.BillName(bill_type=ACCOUNT_BILL, bill_date=wire.bill_date(bill.bill_on))
         return self._call(wire.BILL, asked, keys, bill.key_ref, bill.merchant_no, now)
 
     def parse_fund_bill_link(
@@ -464,7 +467,7 @@ class Alipay(Channel[AlipayKeys]):
         if look.meaning is Meaning.BILL_ABSENT:
             over_at = datetime.combine(bill.bill_on + timedelta(days=2), time(), CHINA).astimezone(UTC)
             return BillAbsent(reason="empty" if now >= over_at else Meaning.BILL_ABSENT.value)
-        told = _read(look, wire.BillAddress)
+        told = _read(look, answers.BillAddress)
         if told is None:
             return BillAbsent(reason=look.reason or "field_missing")
         return BillLink(url=told.bill_download_url, digest_kind="", digest="", compressed=True)
@@ -500,7 +503,7 @@ class Alipay(Channel[AlipayKeys]):
     ) -> Request:
         app, grant = self._sender(keys, key_ref, merchant_no)
         notify_url = self.provider.notify_url if notified else None
-        fields = signed_fields(method, app=app, grant=grant, now=now, content=wire.content(asked), notify_url=notify_url)
+        fields = signed_fields(method, app=app, grant=grant, now=now, content=contents.content(asked), notify_url=notify_url)
         return posted(fields, gateway=self.provider.api_url)
 
     def _opened(self, answer: Answer | Unanswered, method: str, keys: AlipayKeys, key_ref: str | None, now: datetime) -> Opened:
@@ -519,7 +522,7 @@ def _is_over(order: OrderRef, now: datetime) -> bool:
 
 
 def _read(look: Opened, kind: type[_T]) -> _T | None:
-    return None if look.reason is not None else wire.read(look.text, kind)
+    return None if look.reason is not None else answers.read(look.text, kind)
 
 
 def _without_content(look: Opened) -> Verdict:

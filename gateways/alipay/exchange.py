@@ -9,9 +9,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from gateways.alipay import sign, wire
+from gateways.alipay import answers, errors, sign, wire
+from gateways.alipay.errors import Meaning
 from gateways.alipay.keys import App, Grant
-from gateways.alipay.wire import Meaning
 from gateways.contract import Answer, Request, Unanswered, Verdict
 from gateways.keys import VerificationKey
 
@@ -75,12 +75,12 @@ def opened(answer: Answer | Unanswered, *, method: str, app: App | None, now: da
     proven = _proven(taken, () if app is None else app.candidates(cert_sn, at=now))
     if proven.reason is not None:
         return Opened(verdict="refused", reason=proven.reason)
-    head = wire.read(proven.text, wire.Head)
+    head = answers.read(proven.text, answers.Head)
     if taken is None or head is None:
         return Opened(verdict="unreadable", reason="not_json")
     if not taken.failed and head.code in _SUCCESS.get(method, _SUCCESS_ELSE):
         return Opened(verdict="verified", reason=None, text=proven.text)
-    meaning = wire.meaning(head)
+    meaning = errors.meaning(head)
     reason = "error_unlisted" if meaning is None else meaning.value
     return Opened(verdict="verified", reason=reason, text=proven.text, meaning=meaning)
 

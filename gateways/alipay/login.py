@@ -7,11 +7,11 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from gateways.alipay import wire
+from gateways.alipay import answers, wire
 from gateways.alipay.channel import Provider
+from gateways.alipay.errors import Meaning
 from gateways.alipay.exchange import opened, posted, signed_fields
 from gateways.alipay.keys import AlipayKeys
-from gateways.alipay.wire import Meaning
 from gateways.contract import Answer, Request, Unanswered
 
 
@@ -38,6 +38,6 @@ def parse_exchange(answer: Answer | Unanswered, *, keys: AlipayKeys, now: dateti
     look = opened(answer, method=wire.LOGIN, app=keys.apps.get(None), now=now)
     if look.meaning is Meaning.REFUSED:
         return Buyer(reason="ask_again")
-    told = None if look.reason is not None else wire.read(look.text, wire.Login)
+    told = None if look.reason is not None else answers.read(look.text, answers.Login)
     payer_id = None if told is None else told.user_id or told.open_id
     return Buyer(reason="unavailable") if payer_id is None else Buyer(payer_id=payer_id)

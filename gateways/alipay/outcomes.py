@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from msgspec.structs import replace
 
-from gateways.alipay import wire
+from gateways.alipay import answers, wire
 from gateways.alipay.bill import Flows
 from gateways.contract import (
     BillRefused,
@@ -28,7 +28,7 @@ _FIELD_MISSING: Final = Reading(verdict="unreadable", reason="field_missing")
 _OTHER_REFUND: Final = Reading(verdict="unreadable", reason="other_refund")
 
 
-def told_by_query(told: wire.Trade, *, channel: str, provider_no: str, merchant_no: str) -> Reading:
+def told_by_query(told: answers.Trade, *, channel: str, provider_no: str, merchant_no: str) -> Reading:
     """Return what a query says of an order. A success without amount or time says nothing."""
     state = told.state
     if state is ChannelState.SUCCEEDED and (told.total_fen is None or told.paid_at is None):
@@ -47,7 +47,7 @@ def told_by_query(told: wire.Trade, *, channel: str, provider_no: str, merchant_
     return Reading(verdict="verified", results=(result,))
 
 
-def told_by_notice(notice: wire.Notice, *, channel: str, provider_no: str) -> Reading:
+def told_by_notice(notice: answers.Notice, *, channel: str, provider_no: str) -> Reading:
     """Return what a notice says: of the refund that it names, else of the payment."""
     if notice.refunded and notice.refund_no is not None and wire.is_number(notice.refund_no):
         return _refund_noticed(notice, channel, provider_no)
@@ -68,7 +68,7 @@ def told_by_notice(notice: wire.Notice, *, channel: str, provider_no: str) -> Re
     return Reading(verdict="verified", results=(result,))
 
 
-def _refund_noticed(notice: wire.Notice, channel: str, provider_no: str) -> Reading:
+def _refund_noticed(notice: answers.Notice, channel: str, provider_no: str) -> Reading:
     """Return the refund that a notice tells of. Its own amount is not in it: ``refund_fee`` sums all refunds of the trade."""
     assert notice.refund_no is not None, "the notice names a refund"
     if notice.refunded_at is None or notice.refunded_total_fen is None:
@@ -100,7 +100,7 @@ def refund_said(
     )  # fmt: skip
 
 
-def refunded(made: wire.Refunded, refund: RefundOrder, *, channel: str, provider_no: str) -> Reading:
+def refunded(made: answers.Refunded, refund: RefundOrder, *, channel: str, provider_no: str) -> Reading:
     """Return what the refund call's answer says: done only when this call moved the money and says when.
 
     Without ``fund_change`` Y it is the repeat of an earlier call or pending. The sum of the trade's refunds cannot be less than
@@ -118,7 +118,7 @@ def refunded(made: wire.Refunded, refund: RefundOrder, *, channel: str, provider
     return _with(done, refund_fen=refund.refund_fen, happened_at=refunded_at)
 
 
-def refund_told(told: wire.RefundTold, refund: RefundRef, *, now: datetime, channel: str, provider_no: str) -> Reading:
+def refund_told(told: answers.RefundTold, refund: RefundRef, *, now: datetime, channel: str, provider_no: str) -> Reading:
     """Return what the refund query says. Without a status it was not received, or has failed, so far.
 
     Soon after it was asked for that means nothing yet; later the same number may be asked for again, which moves no second money.
@@ -153,7 +153,7 @@ def agreement(scenes: str, status: str) -> tuple[Literal["open", "none", "unknow
     if status not in ("", wire.AGREED):
         return "unknown", word
     if scenes:
-        return ("open" if wire.PLATE_SCENE in wire.agreement_scenes(scenes) else "none"), word
+        return ("open" if wire.PLATE_SCENE in answers.agreement_scenes(scenes) else "none"), word
     return ("open" if status == wire.AGREED else "unknown"), word
 
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateways.alipay import sign, wire
-from gateways.alipay.wire import Fen, Meaning
+from gateways.alipay import answers, contents, errors, sign, wire
+from gateways.alipay.errors import Meaning
+from gateways.alipay.wire import Fen
 from gateways.contract import ChannelState
 from ledger.money import yuan
 
@@ -40,12 +41,12 @@ NOTICE = {
 }
 
 
-def trade(**changes: object) -> wire.Trade | None:
-    return wire.read(json.dumps(TRADE | changes), wire.Trade)
+def trade(**changes: object) -> answers.Trade | None:
+    return answers.read(json.dumps(TRADE | changes), answers.Trade)
 
 
-def notice(**changes: str) -> wire.Notice | None:
-    return wire.read_notice(NOTICE | changes)
+def notice(**changes: str) -> answers.Notice | None:
+    return answers.read_notice(NOTICE | changes)
 
 
 # Amounts
@@ -53,14 +54,14 @@ def notice(**changes: str) -> wire.Notice | None:
 
 @given(amount_fen=st.integers(0, 10_000_000_000))
 def test_an_amount_goes_out_and_comes_back_exactly(amount_fen: int) -> None:
-    content = wire.content(wire.Refund(refund_fen=Fen(amount_fen), refund_no="R1", trade_no="1"))
+    content = contents.content(contents.Refund(refund_fen=Fen(amount_fen), refund_no="R1", trade_no="1"))
     assert json.loads(content)["refund_amount"] == yuan(amount_fen)
-    told = wire.read(content, wire.RefundTold)
+    told = answers.read(content, answers.RefundTold)
     assert told is not None
     assert told.refund_fen == amount_fen
     assert wire.fen(yuan(amount_fen)) == amount_fen
-    number = wire.read(f'{{"refund_amount":{yuan(amount_fen)}}}', wire.RefundTold)
-    assert number == wire.RefundTold(refund_fen=Fen(amount_fen))
+    number = answers.read(f'{{"refund_amount":{yuan(amount_fen)}}}', answers.RefundTold)
+    assert number == answers.RefundTold(refund_fen=Fen(amount_fen))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_an_amount_goes_out_and_comes_back_exactly(amount_fen: int) -> None:
     ],
 )
 def test_amounts_are_read_from_text_and_from_numbers_without_a_float_between(text: str, amount_fen: int) -> None:
-    told = wire.read(f'{{"refund_amount":{text}}}', wire.RefundTold)
+    told = answers.read(f'{{"refund_amount":{text}}}', answers.RefundTold)
     assert told is not None
     assert told.refund_fen == amount_fen
     assert isinstance(told.refund_fen, Fen)
@@ -90,11 +91,13 @@ def test_amounts_are_read_from_text_and_from_numbers_without_a_float_between(tex
      '"5."', '"NaN"', '"12345678901.00"', "12345678901234567890123456789012345678901234567890", "true", "[1]", '{"a":1}'],
 )  # fmt: skip
 def test_an_amount_in_any_other_form_makes_the_answer_unreadable(text: str) -> None:
-    assert wire.read(f'{{"refund_amount":{text}}}', wire.RefundTold) is None
+    assert answers.read(f'{{"refund_amount":{text}}}', answers.RefundTold) is None
 
 
 def test_an_amount_that_is_null_or_not_there_is_none() -> None:
-    assert wire.read('{"refund_amount":null}', wire.RefundTold) == wire.read("{}", wire.RefundTold) == wire.RefundTold()
+    assert (
+        answers.read('{"refund_amount":null}', answers.RefundTold) == answers.read("{}", answers.RefundTold) == answers.RefundTold()
+    )
 
 
 # Times
@@ -178,57 +181,59 @@ def test_a_trade_with_a_field_missing_or_of_another_form_is_not_read(changes: di
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "{", '"x"', '{"trade_no":"\\ud800"}', "\ud800"])
 def test_text_that_is_no_node_is_none_for_every_shape(text: str) -> None:
-    for kind in (wire.Head, wire.Trade, wire.Refunded, wire.AppToken, wire.BillAddress):
-        assert wire.read(text, kind) is None
-    assert wire.read_app_tokens(text) == ()
+    for kind in (answers.Head, answers.Trade, answers.Refunded, answers.AppToken, answers.BillAddress):
+        assert answers.read(text, kind) is None
+    assert answers.read_app_tokens(text) == ()
 
 
 def test_the_published_form_of_each_answer_is_read() -> None:
-    created = wire.read('{"code":"10000","out_trade_no":"P1","trade_no":"2026"}', wire.Created)
-    assert created == wire.Created(trade_no="2026", order_no="P1")
-    code = wire.read('{"out_trade_no":"P1","qr_code":"https:\\/\\/qr.alipay.com\\/bax1"}', wire.Precreated)
-    assert code == wire.Precreated(qr_code="https://qr.alipay.com/bax1", order_no="P1")
-    assert wire.read('{"out_trade_no":"P1","trade_no":"2"}', wire.Closed) == wire.Closed(trade_no="2", order_no="P1")
-    debited = wire.read(
+    created = answers.read('{"code":"10000","out_trade_no":"P1","trade_no":"2026"}', answers.Created)
+    assert created == answers.Created(trade_no="2026", order_no="P1")
+    code = answers.read('{"out_trade_no":"P1","qr_code":"https:\\/\\/qr.alipay.com\\/bax1"}', answers.Precreated)
+    assert code == answers.Precreated(qr_code="https://qr.alipay.com/bax1", order_no="P1")
+    assert answers.read('{"out_trade_no":"P1","trade_no":"2"}', answers.Closed) == answers.Closed(trade_no="2", order_no="P1")
+    debited = answers.read(
         '{"trade_no":"2","out_trade_no":"P1","total_fee":"3.50","gmt_payment":"2026-03-01 08:00:00","fund_bill_list":[]}',
-        wire.Debited,
+        answers.Debited,
     )
     assert debited is not None
     assert (debited.total_fen, debited.paid_at) == (350, datetime(2026, 3, 1, tzinfo=UTC))
-    assert wire.read('{"user_id":"2088001122334455","access_token":"x","expires_in":3600}', wire.Login) == wire.Login(
+    assert answers.read('{"user_id":"2088001122334455","access_token":"x","expires_in":3600}', answers.Login) == answers.Login(
         user_id="2088001122334455"
     )
-    assert wire.read('{"open_id":"074a1CcTG1LelxKe4xQC0zgNdId0nxi95b5lsNpazWYoCo5"}', wire.Login) == wire.Login(
+    assert answers.read('{"open_id":"074a1CcTG1LelxKe4xQC0zgNdId0nxi95b5lsNpazWYoCo5"}', answers.Login) == answers.Login(
         open_id="074a1CcTG1LelxKe4xQC0zgNdId0nxi95b5lsNpazWYoCo5"
     )
-    assert wire.read('{"code":"10000","alipay_cert_content":"LS0t"}', wire.CertificateFile) == wire.CertificateFile(content="LS0t")
-    address = wire.read(
-        '{"bill_download_url":"http://dwbillcenter.alipay.com/downloadBillFile.resource?bizType=trade"}', wire.BillAddress
+    assert answers.read('{"code":"10000","alipay_cert_content":"LS0t"}', answers.CertificateFile) == answers.CertificateFile(
+        content="LS0t"
+    )
+    address = answers.read(
+        '{"bill_download_url":"http://dwbillcenter.alipay.com/downloadBillFile.resource?bizType=trade"}', answers.BillAddress
     )
     assert address is not None
-    assert wire.read('{"bill_download_url":"file:///etc/passwd"}', wire.BillAddress) is None
+    assert answers.read('{"bill_download_url":"file:///etc/passwd"}', answers.BillAddress) is None
 
 
 def test_only_a_cancel_that_says_so_is_done() -> None:
     for flag, again in (("N", False), ("Y", True), ("", True), ("?", True)):
-        told = wire.read(f'{{"retry_flag":"{flag}","action":"refund"}}', wire.Cancelled)
+        told = answers.read(f'{{"retry_flag":"{flag}","action":"refund"}}', answers.Cancelled)
         assert told is not None
         assert told.again is again
-    assert wire.read('{"action":"refund"}', wire.Cancelled) is None
+    assert answers.read('{"action":"refund"}', answers.Cancelled) is None
 
 
 @pytest.mark.parametrize(("change", "proven"), [('"Y"', True), ('"N"', False), ("null", False), ('"y"', False), ('""', False)])
 def test_only_a_refund_whose_call_moved_money_is_proven_by_its_answer(change: str, proven: bool) -> None:
-    told = wire.read(f'{{"trade_no":"2","out_trade_no":"P1","refund_fee":"5.00","fund_change":{change}}}', wire.Refunded)
+    told = answers.read(f'{{"trade_no":"2","out_trade_no":"P1","refund_fee":"5.00","fund_change":{change}}}', answers.Refunded)
     assert told is not None
     assert (told.proven, told.refunded_total_fen) == (proven, 500)
 
 
 def test_a_refund_query_proves_a_refund_only_with_its_status() -> None:
     text = '{"code":"10000","out_request_no":"R1","out_trade_no":"P1","trade_no":"2","refund_amount":"5.00","total_amount":"12.00"'
-    without = wire.read(text + "}", wire.RefundTold)
-    told = wire.read(text + ',"refund_status":"REFUND_SUCCESS","gmt_refund_pay":"2026-03-01 09:00:02"}', wire.RefundTold)
-    other = wire.read(text + ',"refund_status":"REFUND_PROCESSING"}', wire.RefundTold)
+    without = answers.read(text + "}", answers.RefundTold)
+    told = answers.read(text + ',"refund_status":"REFUND_SUCCESS","gmt_refund_pay":"2026-03-01 09:00:02"}', answers.RefundTold)
+    other = answers.read(text + ',"refund_status":"REFUND_PROCESSING"}', answers.RefundTold)
     assert without is not None
     assert told is not None
     assert other is not None
@@ -240,13 +245,13 @@ def test_a_refund_query_proves_a_refund_only_with_its_status() -> None:
 def test_granted_tokens_are_read_alone_and_listed_with_durations_as_numbers_or_text() -> None:
     one = '{"app_auth_token":"t","app_refresh_token":"r","auth_app_id":"2021","user_id":"2088","expires_in":%s'
     one += ',"re_expires_in":"32140800"}'
-    token = wire.AppToken(
+    token = answers.AppToken(
         app_auth_token="t", app_refresh_token="r", auth_app_id="2021", user_id="2088", expires_in=31536000, re_expires_in=32140800
     )
-    assert wire.read_app_tokens(one % "31536000") == (token,)
-    assert wire.read_app_tokens('{"code":"10000","tokens":[%s]}' % (one % '"31536000"')) == (token,)
-    assert wire.read_app_tokens('{"code":"40002"}') == ()
-    assert wire.read_app_tokens('{"tokens":[{}]}') == ()
+    assert answers.read_app_tokens(one % "31536000") == (token,)
+    assert answers.read_app_tokens('{"code":"10000","tokens":[%s]}' % (one % '"31536000"')) == (token,)
+    assert answers.read_app_tokens('{"code":"40002"}') == ()
+    assert answers.read_app_tokens('{"tokens":[{}]}') == ()
 
 
 @pytest.mark.parametrize(
@@ -260,7 +265,7 @@ def test_granted_tokens_are_read_alone_and_listed_with_durations_as_numbers_or_t
     ],
 )
 def test_the_ways_to_debit_a_plate_are_a_list_of_words(text: str, scenes: set[str]) -> None:
-    assert wire.agreement_scenes(text) == scenes
+    assert answers.agreement_scenes(text) == scenes
 
 
 # Notices
@@ -284,7 +289,7 @@ def test_a_notice_of_a_part_refund_is_no_second_payment() -> None:
 
 def test_a_notice_of_a_whole_refund_is_no_close_of_an_unpaid_order() -> None:
     told = notice(trade_status="TRADE_CLOSED", refund_fee="12.00", gmt_refund="2026-03-01 09:00:02")
-    bare = wire.read_notice(
+    bare = answers.read_notice(
         {name: value for name, value in NOTICE.items() if name != "gmt_payment"}
         | {"trade_status": "TRADE_CLOSED", "refund_fee": "12.00"}
     )
@@ -295,14 +300,14 @@ def test_a_notice_of_a_whole_refund_is_no_close_of_an_unpaid_order() -> None:
 
 def test_a_notice_of_an_unpaid_order_that_ended_is_a_close() -> None:
     fields = {name: value for name, value in NOTICE.items() if name != "gmt_payment"}
-    told = wire.read_notice(fields | {"trade_status": "TRADE_CLOSED", "gmt_close": "2026-03-01 09:00:02", "refund_fee": "0.00"})
+    told = answers.read_notice(fields | {"trade_status": "TRADE_CLOSED", "gmt_close": "2026-03-01 09:00:02", "refund_fee": "0.00"})
     assert told is not None
     assert (told.state, told.refunded) == (ChannelState.CLOSED, False)
 
 
 @pytest.mark.parametrize("missing", ["app_id", "trade_no", "out_trade_no", "seller_id", "trade_status", "total_amount"])
 def test_a_notice_without_a_field_that_is_needed_is_not_read(missing: str) -> None:
-    assert wire.read_notice({name: value for name, value in NOTICE.items() if name != missing}) is None
+    assert answers.read_notice({name: value for name, value in NOTICE.items() if name != missing}) is None
 
 
 @pytest.mark.parametrize(
@@ -352,14 +357,14 @@ def test_a_notice_is_acknowledged_with_seven_bytes() -> None:
     ],
 )
 def test_an_error_has_the_meaning_that_is_listed_for_it_and_else_none(code: str, sub_code: str, meaning: Meaning | None) -> None:
-    head = wire.read(json.dumps({"code": code, "msg": "x", "sub_code": sub_code, "sub_msg": "失败"}), wire.Head)
+    head = answers.read(json.dumps({"code": code, "msg": "x", "sub_code": sub_code, "sub_msg": "失败"}), answers.Head)
     assert head is not None
-    assert wire.meaning(head) is meaning
+    assert errors.meaning(head) is meaning
 
 
 def test_a_code_that_says_nothing_about_money_never_says_refused_or_closed() -> None:
     silent = {Meaning.UNAVAILABLE, Meaning.RATE_LIMITED, Meaning.NOT_ALLOWED, Meaning.TOKEN}
-    assert {wire.meaning(wire.Head(code=code)) for code in wire.GATEWAY_ERRORS} <= silent
+    assert {errors.meaning(answers.Head(code=code)) for code in errors.GATEWAY_ERRORS} <= silent
 
 
 # Content and requests
@@ -368,47 +373,47 @@ def test_a_code_that_says_nothing_about_money_never_says_refused_or_closed() -> 
 def test_the_content_of_each_call_is_the_same_text_every_time() -> None:
     golden = {
         '{"out_trade_no":"P1","total_amount":"12.30","subject":"停车费","buyer_open_id":"o1","product_code":"JSAPI_PAY",'
-        '"op_app_id":"2021","extend_params":{"sys_service_provider_id":"2088"}}': wire.NewTrade(
+        '"op_app_id":"2021","extend_params":{"sys_service_provider_id":"2088"}}': contents.NewTrade(
             order_no="P1",
             total_fen=Fen(1230),
             subject="停车费",
             buyer_open_id="o1",
             product_code=wire.PRODUCT_JSAPI,
             op_app_id="2021",
-            extend_params=wire.ExtendParams(sys_service_provider_id="2088"),
+            extend_params=contents.ExtendParams(sys_service_provider_id="2088"),
         ),
         '{"out_trade_no":"P1","total_amount":"0.01","subject":"停车费","product_code":"FACE_TO_FACE_PAYMENT",'
-        '"qr_code_timeout_express":"10m"}': wire.NewCode(
+        '"qr_code_timeout_express":"10m"}': contents.NewCode(
             order_no="P1", total_fen=Fen(1), subject="停车费", product_code=wire.PRODUCT_CODE, qr_code_timeout_express="10m"
         ),
         '{"out_trade_no":"P1","total_amount":"100.00","subject":"停车费","product_code":"QUICK_WAP_WAY",'
-        '"time_expire":"2026-03-01 09:00:00"}': wire.NewPage(
+        '"time_expire":"2026-03-01 09:00:00"}': contents.NewPage(
             order_no="P1", total_fen=Fen(10000), subject="停车费", product_code=wire.PRODUCT_WAP, time_expire=wire.china_time(NOW)
         ),
-        '{"out_trade_no":"P1"}': wire.TradeName(order_no="P1"),
-        '{"trade_no":"2","query_options":["trade_settle_info"]}': wire.TradeName(
+        '{"out_trade_no":"P1"}': contents.TradeName(order_no="P1"),
+        '{"trade_no":"2","query_options":["trade_settle_info"]}': contents.TradeName(
             trade_no="2", query_options=("trade_settle_info",)
         ),
-        '{"refund_amount":"5.00","out_request_no":"R1","trade_no":"2"}': wire.Refund(
+        '{"refund_amount":"5.00","out_request_no":"R1","trade_no":"2"}': contents.Refund(
             refund_fen=Fen(500), refund_no="R1", trade_no="2"
         ),
-        '{"out_request_no":"R1","out_trade_no":"P1","query_options":["gmt_refund_pay"]}': wire.RefundName(
+        '{"out_request_no":"R1","out_trade_no":"P1","query_options":["gmt_refund_pay"]}': contents.RefundName(
             refund_no="R1", order_no="P1", query_options=("gmt_refund_pay",)
         ),
-        '{"bill_type":"trade","bill_date":"2026-03-01"}': wire.BillName(
+        '{"bill_type":"trade","bill_date":"2026-03-01"}': contents.BillName(
             bill_type="trade", bill_date=wire.bill_date(date(2026, 3, 1))
         ),
-        '{"alipay_cert_sn":"ab"}': wire.CertificateName(alipay_cert_sn="ab"),
-        '{"code":"c","grant_type":"authorization_code"}': wire.AppCode(code="c"),
-        '{"refresh_token":"r","grant_type":"refresh_token"}': wire.AppRefresh(refresh_token="r"),
-        '{"car_number":"浙A12345","plate_color":"BLUE","parking_id":"PI1"}': wire.AgreementName(
+        '{"alipay_cert_sn":"ab"}': contents.CertificateName(alipay_cert_sn="ab"),
+        '{"code":"c","grant_type":"authorization_code"}': contents.AppCode(code="c"),
+        '{"refresh_token":"r","grant_type":"refresh_token"}': contents.AppRefresh(refresh_token="r"),
+        '{"car_number":"浙A12345","plate_color":"BLUE","parking_id":"PI1"}': contents.AgreementName(
             car_number="浙A12345", plate_color="BLUE", parking_id="PI1"
         ),
-        '{"parking_id":"PI1","car_number":"浙A12345","in_time":"2026-03-01 09:00:00","agreement_query":true}': wire.Entry(
+        '{"parking_id":"PI1","car_number":"浙A12345","in_time":"2026-03-01 09:00:00","agreement_query":true}': contents.Entry(
             parking_id="PI1", car_number="浙A12345", in_time=wire.china_time(NOW), agreement_query=True
         ),
         '{"out_trade_no":"P1","total_fee":"3.50","subject":"停车费","car_number":"浙A12345","seller_id":"2088",'
-        '"pay_scene":"PLATE_PAY","pay_version":"3.0","in_duration":"60"}': wire.PlateDebit(
+        '"pay_scene":"PLATE_PAY","pay_version":"3.0","in_duration":"60"}': contents.PlateDebit(
             order_no="P1",
             total_fen=Fen(350),
             subject="停车费",
@@ -420,12 +425,12 @@ def test_the_content_of_each_call_is_the_same_text_every_time() -> None:
         ),
     }
     for text, asked in golden.items():
-        assert wire.content(asked) == wire.content(asked) == text
+        assert contents.content(asked) == contents.content(asked) == text
 
 
 def test_a_value_without_a_form_on_the_wire_is_our_mistake() -> None:
     with pytest.raises(NotImplementedError, match="complex"):
-        wire.content(msgspec.defstruct("Odd", [("value", complex)])(1j))
+        contents.content(msgspec.defstruct("Odd", [("value", complex)])(1j))
 
 
 @given(text=st.text(max_size=400))
@@ -463,7 +468,7 @@ def test_a_request_body_gives_back_the_fields_that_were_signed() -> None:
 
 
 def test_a_page_is_reached_by_an_address_or_by_a_form_with_the_same_fields() -> None:
-    content = wire.content(wire.NewPage(order_no="P1", total_fen=Fen(1), subject="停车费", product_code=wire.PRODUCT_WAP))
+    content = contents.content(contents.NewPage(order_no="P1", total_fen=Fen(1), subject="停车费", product_code=wire.PRODUCT_WAP))
     fields = wire.common(
         app_id="2021", method=wire.WAP_PAY, now=NOW, biz_content=content, notify_url="https://pay.example/n?a=1&b=2"
     )  # fmt: skip
