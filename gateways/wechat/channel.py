@@ -70,7 +70,7 @@ class WeChat(Combined, Parking, Refunds, Bills, Certificates):
             notice = wire.decode_notice(body)
         except msgspec.ValidationError:
             return unreadable("field_missing")
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except wire.UNREADABLE:
             return unreadable("not_json")
         return self._open_notice(notice, keys)
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 from gateways.contract import BillLink, BillRefused, FundBill, FundLine
 from gateways.keys import KeyRing
 from gateways.wechat.files import SEPARATOR, amount_of, check_digest, instant_of, text_lines, unpacked, values_of
-from gateways.wechat.wire import SealedPart
+from gateways.wechat.wire import UNREADABLE, SealedPart
 from ledger.money import fen, yuan
 
 _COLUMNS: Final = ("记账时间", "微信支付业务单号", "业务类型", "收支类型", "收支金额(元)", "账户结余(元)", "备注", "业务凭证号")
@@ -82,7 +82,7 @@ def unsealed(content: bytes, *, keys: KeyRing) -> bytes:
         raise BillRefused("an operator's fund bill comes encrypted; this file has no label of what opens it", code="bill_form")
     try:
         seal = msgspec.json.decode(label, type=_Kept).sealed
-    except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+    except UNREADABLE as wrong:
         raise BillRefused(f"the label of the encrypted fund bill cannot be read: {wrong}", code="bill_form") from None
     if not isinstance(keys, Unwraps):
         raise BillRefused("the merchant key at hand can sign and not decrypt: an operator's fund bill needs it", code="bill_form")

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from gateways.contract import Answer, Request, Unanswered
+from gateways.wechat.wire import UNREADABLE
 
 _ASK_AGAIN: Final = frozenset({40029, 40163})
 
@@ -54,7 +55,7 @@ def parse_exchange(answer: Answer | Unanswered) -> OpenId:
         return OpenId(reason="unavailable")
     try:
         told = _decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return OpenId(reason="unavailable")
     if told.openid is not None:
         return OpenId(openid=told.openid)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final, TypeVar
 
-import msgspec
 from msgspec import Struct
 
 from gateways.contract import Answer, Channel, Reading, Request, Unanswered, Verdict
@@ -101,7 +100,7 @@ def read(decode: Callable[[bytes], _T], body: bytes) -> _T | None:
     """Return a decoded body, or None when it has another form."""
     try:
         return decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except wire.UNREADABLE:
         return None
 
 

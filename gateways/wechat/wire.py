@@ -45,6 +45,9 @@ UNSIGNED_ERRORS_COUNT: Final = True
 """The documents do not say whether error answers are always signed, and the official SDKs check 2xx only. True: an error code in
 an answer without signature headers is believed (the transport is TLS); one with a wrong signature never is."""
 
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes that are not the JSON expected: another form, not UTF-8, nested without end."""
+
 Number = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-|*@]{1,64}$")]
 """A number of an order, trade or merchant. Anything else cannot be stored or compared safely."""
 
@@ -375,7 +378,7 @@ def meaning(body: bytes) -> Meaning | None:
     """Return what an error answer means, or None when it is not one of the channel's or its code is not listed."""
     try:
         code = decode_failure(body).code
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
     return ERRORS.get(code.replace("_", ""))
 
