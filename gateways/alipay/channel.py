@@ -7,12 +7,12 @@ contract by payments, reconciliation and the application.
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
 from typing import Final, Literal, TypeVar
-from urllib.parse import quote
 
 from msgspec import Struct
 
-from gateways.alipay import answers, contents, errors, outcomes, sign, wire
+from gateways.alipay import answers, asked, contents, errors, outcomes, sign, wire
 from gateways.alipay import bill as bill_file
+from gateways.alipay.asked import Provider
 from gateways.alipay.errors import Meaning
 from gateways.alipay.exchange import Opened, notice_objection, opened, posted, signed_fields
 from gateways.alipay.keys import AlipayKeys, App, Grant, NoKeys
@@ -50,6 +50,8 @@ from gateways.contract import (
 )
 from ledger.clock import CHINA
 
+__all__ = ["Alipay", "Provider"]
+
 TRADE_BILL: Final = "trade"
 ACCOUNT_BILL: Final = "signcustomer"
 EXPIRY_MARGIN: Final = timedelta(minutes=2)
@@ -60,19 +62,6 @@ _ACCEPTED: Final = Answer(status=200, headers={"content-type": "text/plain"}, bo
 _REFUSED_STATUS: Final = {"serial_unknown": 401, "signature": 401, "signature_missing": 401, "sign_type": 401, "not_form": 400}
 _REFUSED_STATUS_ELSE: Final = 500
 _T = TypeVar("_T", bound=Struct)
-
-
-class Provider(Struct, frozen=True, kw_only=True):
-    """Who we are at Alipay: the platform's application. ``notify_url`` takes all notices, also those of operators' own ones."""
-
-    app_id: str
-    notify_url: str
-    merchant_no: str | None = None
-    """The platform's own merchant number (PID): orders name it for the rebate."""
-    api_url: str = wire.API_URL
-    login_url: str = wire.LOGIN_URL
-    jsapi_product: str = wire.PRODUCT_JSAPI
-    """Older contracts have ``FACE_TO_FACE_PAYMENT``."""
 
 
 class Alipay(Channel[AlipayKeys]):
@@ -159,7 +148,7 @@ class Alipay(Channel[AlipayKeys]):
         The content depends on the order alone, so a repeat is identical and safe. Raises NoKeys, SigningFailed.
         """
         app, grant = self._sender(keys, order.key_ref, order.merchant_no)
-        content = contents.content(self._ordered(order))
+        content = contents.content(asked.ordered(order, self.provider))
         browser = order.way is Way.BROWSER
         fields = signed_fields(
             _METHODS[order.way],
@@ -177,36 +166,6 @@ class Alipay(Channel[AlipayKeys]):
             return HandOff(kind="redirect", url=url)
         form = wire.page_form(fields, gateway=self.provider.api_url)
         return HandOff(kind="form", url=form.action, fields=form.fields)
-
-    def _ordered(self, order: PrepayOrder) -> contents.NewTrade | contents.NewCode | contents.NewPage:
-        order_no, total_fen = order.order_no, Fen(order.amount_fen)
-        subject, seller_id = wire.subject_text(order.description), order.merchant_no
-        expires_at = min(order.expires_at, order.created_at + timedelta(days=wire.EXPIRY_DAYS_MAX))
-        time_expire = wire.china_time(expires_at)
-        passback = None if order.attach is None else quote(order.attach, safe="")
-        provider_no = self.provider.merchant_no
-        extend = None if provider_no is None else contents.ExtendParams(sys_service_provider_id=provider_no)
-        if order.way is Way.BROWSER:
-            fits = order.return_url is not None and len(order.return_url) <= wire.QUIT_URL_CHARACTERS_MAX
-            quit_url = order.return_url if fits else None
-            return contents.NewPage(
-                order_no=order_no, total_fen=total_fen, subject=subject, product_code=wire.PRODUCT_WAP, quit_url=quit_url,
-                seller_id=seller_id, time_expire=time_expire, passback_params=passback, extend_params=extend,
-            )  # fmt: skip
-        if order.way is Way.CODE:
-            minutes = max(1, -((order.created_at - expires_at) // timedelta(minutes=1)))  # up to the next whole one
-            return contents.NewCode(
-                order_no=order_no, total_fen=total_fen, subject=subject, product_code=wire.PRODUCT_CODE, seller_id=seller_id,
-                time_expire=time_expire, qr_code_timeout_express=f"{minutes}m", passback_params=passback, extend_params=extend,
-            )  # fmt: skip
-        buyer_id, open_id = _payer(order.payer_id)
-        app_id = order.sub_app_id or self.provider.app_id
-        return contents.NewTrade(
-            order_no=order_no, total_fen=total_fen, subject=subject, buyer_id=buyer_id, buyer_open_id=open_id,
-            product_code=self.provider.jsapi_product,
-            op_app_id=app_id if self.provider.jsapi_product == wire.PRODUCT_JSAPI else None,
-            seller_id=seller_id, time_expire=time_expire, passback_params=passback, extend_params=extend,
-        )  # fmt: skip
 
     def parse_prepay(
         self, answer: Answer | Unanswered, *, order: PrepayOrder, keys: AlipayKeys, now: datetime, nonce: str
@@ -303,14 +262,14 @@ class Alipay(Channel[AlipayKeys]):
 
     def build_mandate_query(self, mandate: MandateRef, *, keys: AlipayKeys, now: datetime, nonce: str) -> Request:
         """Ask whether a plate may be debited at this moment."""
-        user_id, open_id = _payer(mandate.payer_id)
-        asked = contents.AgreementName(
+        user_id, open_id = asked.payer(mandate.payer_id)
+        content = contents.AgreementName(
             car_number=mandate.plate,
             plate_color=wire.PLATE_COLORS.get(mandate.plate_color),
             alipay_user_id=user_id,
             open_id=open_id,
         )
-        return self._call(wire.PARKING_AGREEMENT, asked, keys, mandate.key_ref, mandate.merchant_no, now)
+        return self._call(wire.PARKING_AGREEMENT, content, keys, mandate.key_ref, mandate.merchant_no, now)
 
     def parse_mandate_query(
         self, answer: Answer | Unanswered, *, mandate: MandateRef, keys: AlipayKeys, now: datetime
@@ -326,12 +285,7 @@ class Alipay(Channel[AlipayKeys]):
 
     def build_entry(self, entrance: Entrance, *, keys: AlipayKeys, now: datetime, nonce: str) -> Request:
         """Tell that a car has come, and ask in the same call whether its plate may be debited."""
-        asked = contents.Entry(
-            parking_id=entrance.lot_no, car_number=entrance.plate, in_time=wire.china_time(entrance.entered_at),
-            car_color=wire.PLATE_COLORS.get(entrance.plate_color), agreement_query=True, out_serial_no=entrance.entrance_no,
-            free_minutes=str(entrance.free_minutes),
-        )  # fmt: skip
-        return self._call(wire.PARKING_ENTRY, asked, keys, entrance.key_ref, entrance.merchant_no, now)
+        return self._call(wire.PARKING_ENTRY, asked.entry(entrance), keys, entrance.key_ref, entrance.merchant_no, now)
 
     def parse_entry(self, answer: Answer | Unanswered, *, entrance: Entrance, keys: AlipayKeys, now: datetime) -> EntryOutcome:
         look = self._opened(answer, wire.PARKING_ENTRY, keys, entrance.key_ref, now)
@@ -343,14 +297,8 @@ class Alipay(Channel[AlipayKeys]):
 
     def build_deduct(self, deduction: Deduction, *, keys: AlipayKeys, now: datetime, nonce: str) -> Request:
         """Debit the owner of a plate. The content depends on the deduction alone: the order number makes a repeat the same one."""
-        asked = contents.PlateDebit(
-            order_no=deduction.order_no, total_fen=Fen(deduction.amount_fen), subject=wire.subject_text(deduction.description),
-            car_number=deduction.plate, seller_id=deduction.merchant_no, pay_scene=wire.PLATE_SCENE, pay_version=wire.PAY_VERSION,
-            parking_id=deduction.lot_no, car_number_color=wire.PLATE_COLORS.get(deduction.plate_color),
-            serial_no=deduction.entry_no, in_time=wire.china_time(deduction.entered_at),
-            out_time=wire.china_time(deduction.left_at), in_duration=str(deduction.minutes), agent_id=self.provider.merchant_no,
-        )  # fmt: skip
-        return self._call(wire.PARKING_PAY, asked, keys, deduction.key_ref, deduction.merchant_no, now, notified=True)
+        content = asked.debit(deduction, self.provider)
+        return self._call(wire.PARKING_PAY, content, keys, deduction.key_ref, deduction.merchant_no, now, notified=True)
 
     def parse_deduct(self, answer: Answer | Unanswered, *, deduction: Deduction, keys: AlipayKeys, now: datetime) -> Reading:
         """Read the answer: it succeeded, it is refused, or nothing is known; then ask with ``build_query``."""
@@ -380,11 +328,11 @@ class Alipay(Channel[AlipayKeys]):
     def build_refund(self, refund: RefundOrder, *, keys: AlipayKeys, now: datetime, nonce: str) -> Request:
         """Ask for a refund. The number and the amount make a repeat the same refund."""
         reason = None if refund.reason is None else wire.subject_text(refund.reason) or None
-        asked = contents.Refund(
+        content = contents.Refund(
             refund_fen=Fen(refund.refund_fen), refund_no=refund.refund_no, trade_no=refund.trade_no, order_no=refund.order_no,
             refund_reason=reason,
         )  # fmt: skip
-        return self._call(wire.REFUND, asked, keys, refund.key_ref, refund.merchant_no, now)
+        return self._call(wire.REFUND, content, keys, refund.key_ref, refund.merchant_no, now)
 
     def parse_refund(self, answer: Answer | Unanswered, *, refund: RefundOrder, keys: AlipayKeys, now: datetime) -> Reading:
         """Read the answer: done when this very call moved the money, else pending until the query proves it."""
@@ -403,10 +351,10 @@ class Alipay(Channel[AlipayKeys]):
 
     def build_refund_query(self, refund: RefundRef, *, keys: AlipayKeys, now: datetime, nonce: str) -> Request:
         """Ask for a refund by our number, and for its time. Sooner than ten seconds after the refund it may not be there."""
-        asked = contents.RefundName(
+        content = contents.RefundName(
             refund_no=refund.refund_no, trade_no=refund.trade_no, order_no=refund.order_no, query_options=("gmt_refund_pay",)
         )
-        return self._call(wire.REFUND_QUERY, asked, keys, refund.key_ref, refund.merchant_no, now)
+        return self._call(wire.REFUND_QUERY, content, keys, refund.key_ref, refund.merchant_no, now)
 
     def parse_refund_query(self, answer: Answer | Unanswered, *, refund: RefundRef, keys: AlipayKeys, now: datetime) -> Reading:
         """Read what the channel says about a refund. Without a status it was not made so far: the same number is safe to repeat."""
@@ -422,8 +370,8 @@ class Alipay(Channel[AlipayKeys]):
 
     def build_bill(self, bill: BillRequest, *, keys: AlipayKeys, now: datetime, nonce: str) -> Request:
         """Ask where an operator's trade bill of a day is; it is usually there by 09:00 (China) on the next day."""
-        asked = contents.BillName(bill_type=TRADE_BILL, bill_date=wire.bill_date(bill.bill_on))
-        return self._call(wire.BILL, asked, keys, bill.key_ref, bill.merchant_no, now)
+        content = contents.BillName(bill_type=TRADE_BILL, bill_date=wire.bill_date(bill.bill_on))
+        return self._call(wire.BILL, content, keys, bill.key_ref, bill.merchant_no, now)
 
     def parse_bill_link(
         self, answer: Answer | Unanswered, *, bill: BillRequest, keys: AlipayKeys, now: datetime
@@ -451,8 +399,8 @@ class Alipay(Channel[AlipayKeys]):
 
     def build_fund_bill(self, bill: FundBillRequest, *, keys: AlipayKeys, now: datetime, nonce: str) -> Request:
         """Ask where the bill of an operator's account is. There is one account: ``bill.account`` changes nothing."""
-        asked = contents.BillName(bill_type=ACCOUNT_BILL, bill_date=wire.bill_date(bill.bill_on))
-        return self._call(wire.BILL, asked, keys, bill.key_ref, bill.merchant_no, now)
+        content = contents.BillName(bill_type=ACCOUNT_BILL, bill_date=wire.bill_date(bill.bill_on))
+        return self._call(wire.BILL, content, keys, bill.key_ref, bill.merchant_no, now)
 
     def parse_fund_bill_link(
         self, answer: Answer | Unanswered, *, bill: FundBillRequest, keys: AlipayKeys, now: datetime
@@ -493,7 +441,7 @@ class Alipay(Channel[AlipayKeys]):
     def _call(
         self,
         method: str,
-        asked: Struct,
+        content: Struct,
         keys: AlipayKeys,
         key_ref: str | None,
         merchant_no: str | None,
@@ -503,18 +451,11 @@ class Alipay(Channel[AlipayKeys]):
     ) -> Request:
         app, grant = self._sender(keys, key_ref, merchant_no)
         notify_url = self.provider.notify_url if notified else None
-        fields = signed_fields(method, app=app, grant=grant, now=now, content=contents.content(asked), notify_url=notify_url)
+        fields = signed_fields(method, app=app, grant=grant, now=now, content=contents.content(content), notify_url=notify_url)
         return posted(fields, gateway=self.provider.api_url)
 
     def _opened(self, answer: Answer | Unanswered, method: str, keys: AlipayKeys, key_ref: str | None, now: datetime) -> Opened:
         return opened(answer, method=method, app=keys.apps.get(key_ref), now=now)
-
-
-def _payer(payer_id: str | None) -> tuple[str | None, str | None]:
-    """Return a payer's number and open id: one of the two, or neither."""
-    if payer_id is None:
-        return None, None
-    return (payer_id, None) if wire.BUYER_NUMBER.fullmatch(payer_id) else (None, payer_id)
 
 
 def _is_over(order: OrderRef, now: datetime) -> bool:
