@@ -8,43 +8,57 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateways.contract import Answer, BillAbsent, BillRefused, ChannelState, Unanswered
+from gateways.contract import Answer, BillAbsent, BillRefused, ChannelState, PrepayOrder, Unanswered
 from gateways.sandbox.wechat.signing import answer_headers
 from gateways.sandbox.wechat.signing import notice as sealed_notice
 from gateways.wechat import openid
 from tests.contract.case import NONCE, NOW
 from tests.contract.wechat import (
     API_KEY,
+    BILL,
+    COMBINED,
+    COMBINED_REF,
     COMBINED_TRANSACTION,
     DEDUCTED,
+    DEDUCTION,
+    ENTRANCE,
+    FUND_BILL,
+    MANDATE,
+    REFUND,
     REFUND_ANSWER,
+    REFUND_REF,
     TRANSACTION,
     case,
     signer,
 )
 
 CASE = case()
-CHANNEL, TOLD = CASE.channel, {"keys": CASE.keys, "now": NOW}
+CHANNEL = CASE.channel
+TOLD: dict[str, Any] = {"keys": CASE.keys, "now": NOW}
 DEEP = b'{"code":"X","data":' + b"[" * 60_000
 EVENTS = ("TRANSACTION.SUCCESS", "TRANSACTION.FAIL", "TRANSACTION.PAY_BACK", "REFUND.SUCCESS", "VEHICLE.ENTRANCE_STATE_CHANGE")
 
-PARSERS: dict[str, Callable[[Answer | Unanswered], Any]] = {
-    **{
-        f"prepay {way}": lambda answer, order=order: CHANNEL.parse_prepay(answer, order=order, nonce=NONCE, **TOLD)
-        for way, order in CASE.orders.items()
-    },
-    "combined": lambda answer: CHANNEL.parse_combined(answer, order=CASE.combined, nonce=NONCE, **TOLD),
-    "combined query": lambda answer: CHANNEL.parse_combined_query(answer, order=CASE.combined_ref, **TOLD),
-    "combined close": lambda answer: CHANNEL.parse_combined_close(answer, order=CASE.combined_ref, **TOLD),
+Parser = Callable[[Answer | Unanswered], Any]
+
+
+def prepaid(order: PrepayOrder) -> Parser:
+    return lambda answer: CHANNEL.parse_prepay(answer, order=order, nonce=NONCE, **TOLD)
+
+
+PARSERS: dict[str, Parser] = {
+    **{f"prepay {way}": prepaid(order) for way, order in CASE.orders.items()},
+    "combined": lambda answer: CHANNEL.parse_combined(answer, order=COMBINED, nonce=NONCE, **TOLD),
+    "combined query": lambda answer: CHANNEL.parse_combined_query(answer, order=COMBINED_REF, **TOLD),
+    "combined close": lambda answer: CHANNEL.parse_combined_close(answer, order=COMBINED_REF, **TOLD),
     "query": lambda answer: CHANNEL.parse_query(answer, order=CASE.ref, **TOLD),
     "close": lambda answer: CHANNEL.parse_close(answer, order=CASE.ref, **TOLD),
-    "mandate": lambda answer: CHANNEL.parse_mandate_query(answer, mandate=CASE.mandate, **TOLD),
-    "entry": lambda answer: CHANNEL.parse_entry(answer, entrance=CASE.entrance, **TOLD),
-    "deduct": lambda answer: CHANNEL.parse_deduct(answer, deduction=CASE.deduction, **TOLD),
-    "refund": lambda answer: CHANNEL.parse_refund(answer, refund=CASE.refund, **TOLD),
-    "refund query": lambda answer: CHANNEL.parse_refund_query(answer, refund=CASE.refund_ref, **TOLD),
-    "bill": lambda answer: CHANNEL.parse_bill_link(answer, bill=CASE.bill, **TOLD),
-    "fund bill": lambda answer: CHANNEL.parse_fund_bill_link(answer, bill=CASE.fund_bill, **TOLD),
+    "mandate": lambda answer: CHANNEL.parse_mandate_query(answer, mandate=MANDATE, **TOLD),
+    "entry": lambda answer: CHANNEL.parse_entry(answer, entrance=ENTRANCE, **TOLD),
+    "deduct": lambda answer: CHANNEL.parse_deduct(answer, deduction=DEDUCTION, **TOLD),
+    "refund": lambda answer: CHANNEL.parse_refund(answer, refund=REFUND, **TOLD),
+    "refund query": lambda answer: CHANNEL.parse_refund_query(answer, refund=REFUND_REF, **TOLD),
+    "bill": lambda answer: CHANNEL.parse_bill_link(answer, bill=BILL, **TOLD),
+    "fund bill": lambda answer: CHANNEL.parse_fund_bill_link(answer, bill=FUND_BILL, **TOLD),
     "certificates": lambda answer: CHANNEL.parse_certificates(answer, **TOLD),
 }
 
@@ -128,6 +142,6 @@ def test_an_openid_answer_nested_without_end_is_unavailable() -> None:
 @given(content=st.binary(max_size=200))
 def test_garbage_is_no_bill_of_either_kind(content: bytes) -> None:
     with pytest.raises(BillRefused):
-        CHANNEL.parse_bill(content, bill=CASE.bill)
+        CHANNEL.parse_bill(content, bill=BILL)
     with pytest.raises(BillRefused):
-        CHANNEL.parse_fund_bill(content, bill=CASE.fund_bill, keys=CASE.keys)
+        CHANNEL.parse_fund_bill(content, bill=FUND_BILL, keys=CASE.keys)
