@@ -37,7 +37,7 @@ def test_the_days_bill_lists_every_payment_with_its_fee(play: Play, compressed: 
     played = a_day(play)
     file = bill(played, compressed=compressed, form=form)
     assert isinstance(file, BillFile)
-    read_back = played.line.connected.channel.parse_bill(file.content)
+    read_back = played.line.connected.channel.parse_bill(file.content, bill=BillRequest(bill_on=date(2026, 3, 2)))
     assert [(line.order_no, line.amount_fen, line.fee_fen) for line in read_back.lines] == [
         (order(1).order_no, 100, 1), (order(2).order_no, 200, 1), (order(3).order_no, 300, 2)
     ]  # fmt: skip
@@ -74,7 +74,10 @@ def test_a_reissued_bill_first_lacks_its_last_row_and_then_has_it(play: Play) ->
     assert isinstance(first, BillFile)
     assert isinstance(second, BillFile)
     channel = played.line.connected.channel
-    assert [len(channel.parse_bill(file.content).lines) for file in (first, second)] == [2, 3]
+    wanted = BillRequest(bill_on=date(2026, 3, 2))
+    assert [len(channel.parse_bill(file.content, bill=wanted).lines) for file in (first, second)] == [2, 3]
+    assert first.link is not None
+    assert second.link is not None
     assert first.link.digest != second.link.digest
 
 
@@ -84,13 +87,14 @@ def test_a_cut_bill_has_the_digest_of_the_cut_file_and_is_refused_by_its_form(pl
     file = bill(played)
     assert isinstance(file, BillFile)
     with pytest.raises(BillRefused):
-        played.line.connected.channel.parse_bill(file.content)
+        played.line.connected.channel.parse_bill(file.content, bill=BillRequest(bill_on=date(2026, 3, 2)))
 
 
 def test_a_bill_link_dies_after_five_minutes(play: Play) -> None:
     played = a_day(play)
     file = bill(played)
     assert isinstance(file, BillFile)
+    assert file.link is not None
     played.clock.set(played.clock.now() + timedelta(minutes=5))
     channel, keys = played.line.connected.channel, played.line.connected.keys
     answer = played.transport.send(channel.build_bill_download(file.link, keys=keys, now=played.clock.now(), nonce="n"))

@@ -11,7 +11,7 @@ import pytest
 
 from gateways import calls
 from gateways.calls import BillFile
-from gateways.contract import Answer, Bill, BillAbsent, BillLine, BillRequest, OrderRef, RefundState, Request
+from gateways.contract import Answer, Bill, BillAbsent, BillLine, BillRequest, RefundState, Request
 from gateways.sandbox.wechat.bill import fee_returned_fen
 from gateways.sandbox.wechat.notify import SCHEDULE_SECONDS
 from gateways.wechat import sign, wire
@@ -27,6 +27,7 @@ from tests.gateways.playing import (
     paid,
     prepay,
     read,
+    reference,
     refund,
     refund_order,
     refund_query,
@@ -43,7 +44,7 @@ def takings(played: Played) -> Any:
 
 def trade_state(played: Played) -> Any:
     """The channel's own word for the first order."""
-    ref = OrderRef(order_no=order().order_no, merchant_no=MERCHANT_NO)
+    ref = reference(order())
     return json.loads(calls.query(played.line, ref, subject=SUBJECT, occasion="1").message.body)["trade_state"]
 
 
@@ -643,7 +644,9 @@ def bill_file(played: Played, bill_on: date = date(2026, 3, 2), **changes: Any) 
 
 
 def bill(played: Played, bill_on: date = date(2026, 3, 2), **changes: Any) -> Bill:
-    return played.line.connected.channel.parse_bill(bill_file(played, bill_on, **changes))
+    return played.line.connected.channel.parse_bill(
+        bill_file(played, bill_on, **changes), bill=BillRequest(bill_on=date(2026, 3, 2))
+    )
 
 
 def a_day_with_a_refund(play: Play, *faults: dict[str, Any]) -> Played:

@@ -24,8 +24,12 @@ REFUND = RefundOrder(
     refund_fen=400,
     total_fen=1200,
     reason="重复缴费",
+    asked_at=NOW,
+    paid_at=NOW,
 )
-REF = RefundRef(REFUND.refund_no, REFUND.order_no, REFUND.trade_no, REFUND.merchant_no)
+REF = RefundRef(
+    refund_no=REFUND.refund_no, order_no=REFUND.order_no, trade_no=REFUND.trade_no, merchant_no=REFUND.merchant_no, asked_at=NOW
+)
 CHANNEL_REFUND_NO = "50300000002026030200000000001"
 TOLD = RefundTold(
     refund_no=REFUND.refund_no,
