@@ -5,9 +5,8 @@ Called through the contract by payments, reconciliation and the application. Cha
 ``gateways.etc.uploads``; status lists: ``gateways.etc.lists``. Source: docs/ETC.md.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -38,33 +37,19 @@ from gateways.contract import (
     Unanswered,
     Verdict,
 )
-from gateways.etc import envelope, line, recon, services, sm2
+from gateways.etc import envelope, line, orders, recon, services, sm2
 from gateways.etc.clearing import BookingResult, ClearingStatistics, DisputeResult
-from gateways.etc.codes import PlateColour, Receipt, RefundReason, RefundRefusal, Rejection
+from gateways.etc.codes import Receipt, RefundRefusal, Rejection
 from gateways.etc.envelope import Head
 from gateways.etc.keys import EtcKeys
 from gateways.etc.line import Provider as Provider
-from gateways.etc.record import charge_id
-from gateways.etc.services import CALLED_BY_US, PLATE_STATES, PlatePay, PlatePayNotice, PlatePayState, PlateState, Service
+from gateways.etc.orders import DeductionRefused as DeductionRefused
+from gateways.etc.services import CALLED_BY_US, PLATE_STATES, PlatePayNotice, PlatePayState, PlateState, Service
 from gateways.keys import SigningFailed
-from ledger.errors import Refused
 
-ARREARS_AFTER: Final = timedelta(minutes=30)
-"""A deduction that is asked for so long after the car left is one of a debt (mode ``ARREARS``) [P]."""
 KEPT: Final = "kept"
 """Reason of a reading that is genuine and agrees in itself, and speaks of no single payment: keep it and acknowledge it."""
 
-COLOURS: Final[dict[str, PlateColour]] = {
-    "blue": PlateColour.BLUE,
-    "yellow": PlateColour.YELLOW,
-    "black": PlateColour.BLACK,
-    "white": PlateColour.WHITE,
-    "green": PlateColour.GRADIENT_GREEN,
-    "limegreen": PlateColour.YELLOW_GREEN,
-}
-"""Our colours' codes: green is the small new-energy plate, limegreen the yellow and green one of the large."""
-
-_REMARK_CHARACTERS_MAX: Final = 128
 _ACKS: Final[dict[str, Receipt]] = {word: receipt for receipt, word in line.OBJECTIONS.items()} | {
     "field_missing": Receipt.SCHEMA_INVALID,
     "contradiction": Receipt.CONTENT_WRONG,
@@ -84,14 +69,6 @@ _REFUSED_REFUNDS: Final[dict[RefundRefusal | None, RefundState]] = {
     RefundRefusal.ISSUER: RefundState.CLOSED,
     RefundRefusal.ACCOUNT: RefundState.STUCK,
 }
-_REFUND_WORDS: Final[dict[str, RefundReason]] = {
-    "重复": RefundReason.DUPLICATE,
-    "多收": RefundReason.WRONG_FEE,
-    "错收": RefundReason.WRONG_FEE,
-    "车牌": RefundReason.WRONG_CAR,
-    "减免": RefundReason.POLICY,
-    "优惠": RefundReason.POLICY,
-}
 _KEPT_KINDS: Final[dict[str, type[Struct]]] = {
     Service.ACCOUNT_RESULT: BookingResult,
     Service.DISPUTE_RESULT: DisputeResult,
@@ -100,15 +77,6 @@ _KEPT_KINDS: Final[dict[str, type[Struct]]] = {
 _READ_HERE: Final = frozenset({*_KEPT_KINDS, Service.PLATE_PAY_NOTIFY, Service.REFUND_RESULT})
 
 T = TypeVar("T", bound=Struct)
-
-
-class DeductionRefused(Refused):
-    """A deduction (or a question about a plate) that must not be sent; nothing was built.
-
-    Codes: ``deduction_above_cap``, ``deduction_form`` (a car park, plate, colour, number or time that ETC cannot carry).
-    """
-
-    code = "deduction_form"
 
 
 class Etc(Channel[EtcKeys]):
@@ -202,35 +170,9 @@ class Etc(Channel[EtcKeys]):
             DeductionRefused: more than the cap, or something that ETC cannot carry; nothing was built.
             SigningFailed: nothing was sent.
         """
-        body = self._plate_pay(deduction)
+        body = orders.plate_pay(deduction, self.provider)
         msg_id = line.message_no(Service.PLATE_PAY, deduction.order_no, envelope.canonical(body).decode())
         return line.request(self.provider, Service.PLATE_PAY, body, msg_id=msg_id, key=keys.own(deduction.key_ref), now=now)
-
-    def _plate_pay(self, deduction: Deduction) -> dict[str, Any]:
-        if deduction.amount_fen > self.amount_fen_max:
-            raise DeductionRefused(
-                f"{deduction.amount_fen} fen are above the cap of {self.amount_fen_max} for one ETC charge: let a person look",
-                code="deduction_above_cap",
-            )
-        is_late = deduction.created_at - deduction.left_at > ARREARS_AFTER
-        exited_at = deduction.left_at.replace(microsecond=0)
-        pay = PlatePay(
-            order_no=deduction.order_no,
-            charge_id=charge_id(lot_no=deduction.lot_no, at=exited_at, lane_serial=_serial(deduction.order_no)),
-            lot_no=deduction.lot_no,
-            merchant_no=deduction.merchant_no,
-            plate=deduction.plate,
-            colour=_colour(deduction.plate_color),
-            entered_at=min(deduction.entered_at.replace(microsecond=0), exited_at),
-            exited_at=exited_at,
-            fee_fen=deduction.amount_fen,
-            mode="ARREARS" if is_late else "EXIT",
-            notify_no=self.provider.notify_no,
-            cap_fen=self.amount_fen_max,
-        )
-        if deduction.entered_at > deduction.left_at:
-            raise DeductionRefused("the car left before it came")
-        return _body_of(pay)
 
     def parse_deduct(self, answer: Answer | Unanswered, *, deduction: Deduction, keys: EtcKeys, now: datetime) -> Reading:
         """Read the answer: taken on (pending), paid, or refused. A car park that is not the clearing party's is a refusal as well.
@@ -244,7 +186,7 @@ class Etc(Channel[EtcKeys]):
 
     def build_query(self, order: OrderRef, *, keys: EtcKeys, now: datetime, nonce: str) -> Request:
         """Ask what became of a charge by plate."""
-        body = _body_of(services.PlatePayQuery(order.order_no))
+        body = orders.plate_pay_query(order)
         return self._request(Service.PLATE_PAY_QUERY, order.order_no, body, order.key_ref, keys=keys, now=now, nonce=nonce)
 
     def parse_query(self, answer: Answer | Unanswered, *, order: OrderRef, keys: EtcKeys, now: datetime) -> Reading:
@@ -293,24 +235,22 @@ class Etc(Channel[EtcKeys]):
 
     def build_mandate_query(self, mandate: MandateRef, *, keys: EtcKeys, now: datetime, nonce: str) -> Request:
         """Ask whether a plate may be charged [P]. Raises DeductionRefused for a plate or colour that ETC cannot carry."""
-        body = _body_of(
-            services.PlateSignQuery(
-                plate=mandate.plate, colour=_colour(mandate.plate_color), merchant_no=mandate.merchant_no
-            )
-        )  # fmt: skip
-        return self._request(Service.PLATE_SIGN_QUERY, _plate_of(mandate), body, mandate.key_ref, keys=keys, now=now, nonce=nonce)
+        body = orders.plate_sign_query(mandate)
+        return self._request(
+            Service.PLATE_SIGN_QUERY, orders.plate_subject(mandate), body, mandate.key_ref, keys=keys, now=now, nonce=nonce
+        )
 
     def parse_mandate_query(
         self, answer: Answer | Unanswered, *, mandate: MandateRef, keys: EtcKeys, now: datetime
     ) -> MandateOutcome:
         """Read it: signed is ``open``; not signed, or signed and on the status list, is ``none``."""
-        told = self._told(answer, Service.PLATE_SIGN_QUERY, _plate_of(mandate), keys=keys, now=now)
+        told = self._told(answer, Service.PLATE_SIGN_QUERY, orders.plate_subject(mandate), keys=keys, now=now)
         if told.receipt is not Receipt.ACCEPTED:
             return MandateOutcome(told.verdict, "unknown", reason=told.reason)
         signed = services.read(services.PlateSigned, told.data)
         if isinstance(signed, Rejection):
             return MandateOutcome("unreadable", "unknown", reason="field_missing")
-        if (signed.plate, signed.colour) != (mandate.plate, COLOURS.get(mandate.plate_color)):
+        if (signed.plate, signed.colour) != (mandate.plate, orders.COLOURS.get(mandate.plate_color)):
             return MandateOutcome("unreadable", "unknown", reason="other_order")
         if signed.state == "SIGNED":
             return MandateOutcome("verified", "open", mandate_no=signed.sign_no)
@@ -323,15 +263,7 @@ class Etc(Channel[EtcKeys]):
 
         Each call is a message of its own, so that one that came before the clearing can be asked for again.
         """
-        body = _body_of(
-            services.RefundApply(
-                refund_no=refund.refund_no,
-                refund_fen=refund.refund_fen,
-                reason=_refund_reason(refund.reason or ""),
-                order_no=refund.order_no,
-                remark=_remark(refund.reason),
-            )
-        )
+        body = orders.refund_apply(refund)
         return self._request(Service.REFUND_APPLY, refund.refund_no, body, refund.key_ref, keys=keys, now=now, nonce=nonce)
 
     def parse_refund(self, answer: Answer | Unanswered, *, refund: RefundOrder, keys: EtcKeys, now: datetime) -> Reading:
@@ -341,7 +273,7 @@ class Etc(Channel[EtcKeys]):
 
     def build_refund_query(self, refund: RefundRef, *, keys: EtcKeys, now: datetime, nonce: str) -> Request:
         """Ask for a refund by our number [P]."""
-        body = _body_of(services.RefundQuery(refund.refund_no))
+        body = orders.refund_query(refund)
         return self._request(Service.REFUND_QUERY, refund.refund_no, body, refund.key_ref, keys=keys, now=now, nonce=nonce)
 
     def parse_refund_query(self, answer: Answer | Unanswered, *, refund: RefundRef, keys: EtcKeys, now: datetime) -> Reading:
@@ -386,21 +318,19 @@ class Etc(Channel[EtcKeys]):
 
     def build_bill(self, bill: BillRequest, *, keys: EtcKeys, now: datetime, nonce: str) -> Request:
         """Ask where an operator's reconciliation file of a clearing date is; it is there from 09:00 (China) on the next day."""
-        if bill.merchant_no is None:
-            raise ValueError("an ETC reconciliation file is one merchant's")
-        body = _body_of(services.ReconFileAsk(bill.bill_on, bill.merchant_no))
-        return self._request(Service.RECON_FILE, _file_of(bill), body, bill.key_ref, keys=keys, now=now, nonce=nonce)
+        body = orders.recon_file(bill)
+        return self._request(Service.RECON_FILE, orders.file_subject(bill), body, bill.key_ref, keys=keys, now=now, nonce=nonce)
 
     def parse_bill_link(
         self, answer: Answer | Unanswered, *, bill: BillRequest, keys: EtcKeys, now: datetime
     ) -> BillLink | BillInline | BillAbsent:
-        told = self._told(answer, Service.RECON_FILE, _file_of(bill), keys=keys, now=now)
+        told = self._told(answer, Service.RECON_FILE, orders.file_subject(bill), keys=keys, now=now)
         if told.receipt is not Receipt.ACCEPTED:
             return BillAbsent("not_ready" if told.receipt is Receipt.BUSY else told.reason or "error_unlisted")
         link = services.read(services.ReconFileLink, told.data)
         if isinstance(link, Rejection):
             return BillAbsent("field_missing")
-        if link.file_name != _file_of(bill):
+        if link.file_name != orders.file_subject(bill):
             return BillAbsent("other_bill")
         return BillLink(url=link.url, digest_kind="SM3", digest=link.sm3, compressed=False)
 
@@ -457,45 +387,9 @@ def _reading_of(kind: type[T], body: Mapping[str, Any], then: Callable[[T], Read
     return Reading(verdict=verdict, reason="field_missing" if message.result is Receipt.SCHEMA_INVALID else "contradiction")
 
 
-def _body_of(message: Struct) -> dict[str, Any]:
-    try:
-        return services.body_of(message)
-    except ValueError as wrong:
-        raise DeductionRefused(f"ETC cannot carry this: {wrong}") from None
-
-
-def _colour(color: str) -> PlateColour:
-    try:
-        return COLOURS[color]
-    except KeyError:
-        raise DeductionRefused(f"ETC needs the plate's colour; {color!r} is none of {', '.join(COLOURS)}") from None
-
-
-def _serial(order_no: str) -> int:
-    """Return two digits that stand for the lane's serial number, by the order."""
-    return int.from_bytes(hashlib.sha256(order_no.encode()).digest()[:4], "big") % 100
-
-
 def _word(told: PlatePayState) -> str | None:
     """Return the issuer's reason as a word for a person."""
     return None if told.reason is None else f"booking_{told.reason.name.lower()}"
-
-
-def _plate_of(mandate: MandateRef) -> str:
-    return f"{mandate.plate} {mandate.plate_color} {mandate.merchant_no}"
-
-
-def _file_of(bill: BillRequest) -> str:
-    return recon.file_name(merchant_no=bill.merchant_no or "", clear_on=bill.bill_on)
-
-
-def _refund_reason(text: str) -> RefundReason:
-    """Return the code for our reason in words: by the first word that it holds, else a complaint."""
-    return next((code for word, code in _REFUND_WORDS.items() if word in text), RefundReason.COMPLAINT)
-
-
-def _remark(text: str | None) -> str:
-    return "".join(letter for letter in text or "" if letter >= " " and not "\ud800" <= letter <= "\udfff")[:_REMARK_CHARACTERS_MAX]
 
 
 def _head(reply_to: bytes) -> Head | None:

@@ -51,6 +51,7 @@ from gateways.transport import HttpTransport
 from ledger.clock import CHINA, SetClock
 from tests.gateways.conftest import NOW, config_of, free_port
 from tests.gateways.etc_cases import package
+from tests.gateways.playing import arrived
 
 MERCHANT_NO = "M-1620000007"
 LOT_NO = "3202010001"
@@ -196,7 +197,9 @@ class Play:
         self._pair, self._path = pair, path
         self._over: list[Callable[[], object]] = []
 
-    def __call__(self, *, signs: Algorithm = Algorithm.SM2, taken: bool = True, **settings: Any) -> Played:
+    def __call__(
+        self, *, signs: Algorithm = Algorithm.SM2, taken: bool = True, manual: bool = True, **settings: Any
+    ) -> Played:  # fmt: skip
         made: DemoKeys = demo.make(SOURCE, signs=signs)
         ours = keys.load(made.ours)
         port, clock = free_port(), SetClock(NOW)
@@ -204,9 +207,10 @@ class Play:
         etc = Etc(Provider(sender_id=demo.PROVIDER, receiver_id=demo.PARTY, api_url=url))
         came: Inbox = []
         door = _door(etc, ours, clock, came, taken)
-        around = Surroundings(state_dir=self._path, base_url=url, clock=clock, manual=True, seed="test")
+        around = Surroundings(state_dir=self._path, base_url=url, clock=clock, manual=manual, seed="test")
         stand_in = EtcStandIn(around, demo.config(made.theirs, notify_url=door.__enter__(), **settings))
-        served = running(config_of(self._pair, self._path / "sandbox.db", port), host="127.0.0.1", port=port, others=[stand_in])
+        wechat = msgspec.structs.replace(config_of(self._pair, self._path / "sandbox.db", port), manual=manual)
+        served = running(wechat, host="127.0.0.1", port=port, others=[stand_in])
         served.__enter__()
         played = Played(stand_in, etc, ours, clock, url, came)
         self._over += [lambda: door.__exit__(None, None, None), lambda: served.__exit__(None, None, None), played.transport.close]
@@ -455,6 +459,14 @@ def test_a_notice_that_is_not_taken_comes_again_on_schedule(play: Play) -> None:
     assert played.deliver()["attempts"] == 0
     numbers = {msgspec.json.decode(body)["head"]["msgId"] for body in played.came}
     assert (len(played.came), len(numbers)) == (5, 1), "the same message every time"
+
+
+def test_notices_go_out_by_themselves(play: Play) -> None:
+    played = play(manual=False)
+    played.plate(answer="paid")
+    played.deduct(deduction())
+    assert arrived(played.came, 1)
+    assert played.read(played.came[0]).verdict == "verified"
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,14 @@ class EtcStore(Store):
         row = self._one("select * from refund where refund_no = ?", refund_no)
         return None if row is None else convert(dict(row), Refund)
 
+    def balance_fen(self, merchant_no: str) -> int:
+        """Return what a merchant has taken so far less commission and the refunds whose money went or goes back."""
+        return self._count(
+            """select (select coalesce(sum(amount_fen - fee_fen), 0) from pay_order where merchant_no = ?1 and paid_at is not null)
+                    - (select coalesce(sum(refund_fen - fee_fen), 0) from refund where merchant_no = ?1 and ends = 'DONE')""",
+            merchant_no,
+        )
+
     # Lots
 
     def merchant_of(self, lot_no: str) -> str:
