@@ -12,6 +12,8 @@ import httpx
 import msgspec
 import pytest
 
+from gateways import calls
+from gateways.calls import Line
 from gateways.contract import (
     Answer,
     BillAbsent,
@@ -31,6 +33,7 @@ from gateways.contract import (
     Result,
     Way,
 )
+from gateways.registry import Connected
 from gateways.sandbox.server import running
 from gateways.sandbox.shapes import MerchantIn
 from gateways.sandbox.stand_in import Surroundings
@@ -44,6 +47,7 @@ from gateways.unionpay import sign, wire
 from gateways.unionpay.channel import Provider, UnionPay
 from gateways.unionpay.keys import UnionPayKeys
 from ledger.clock import SetClock
+from ledger.ids import RandomIds
 from tests.contract.unionpay import INSTITUTION_NO, LAKE, LAKE_NO, MERCHANT_NO, PAYER_CODE, demo_keys, our_keys
 from tests.gateways.conftest import HTTP, config_of, free_port
 from tests.gateways.playing import Inbox, arrived, inbox
@@ -358,6 +362,34 @@ def test_a_message_that_lacks_a_field_or_has_one_of_another_form_is_refused(play
     assert (lacking.status_code, "报文字段缺失：frontUrl" in lacking.text) == (400, True)
     wrong = played.browse(order(3, return_url="ftp://pay.example"))
     assert (wrong.status_code, "报文字段格式错误：frontUrl" in wrong.text) == (400, True)
+
+
+def test_a_form_that_meets_a_busy_gateway_may_be_brought_again(play: Play) -> None:
+    played = play()
+    played.faults({"kind": "unknown", "next": 1})
+    assert played.browse(order()).status_code == 500
+    assert played.browse(order()).url.path.startswith("/unionpay/cashier/")
+
+
+def test_payments_refunds_and_files_go_through_the_rooms_that_call_channels(play: Play) -> None:
+    played, ids = play(), RandomIds()
+    line = Line(Connected(channel=played.channel, keys=played.keys), played.transport, played.clock, ids)
+    subject = ids.new(NOW, "payment")
+    handed = calls.prepay(line, order(), subject=subject, occasion="1")
+    assert handed.outcome.hand_off == played.hand_off(order())
+    assert handed.message.verdict == "unanswered"
+    played.paid(order())
+    asked = calls.query(line, reference(order()), subject=subject, occasion="1")
+    assert (result_of(asked.outcome).state, asked.message.verdict) == (ChannelState.SUCCEEDED, "verified")
+    wanted = refund_order(order(), result_of(asked.outcome))
+    assert refund_state(calls.refund(line, wanted, subject=subject, occasion="1").outcome) is RefundState.PENDING
+    played.later(60)
+    answered = calls.refund_query(line, refund_reference(wanted), subject=subject, occasion="1")
+    assert refund_state(answered.outcome) is RefundState.DONE
+    next_day(played)
+    file = calls.bill(line, bill(), occasion="1").outcome
+    assert isinstance(file, calls.BillFile)
+    assert len(played.channel.parse_bill(file.content, bill=bill()).lines) == 2
 
 
 # Codes
