@@ -343,6 +343,16 @@ def test_only_the_genuine_answer_proves_anything(operation: Operation) -> None:
 
 
 @PARSED
+def test_an_answer_nested_without_end_raises_nothing(operation: Operation) -> None:
+    node = next(iter(json.loads(case.GENUINE[operation].body)))
+    text = b'{"code":"10000","x":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
+    signature = json.dumps(case.signed_by_channel(text)).encode()
+    for proof in (signature, b'""'):
+        body = b'{"' + node.encode() + b'":' + text + b',"alipay_cert_sn":"' + case.CERT_SN.encode() + b'","sign":' + proof + b"}"
+        assert not proves(PARSERS[operation](Answer(status=200, headers={}, body=body)))
+
+
+@PARSED
 @pytest.mark.parametrize("sub_code", ["ACQ.SYSTEM_ERROR", "isp.unknow-error", "ACQ.NEVER_HEARD_OF", "aop.invalid-app-auth-token"])
 def test_an_error_that_decides_nothing_proves_nothing(operation: Operation, sub_code: str) -> None:
     method = next(iter(json.loads(case.GENUINE[operation].body))).removesuffix("_response").replace("_", ".")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from gateways.contract import ChannelState
 from gateways.sandbox.wechat.signing import PaidOrder, Pair, Signer, answer_headers, box, signed_callback, transaction
 from gateways.wechat.channel import WeChat
+from tests.gateways.bare import wechat_case
 from tests.gateways.conftest import MERCHANT_NO, NOW, PROVIDER_NO
-from tests.gateways.test_contract import wechat_case
 
 BARE = wechat_case()
 PAID = PaidOrder(

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from gateways.contract import Answer, Reading, RefundOrder, RefundRef, RefundState, Unanswered
 from gateways.sandbox.wechat.signing import Pair, RefundTold, answer_headers, box, signed_refund_callback
 from gateways.wechat.channel import WeChat
+from tests.gateways.bare import NONCE, wechat_case
 from tests.gateways.conftest import MERCHANT_NO, NOW, PROVIDER_NO
-from tests.gateways.test_contract import NONCE, wechat_case
 
 BARE = wechat_case()
 REFUND = RefundOrder(
