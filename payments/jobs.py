@@ -14,7 +14,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from gateways import calls
-from gateways.contract import Operation
+from gateways.contract import Operation, Way
 from payments import checkout, results, store
 from payments.checkout import Till
 from payments.decisions import Finding
@@ -39,6 +39,7 @@ def run_due(till: Till, *, limit: int = 100, threads: int = 1) -> Ran:
     """Ask about the payments whose query is due, the longest waiting first, and carry out what the channel says.
 
     An attempt whose time is over is closed at the channel before it is asked about: only the channel's own word closes it here.
+    A deduction cannot be closed by us: it is asked about only.
     With one thread and the same clock, the same payments are treated in the same order. May run in several processes at once.
     """
     at = till.clock.now()
@@ -54,7 +55,8 @@ def run_due(till: Till, *, limit: int = 100, threads: int = 1) -> Ran:
         )
     if not claimed:
         return Ran(0, 0, 0)
-    late = {attempt.payment_id for attempt in claimed if attempt.expires_at + CLOSE_AFTER <= at}
+    closable = [attempt for attempt in claimed if attempt.way is not Way.DEDUCTION]
+    late = {attempt.payment_id for attempt in closable if attempt.expires_at + CLOSE_AFTER <= at}
     acts = _acts(claimed)
     closing = _whole(till, [act for act in acts if act[0].act_id is not None and act[0].payment_id in late])
     asked = [(act, closing.get(act[0].act_id, act) if act[0].payment_id in late else None) for act in acts]

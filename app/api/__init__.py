@@ -1,4 +1,4 @@
-"""The API for machines: tokens, charges and refunds in, events, statements, proofs. ``routes`` is mounted by ``app.main``.
+"""The API for machines: tokens, charges, deductions and refunds in, events, statements, proofs. Mounted by ``app.main``.
 
 Knows which routes exist and who may call them; must not know what they do.
 """
@@ -8,7 +8,7 @@ from typing import Final
 from litestar import Router
 from litestar.di import Provide
 
-from app.api import charges, proofs, refunds, statements, token
+from app.api import charges, deductions, proofs, refunds, statements, token
 from app.auth import authenticate
 from app.problems import HANDLERS
 
@@ -23,6 +23,8 @@ routes: Final = [
             charges.post_charges,
             charges.get_charge,
             charges.get_events,
+            deductions.post_entrance,
+            deductions.post_deduct,
             refunds.post_refund,
             refunds.get_refunds,
             statements.get_statement,

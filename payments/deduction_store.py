@@ -1,0 +1,231 @@
+"""The questions that entrances and deductions ask of PostgreSQL. Private to this room."""
+
+from datetime import datetime, timedelta
+from typing import Final, Literal
+from uuid import UUID
+
+from msgspec import Struct
+from sqlalchemy import Connection, text
+
+from payments.plates import PlateColor
+from payments.records import Attempt
+from payments.store import attempt as attempt_of
+
+SAME_STAY: Final = timedelta(minutes=5)
+"""How far the begin of a charge may be from the entrance of the same stay: two clocks of one lot."""
+
+MandateState = Literal["open", "none", "unknown"]
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """An entrance as it is kept. ``plate`` is the full number: mask it before it is shown or logged."""
+
+    entrance_id: UUID
+    lane: int
+    operator_id: int
+    lot_id: int
+    lot_serial: str
+    plate: str
+    plate_color: PlateColor
+    entered_at: datetime
+    free_minutes: int
+    lot_name: str
+
+
+class Word(Struct, frozen=True, kw_only=True):
+    """What a channel said when it was told of a car."""
+
+    channel: str
+    merchant_no: str
+    entry_no: str | None
+    state: MandateState
+    word: str | None
+
+
+class Terms(Struct, frozen=True, kw_only=True):
+    """What a deduction says beside its payment and charge."""
+
+    plate_color: PlateColor
+    entered_at: datetime
+    left_at: datetime
+    lot_no: str
+    lot_name: str
+    entry_no: str | None
+    mandate_no: str | None
+
+
+class Asked(Terms, frozen=True, kw_only=True):
+    """The terms as they are kept, with what became of the calls."""
+
+    calls: int
+    taken_on: bool
+
+
+# Lots.
+
+
+def put_lot_number(tx: Connection, *, lot_id: int, channel: str, number: str, at: datetime) -> None:
+    tx.execute(
+        text("""
+        insert into payments.lot_number (lot_id, channel, number, entered_at) values (:lot, :channel, :number, :at)
+        on conflict (lot_id, channel) do update set number = excluded.number, entered_at = excluded.entered_at
+        """),
+        {"lot": lot_id, "channel": channel, "number": number, "at": at},
+    )
+
+
+def lot_number(tx: Connection, *, lot_id: int, channel: str) -> str:
+    """Return a lot's number at a channel, or its code where the channel has none."""
+    query = text("""
+        select coalesce(n.number, l.code) from payments.lot l
+        left join payments.lot_number n on n.lot_id = l.lot_id and n.channel = :channel
+        where l.lot_id = :lot
+        """)
+    return str(tx.execute(query, {"lot": lot_id, "channel": channel}).scalar_one())
+
+
+# Entrances.
+
+_ENTRY: Final = """
+select e.entrance_id, e.lane, e.operator_id, e.lot_id, e.lot_serial, p.number as plate, p.color as plate_color, e.entered_at,
+       e.free_minutes, e.lot_name
+from payments.entrance e join payments.plate p on p.plate_id = e.plate_id
+"""
+
+
+def insert_entrance(
+    tx: Connection, *, entrance_id: UUID, lane: int, operator_id: int, lot_id: int, lot_serial: str, plate_id: int,
+    entered_at: datetime, free_minutes: int, lot_name: str, at: datetime,
+) -> bool:  # fmt: skip
+    """Insert an entrance unless its serial is there; returns whether it is new."""
+    made = tx.execute(
+        text("""
+        insert into payments.entrance (entrance_id, lane, operator_id, lot_id, lot_serial, plate_id, entered_at, free_minutes,
+                                       lot_name, created_at)
+        values (:entrance_id, :lane, :operator_id, :lot_id, :lot_serial, :plate_id, :entered_at, :free_minutes, :lot_name, :at)
+        on conflict (lot_id, lot_serial, lane) do nothing
+        """),
+        {
+            "entrance_id": entrance_id, "lane": lane, "operator_id": operator_id, "lot_id": lot_id, "lot_serial": lot_serial,
+            "plate_id": plate_id, "entered_at": entered_at, "free_minutes": free_minutes, "lot_name": lot_name, "at": at,
+        },
+    )  # fmt: skip
+    return made.rowcount == 1
+
+
+def entrance(tx: Connection, *, lane: int, lot_id: int, lot_serial: str) -> Entry | None:
+    query = text(_ENTRY + "where e.lane = :lane and e.lot_id = :lot and e.lot_serial = :serial")
+    row = tx.execute(query, {"lane": lane, "lot": lot_id, "serial": lot_serial}).first()
+    return None if row is None else Entry(**row._mapping)
+
+
+def entrance_of(
+    tx: Connection, *, lane: int, lot_id: int, lot_serial: str, plate: str, plate_color: str, entered_at: datetime
+) -> Entry | None:
+    """Return the entrance of a charge's stay: the same plate at the same lot, by the serial or by the time of coming; newest first.
+
+    A colour that one side does not know fits every colour.
+    """
+    query = text(
+        _ENTRY
+        + """
+        where e.lane = :lane and e.lot_id = :lot and p.number = :plate
+          and (p.color = :color or p.color = 'unknown' or :color = 'unknown')
+          and (e.lot_serial = :serial or e.entered_at between :earliest and :latest)
+        order by e.lot_serial = :serial desc, e.entrance_id desc limit 1
+        """
+    )
+    row = tx.execute(
+        query,
+        {
+            "lane": lane, "lot": lot_id, "plate": plate, "color": plate_color, "serial": lot_serial,
+            "earliest": entered_at - SAME_STAY, "latest": entered_at + SAME_STAY,
+        },
+    ).first()  # fmt: skip
+    return None if row is None else Entry(**row._mapping)
+
+
+def words(tx: Connection, *, lane: int, entrance_id: UUID) -> list[Word]:
+    """Return what channels said of an entrance."""
+    query = text("""
+        select channel, merchant_no, entry_no, state, word from payments.entrance_word
+        where lane = :lane and entrance_id = :id order by channel, merchant_no
+        """)
+    return [Word(**row._mapping) for row in tx.execute(query, {"lane": lane, "id": entrance_id})]
+
+
+def keep_word(tx: Connection, *, lane: int, entrance_id: UUID, word: Word, at: datetime) -> None:
+    """Keep what a channel said. What is known is not overwritten by an answer that says nothing."""
+    tx.execute(
+        text("""
+        insert into payments.entrance_word as w (entrance_id, lane, channel, merchant_no, entry_no, state, word, told_at)
+        values (:id, :lane, :channel, :merchant_no, :entry_no, :state, :word, :at)
+        on conflict (entrance_id, channel, merchant_no, lane) do update
+        set entry_no = coalesce(excluded.entry_no, w.entry_no), told_at = excluded.told_at,
+            state = case when excluded.state = 'unknown' then w.state else excluded.state end,
+            word = case when excluded.state = 'unknown' then w.word else excluded.word end
+        """),
+        {
+            "id": entrance_id, "lane": lane, "channel": word.channel, "merchant_no": word.merchant_no, "entry_no": word.entry_no,
+            "state": word.state, "word": word.word, "at": at,
+        },
+    )  # fmt: skip
+
+
+# Deductions.
+
+
+def hold_charge(tx: Connection, *, lane: int, charge_id: UUID) -> None:
+    """Lock a charge, so that one deduction of it is made at a time. Whoever holds it waits for no payment's lock."""
+    query = text("select 1 from payments.charge where lane = :lane and charge_id = :id for update")
+    tx.execute(query, {"lane": lane, "id": charge_id}).scalar_one()
+
+
+def attempts_at(tx: Connection, *, lane: int, charge_id: UUID) -> list[Attempt]:
+    """Return all attempts to pay a charge, the newest first."""
+    query = text("select payment_id from payments.payment where lane = :lane and charge_id = :id order by payment_id desc")
+    found = [attempt_of(tx, lane=lane, payment_id=one) for one in tx.execute(query, {"lane": lane, "id": charge_id}).scalars()]
+    return [one for one in found if one is not None]
+
+
+def insert_terms(tx: Connection, *, lane: int, payment_id: UUID, terms: Terms) -> None:
+    tx.execute(
+        text("""
+        insert into payments.deduction (payment_id, lane, plate_color, entered_at, left_at, lot_no, lot_name, entry_no, mandate_no)
+        values (:id, :lane, :plate_color, :entered_at, :left_at, :lot_no, :lot_name, :entry_no, :mandate_no)
+        """),
+        {"id": payment_id, "lane": lane} | {name: getattr(terms, name) for name in Terms.__struct_fields__},
+    )
+
+
+def asked(tx: Connection, *, lane: int, payment_id: UUID) -> Asked:
+    """Return what a deduction asks for, and what became of the calls."""
+    query = text("""
+        select plate_color, entered_at, left_at, lot_no, lot_name, entry_no, mandate_no, calls, taken_on
+        from payments.deduction where lane = :lane and payment_id = :id
+        """)
+    return Asked(**tx.execute(query, {"lane": lane, "id": payment_id}).one()._mapping)
+
+
+def claim_call(tx: Connection, *, lane: int, payment_id: UUID, at: datetime, until: datetime) -> bool:
+    """Claim a deduction for one more call until ``until``; False when somebody has it.
+
+    Does not count as a query: the schedule of queries stands.
+    """
+    mine = tx.execute(
+        text("""
+        update payments.payment set claimed_until = :until
+        where lane = :lane and payment_id = :id and (claimed_until is null or claimed_until <= :at)
+        """),
+        {"lane": lane, "id": payment_id, "at": at, "until": until},
+    ).rowcount  # fmt: skip
+    if mine:
+        query = text("update payments.deduction set calls = calls + 1 where lane = :lane and payment_id = :id")
+        tx.execute(query, {"lane": lane, "id": payment_id})
+    return mine == 1
+
+
+def take_on(tx: Connection, *, lane: int, payment_id: UUID) -> None:
+    """Note that the channel took a deduction on."""
+    query = text("update payments.deduction set taken_on = true where lane = :lane and payment_id = :id")
+    tx.execute(query, {"lane": lane, "id": payment_id})
