@@ -274,10 +274,10 @@ def state_of(trade_status: str, *, paid: bool) -> ChannelState:
 
 
 def read(text: str, kind: type[_T]) -> _T | None:
-    """Return a node's text as ``kind``, or None when it is not JSON or a field is missing or of another form."""
+    """Return a node's text as ``kind``, or None when it is not JSON, nested without end, or lacks a field."""
     try:
         found: _T = _decoder(kind).decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError):
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return None
     return found
 

@@ -101,7 +101,7 @@ def read(content: bytes, kind: type[Any]) -> Any:
     """Return a call's content. Raises Refusal INVALID_PARAMETER."""
     try:
         return msgspec.json.decode(content, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
         raise Refusal("ACQ.INVALID_PARAMETER", f"参数无效：{wrong}") from None
 
 
