@@ -82,8 +82,11 @@ def notes(settings: Settings) -> Iterator[tuple[Path, KeyNote]]:
     for name in present(settings):
         inspect, folder = _KINDS[name].inspect, settings.keys_dir / name
         if inspect is not None:
-            for note in inspect({path: content for path, content in read_files(folder).items() if not path.endswith(SUFFIX)}):
-                yield folder / note.file, note
+            files = read_files(folder)
+            held = {path.removesuffix(SUFFIX) for path in files if path.endswith(SUFFIX)}
+            for note in inspect({path: content for path, content in files.items() if not path.endswith(SUFFIX)}):
+                if note.file not in held:
+                    yield folder / note.file, note
 
 
 class FileWatch:

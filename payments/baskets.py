@@ -129,7 +129,9 @@ def start(till: Till, *, token: str, channel: str, payer: Payer) -> Started:
                 raise ChannelRefused(f"{channel} refused the order: {outcome.reason}")
             raise ChannelBusy(f"{channel} did not take the order yet: {outcome.reason}")
     with till.db.connect() as tx:
-        return Started(by_token(tx, till=till, token=token), tuple(attempts), hand_off)
+        basket = by_token(tx, till=till, token=token)
+        now = {one.payment_id: one for one in _attempts(tx, basket)}
+    return Started(basket, tuple(now[one.payment_id] for one in attempts), hand_off)
 
 
 def status(till: Till, *, token: str) -> Status:
@@ -201,7 +203,12 @@ def _next_act(till: Till, token: str, channel: str, payer: Payer) -> list[Attemp
             expires_at=min(at + till.price_lock, basket.expires_at), next_query_at=at + till.schedule(channel)[0], payments=rows,
         )  # fmt: skip
         made = {row.payment_id for row in rows}
-        return [one for one in reversed(_attempts(tx, basket)) if one.payment_id in made]
+        return _in_order([one for one in _attempts(tx, basket) if one.payment_id in made], acts[0].charge_ids)
+
+
+def _in_order(legs: Sequence[Attempt], charge_ids: Sequence[UUID]) -> list[Attempt]:
+    """Return legs in the order of the basket: a repeated act must be the same order at the channel."""
+    return sorted(legs, key=lambda leg: charge_ids.index(leg.charge_id))
 
 
 def _live_act(
@@ -217,7 +224,7 @@ def _live_act(
     for newest in mine:
         legs = [one for one in mine if one.act_id == newest.act_id] if newest.act_id else [newest]
         if all(leg.state in LIVE and leg.charge_id in still_open for leg in legs):
-            return sorted(legs, key=lambda leg: leg.payment_id)
+            return _in_order(legs, [charge.charge_id for charge in open_charges])
     return []
 
 

@@ -96,6 +96,12 @@ def show(request: AnyRequest, wiring: Wired, basket_token: FromPath[str]) -> Res
     )  # fmt: skip
 
 
+@post("/b/{basket_token:str}", sync_to_thread=False, include_in_schema=False)
+def come_back(request: AnyRequest, wiring: Wired, basket_token: FromPath[str]) -> Response[Any]:
+    """Take a payer back whose wallet returns by a form. What the form says proves nothing: the channel is asked."""
+    return Redirect(f"/b/{basket_token}{page_of(request, wiring).query}", status_code=303)
+
+
 @post("/b/{basket_token:str}/pay", sync_to_thread=True, include_in_schema=False)
 def pay_next(request: AnyRequest, wiring: Wired, basket_token: FromPath[str], data: URLEncodedBody[WalletForm]) -> Response[Any]:
     """Start the next act over the wallet that was tapped."""

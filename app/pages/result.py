@@ -5,10 +5,11 @@ A browser's return never makes anything paid: the page shows what the channel ha
 """
 
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
-from litestar import Response, get
+from litestar import Response, get, post
 from litestar.params import FromPath
+from litestar.response import Redirect
 
 from app.pages import facts
 from app.pages.codes import AnyRequest, page_of
@@ -32,6 +33,12 @@ def result(request: AnyRequest, wiring: Wired, order_token: FromPath[str]) -> Re
     with wiring.db.connect() as tx:
         lot = lots.lot_by_id(tx, lot_id=status.order.lot_id)
     return _shown(page_of(request, wiring), wiring, order_token, status, lot)
+
+
+@post("/r/{order_token:str}", sync_to_thread=False, include_in_schema=False)
+def come_back(request: AnyRequest, wiring: Wired, order_token: FromPath[str]) -> Response[Any]:
+    """Take a payer back whose wallet returns by a form. What the form says proves nothing: the channel is asked."""
+    return Redirect(f"/r/{order_token}{page_of(request, wiring).query}", status_code=303)
 
 
 def _shown(page: Page, wiring: Wiring, order_token: str, status: Status, lot: Lot) -> Response[bytes]:
