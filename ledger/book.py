@@ -23,7 +23,7 @@ _CHUNK: Final = 64
 """Entries sent to the server at a time: it works on one chunk while the next is being encoded."""
 
 _COPY: Final = b"""copy ledger.posting (amount_fen, batch_id, happened_at, entry_id, evidence_id, book_id, debit_account,
-    credit_account, position, booked_on, lane, line) from stdin (format binary)"""
+    credit_account, position, booked_on, route_id, lane, line) from stdin (format binary)"""
 _COPY_HEAD: Final = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0"
 _COPY_TAIL: Final = b"\xff\xff"
 

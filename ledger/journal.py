@@ -27,10 +27,12 @@ _POSTGRES_DAYS: Final = date(2000, 1, 1).toordinal()
 
 _RECORD_TYPE: Final = 1
 _RECORD_VERSION: Final = 1
+_RECORD_VERSION_ROUTED: Final = 2
 _HEAD: Final = struct.Struct(">xBBB16s16siqiB")
 _LINE: Final = struct.Struct(">iiq")
-_ROW: Final = struct.Struct(">hiqiqiqi16si16siiiiiiiiiiihih")
-_COLUMNS: Final = 12
+_ROUTE: Final = struct.Struct(">I")
+_ROW: Final = struct.Struct(">hiqiqiqi16si16siiiiiiiiiiiiihih")
+_COLUMNS: Final = 13
 
 
 class EntryKind(IntEnum):
@@ -66,6 +68,8 @@ class Entry(Struct, frozen=True, gc=False):
     booked_on: date
     evidence_id: UUID
     lines: tuple[Line, ...]
+    route_id: int = 0
+    """Version of the route (merchant account) that the money took; 0: none."""
 
     @property
     def entry_id(self) -> UUID:
@@ -84,7 +88,8 @@ def encode(entry: Entry, *, lane: int, batch_id: int, position: int) -> tuple[by
     for number, line in enumerate(entry.lines):
         rows += _ROW.pack(
             _COLUMNS, 8, line.amount_fen, 8, batch_id, 8, happened_us - _POSTGRES_US, 16, entry_id, 16, evidence_id,
-            4, book_id, 4, line.debit, 4, line.credit, 4, position, 4, booked_day - _POSTGRES_DAYS, 2, lane, 2, number,
+            4, book_id, 4, line.debit, 4, line.credit, 4, position, 4, booked_day - _POSTGRES_DAYS, 4, entry.route_id,
+            2, lane, 2, number,
         )  # fmt: skip
     return hashlib.sha256(sealed).digest(), rows
 
@@ -99,6 +104,7 @@ def record(entry: Entry, *, lane: int) -> bytes:
 
     All integers big-endian: type 1, version 1, lane (1 byte each), entry id, evidence id (16 each), book (4), microseconds since
     1970 (8), days since 0001-01-01 counting from 1 (4), number of lines (1), then per line debit, credit (4 each) and fen (8).
+    Version 2 has the version of the route (4) between the number of lines and the lines; an entry without a route has version 1.
     """
     return _sealed(entry, lane)[0][1:]
 
@@ -110,10 +116,13 @@ def _sealed(entry: Entry, lane: int) -> tuple[bytes, int, int]:
         raise ValueError(f"not an entry: {entry}")
     happened_us = (entry.happened_at - _EPOCH) // _MICROSECOND
     booked_day = entry.booked_on.toordinal()
+    version = _RECORD_VERSION_ROUTED if entry.route_id else _RECORD_VERSION
     sealed = _HEAD.pack(
-        _RECORD_TYPE, _RECORD_VERSION, lane, (key | entry.kind).to_bytes(16, "big"), entry.evidence_id.int.to_bytes(16, "big"),
+        _RECORD_TYPE, version, lane, (key | entry.kind).to_bytes(16, "big"), entry.evidence_id.int.to_bytes(16, "big"),
         entry.book_id, happened_us, booked_day, len(lines),
     )  # fmt: skip
+    if entry.route_id:
+        sealed += _ROUTE.pack(entry.route_id)
     for line in lines:
         debit, credit, amount_fen = line.debit, line.credit, line.amount_fen
         if debit not in CODES or credit not in CODES or debit == credit or not 0 < amount_fen <= AMOUNT_FEN_MAX:
@@ -137,5 +146,5 @@ def reversal_of(entry: Entry, *, happened_at: datetime, booked_on: date, evidenc
     swapped: Sequence[Line] = [Line(debit=x.credit, credit=x.debit, amount_fen=x.amount_fen) for x in entry.lines]
     return Entry(
         kind=entry.kind + REVERSAL, source_id=entry.source_id, book_id=entry.book_id, happened_at=happened_at,
-        booked_on=booked_on, evidence_id=evidence_id, lines=tuple(swapped),
+        booked_on=booked_on, evidence_id=evidence_id, lines=tuple(swapped), route_id=entry.route_id,
     )  # fmt: skip

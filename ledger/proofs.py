@@ -74,7 +74,7 @@ def sealed_entries(tx: Connection, *, lane: int, start: int = 0, size: int | Non
 
 
 _SEALED: Final = """
-    select leaf_index, entry_id, book_id, debit_account, credit_account, amount_fen, happened_at, booked_on, evidence_id
+    select leaf_index, entry_id, book_id, debit_account, credit_account, amount_fen, happened_at, booked_on, evidence_id, route_id
     from ledger.v_posting where lane = :lane and leaf_index >= :start and (leaf_index < :size or cast(:size as bigint) is null)
     order by leaf_index, line
 """

@@ -11,19 +11,35 @@ from ledger.journal import Entry, EntryKind, Line
 
 
 def charge_paid(
-    *, payment_id: UUID, book_id: int, channel: str, amount_fen: int, happened_at: datetime, booked_on: date, evidence_id: UUID
+    *,
+    payment_id: UUID,
+    book_id: int,
+    channel: str,
+    amount_fen: int,
+    happened_at: datetime,
+    booked_on: date,
+    evidence_id: UUID,
+    route_id: int = 0,
 ) -> Entry:
     """A charge paid at once: the channel holds the operator's money (1012), the operator has earned it (6001)."""
     line = Line(debit=clearing(channel), credit=Account.INCOME, amount_fen=amount_fen)
-    return Entry(EntryKind.PAYMENT, payment_id, book_id, happened_at, booked_on, evidence_id, (line,))
+    return Entry(EntryKind.PAYMENT, payment_id, book_id, happened_at, booked_on, evidence_id, (line,), route_id)
 
 
 def second_payment(
-    *, payment_id: UUID, book_id: int, channel: str, amount_fen: int, happened_at: datetime, booked_on: date, evidence_id: UUID
+    *,
+    payment_id: UUID,
+    book_id: int,
+    channel: str,
+    amount_fen: int,
+    happened_at: datetime,
+    booked_on: date,
+    evidence_id: UUID,
+    route_id: int = 0,
 ) -> Entry:
     """Money nothing is owed for (a second payment, an amount that differs): kept in suspense (2241) until it is refunded."""
     line = Line(debit=clearing(channel), credit=Account.SUSPENSE_OVER, amount_fen=amount_fen)
-    return Entry(EntryKind.PAYMENT, payment_id, book_id, happened_at, booked_on, evidence_id, (line,))
+    return Entry(EntryKind.PAYMENT, payment_id, book_id, happened_at, booked_on, evidence_id, (line,), route_id)
 
 
 def left_unpaid(
@@ -35,11 +51,19 @@ def left_unpaid(
 
 
 def debt_paid(
-    *, payment_id: UUID, book_id: int, channel: str, amount_fen: int, happened_at: datetime, booked_on: date, evidence_id: UUID
+    *,
+    payment_id: UUID,
+    book_id: int,
+    channel: str,
+    amount_fen: int,
+    happened_at: datetime,
+    booked_on: date,
+    evidence_id: UUID,
+    route_id: int = 0,
 ) -> Entry:
     """A debt paid: the channel holds the money (1012), the plate owes it no more (1122)."""
     line = Line(debit=clearing(channel), credit=Account.RECEIVABLE, amount_fen=amount_fen)
-    return Entry(EntryKind.PAYMENT, payment_id, book_id, happened_at, booked_on, evidence_id, (line,))
+    return Entry(EntryKind.PAYMENT, payment_id, book_id, happened_at, booked_on, evidence_id, (line,), route_id)
 
 
 def refund_accepted(

@@ -57,14 +57,14 @@ _APPEND: Final = Statement(
         returning batch_id
     ), rows as (
         insert into ledger.posting (lane, batch_id, position, line, entry_id, evidence_id, book_id, debit_account,
-                                    credit_account, amount_fen, happened_at, booked_on)
+                                    credit_account, amount_fen, happened_at, booked_on, route_id)
         select %(lane)s, batch_id, position, line, entry_id, evidence_id, book_id, debit_account, credit_account, amount_fen,
-               happened_at, date '0001-01-01' + (booked_day - 1)
+               happened_at, date '0001-01-01' + (booked_day - 1), route_id
         from batch, unnest(%(positions)s::integer[], %(lines)s::integer[], %(ids)s::uuid[], %(evidence)s::uuid[],
                            %(books)s::integer[], %(debits)s::integer[], %(credits)s::integer[], %(amounts)s::bigint[],
-                           %(times)s::timestamptz[], %(days)s::integer[])
+                           %(times)s::timestamptz[], %(days)s::integer[], %(routes)s::integer[])
              as p (position, line, entry_id, evidence_id, book_id, debit_account, credit_account, amount_fen, happened_at,
-                   booked_day)
+                   booked_day, route_id)
     )
     select ledger.refuse_unknown_books_v1(%(lane)s, unknown) from asked where cardinality(unknown) > 0
     """,
@@ -89,6 +89,7 @@ def appending(*, lane: int, entries: Sequence[Entry], leaves: bytes, at: datetim
         amounts=bigints([line.amount_fen for _, _, _, line in rows]),
         times=instants([entry.happened_at for _, _, entry, _ in rows]),
         days=integers([entry.booked_on.toordinal() for _, _, entry, _ in rows]),
+        routes=integers([entry.route_id for _, _, entry, _ in rows]),
     )
 
 
@@ -96,7 +97,7 @@ def entries(tx: Connection, *, lane: int, entry_ids: Sequence[UUID]) -> list[Ent
     """Return the entries of these ids that are in the book, ordered by id."""
     rows = tx.execute(
         text("""
-        select entry_id, book_id, debit_account, credit_account, amount_fen, happened_at, booked_on, evidence_id
+        select entry_id, book_id, debit_account, credit_account, amount_fen, happened_at, booked_on, evidence_id, route_id
         from ledger.posting where lane = :lane and entry_id = any(:ids)
         order by entry_id, line
         """),
@@ -115,5 +116,6 @@ def as_entry(rows: Sequence[Row[Any]]) -> Entry:
         happened_at=first.happened_at,
         booked_on=first.booked_on,
         evidence_id=first.evidence_id,
+        route_id=first.route_id,
         lines=tuple(Line(row.debit_account, row.credit_account, row.amount_fen) for row in rows),
     )

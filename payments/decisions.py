@@ -38,6 +38,8 @@ class HeldPayment(Struct):
     trade_no: str | None
     taken_fen: int | None
     expires_at: datetime
+    route_id: int = 0
+    """Version of the route that it was ordered over."""
 
 
 class HeldCharge(Struct):

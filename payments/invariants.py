@@ -103,6 +103,7 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
         left join ledger.v_posting e on e.lane = f.lane and e.entry_id = {_ENTRY}
         where e.entry_id is null or (e.amount_fen, e.happened_at, e.evidence_id, e.book_id)
               <> (f.amount_fen, f.happened_at, f.evidence_id, p.book_id)
+           or e.route_id not in (p.route_id, 0) -- 0: booked before routes were sealed
         """,
     ),
     (

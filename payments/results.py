@@ -194,6 +194,7 @@ class _Work:
             recipe(
                 payment_id=payment.payment_id, book_id=payment.book_id, channel=payment.channel, amount_fen=result.amount_fen,
                 happened_at=result.happened_at, booked_on=self._booked_on, evidence_id=notice.message.message_id,
+                route_id=payment.route_id,
             )
         )  # fmt: skip
         self._taken[payment.channel, result.merchant_no, result.trade_no] = payment.payment_id

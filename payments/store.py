@@ -71,7 +71,7 @@ _LOCK: Final = Statement(
     """
 with held as materialized (
     select p.payment_id, p.charge_id, p.operator_id, p.book_id, p.channel, p.provider_no, p.merchant_no, p.amount_fen,
-           p.state, p.trade_no, p.taken_fen, p.expires_at
+           p.state, p.trade_no, p.taken_fen, p.expires_at, p.route_id
     from payments.payment p
     where p.lane = %(lane)s::smallint and p.payment_id = any(%(payments)s::uuid[])
     order by p.payment_id
@@ -86,7 +86,8 @@ with held as materialized (
 select h.*, o.lot_id, o.lot_serial, o.settled_by, null::uuid
 from held h join owed o on o.charge_id = h.charge_id
 union all
-select null, null, null, null, f.channel, null, f.merchant_no, null, null, f.trade_no, null, null, null, null, null, f.payment_id
+select null, null, null, null, f.channel, null, f.merchant_no, null, null, f.trade_no, null, null, null, null, null, null,
+       f.payment_id
 from unnest(%(channels)s::text[], %(merchants)s::text[], %(trades)s::text[]) as w (channel, merchant_no, trade_no)
 cross join lateral (
     select * from payments.payment_fact f
@@ -115,10 +116,10 @@ def lock_payments(
     [rows] = fire(tx, [asked])
     for row in rows:
         if row[0] is None:
-            holders[row[4], row[6], row[9]] = row[15]
+            holders[row[4], row[6], row[9]] = row[16]
         else:
-            payments[row[0]] = HeldPayment(*row[:12])
-            charges[row[1]] = HeldCharge(row[1], *row[12:15])
+            payments[row[0]] = HeldPayment(*row[:13])
+            charges[row[1]] = HeldCharge(row[1], *row[13:16])
     return payments, charges, holders
 
 

@@ -36,3 +36,14 @@ create view payments.v_order as
 select lane, payment_id, channel, merchant_no, way, key_ref, created_at, expires_at, succeeded_at, trade_no from payments.payment;
 comment on view payments.v_order is 'How payments are known at their channels';
 grant select on gateways.v_merchant, payments.v_order to tongting_app;
+
+-- The route that a payment's money took is part of what is sealed: the second form of an entry's record holds it.
+alter table ledger.posting add column route_id integer not null default 0; -- Version of the route (merchant account) that the money took; 0: none
+comment on column ledger.posting.route_id is 'Version of the route (merchant account) that the money took; 0: none, as in the first form of the record';
+create or replace view ledger.v_posting as
+select p.lane, p.entry_id, p.line, get_byte(uuid_send(p.entry_id), 15) as kind, p.book_id, p.debit_account, p.credit_account,
+       p.amount_fen, p.happened_at, p.booked_on, p.evidence_id, b.booked_at, p.batch_id, p.position,
+       s.seal_id, s.first_index + p.position as leaf_index, p.route_id
+from ledger.posting p
+join ledger.batch b on b.lane = p.lane and b.batch_id = p.batch_id
+left join ledger.sealed_batch s on s.lane = p.lane and s.batch_id = p.batch_id;

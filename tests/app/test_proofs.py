@@ -53,6 +53,13 @@ def test_a_stranger_can_check_that_a_receipt_is_in_the_book(api: Client, paid: l
         assert (signed.size, proof["verifier_key"]) == (proof["tree_size"], key)
 
 
+def test_the_sealed_record_names_the_route_that_the_money_took(api: Client, paid: list[Due]) -> None:
+    for due in paid:
+        record = bytes.fromhex(api.get(f"/v1/receipts/{due.order_no}/proof").json()["record"])
+        assert record[:2] == b"\x01\x02"
+        assert int.from_bytes(record[52:56], "big") == due.attempt.route_id > 0
+
+
 def test_a_proof_can_be_asked_for_under_an_earlier_checkpoint(api: Client, paid: list[Due]) -> None:
     first, last = (due.order_no for due in (paid[0], paid[4]))
     assert api.get(f"/v1/receipts/{first}/proof", params={"tree_size": 2}).json()["tree_size"] == 2
