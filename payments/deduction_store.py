@@ -1,12 +1,16 @@
 """The questions that entrances and deductions ask of PostgreSQL. Private to this room."""
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
 
 from msgspec import Struct
+from psycopg.errors import UniqueViolation
 from sqlalchemy import Connection, text
 
+from gateways import messages
+from gateways.contract import RawMessage
 from payments.plates import PlateColor
 from payments.records import Attempt
 from payments.store import attempt as attempt_of
@@ -59,6 +63,12 @@ class Asked(Terms, frozen=True, kw_only=True):
 
     calls: int
     taken_on: bool
+
+
+def keep_message(tx: Connection, *, lane: int, message: RawMessage) -> None:
+    """Keep an answer that moves no money. The same answer at the same instant is kept once."""
+    with suppress(UniqueViolation), tx.begin_nested():
+        messages.keep(tx, lane=lane, messages=[message])
 
 
 # Lots.

@@ -7,6 +7,7 @@ applier. Should we stop in between, the query that was scheduled with the paymen
 alone, so a repeat is identical and the channel's order number makes it the same one.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -89,7 +90,7 @@ def deduct(till: Till, *, lot_id: int, lot_serial: str, channel: str | None = No
     """Take a lot's charge by the plate's mandate: over ``channel``, or over the first of ``CHANNELS`` whose mandate is open.
 
     May be repeated: a deduction that is under way is asked for again and not made twice, one that succeeded is told again. The next
-    channel is tried only when the one before proved that it takes nothing.
+    channel is tried only when the one before proved that it takes nothing; one that took nothing in an earlier call comes last.
 
     Raises:
         ChargeUnknown: the lot has no such charge.
@@ -98,10 +99,11 @@ def deduct(till: Till, *, lot_id: int, lot_serial: str, channel: str | None = No
         Conflict: ``payment_under_way`` (a payer is at it), ``deduction_under_way`` (over another channel than the one named),
             ``payment_in_suspense`` (another amount was taken for this charge: a person decides).
     """
-    names = _channels(till, channel)
+    here = _channels(till, channel)
     with till.db.connect() as tx:
         charge = charges.by_serial(tx, lane=till.lane, lot_id=lot_id, lot_serial=lot_serial)
         standing = _standing(tx, charge, channel)
+        names = _least_tried(tx, charge, here)
     tried = [] if standing is None else [_again(till, charge, standing)]
     for name in names:
         if tried and tried[-1].state not in ("none", "failed"):
@@ -117,6 +119,13 @@ def _channels(till: Till, channel: str | None) -> tuple[str, ...]:
         return tuple(name for name in CHANNELS if name in here)
     till.line(channel)
     return (channel,)
+
+
+def _least_tried(tx: Connection, charge: Charge, names: Sequence[str]) -> list[str]:
+    """Return channels in their order, those last that a charge was taken over to no effect before."""
+    before = deduction_store.attempts_at(tx, lane=charge.lane, charge_id=charge.charge_id)
+    times = Counter(one.channel for one in before if one.way is Way.DEDUCTION)
+    return sorted(names, key=lambda name: times[name])
 
 
 def _answer(lot_serial: str, tried: Sequence[Tried]) -> Deducted:
@@ -212,7 +221,7 @@ def _mandate(till: Till, stay: _Stay, route: MerchantAccount) -> tuple[MandateSt
     except Refused as wrong:
         return "none", None, wrong.code
     with till.db.begin() as tx:
-        messages.keep(tx, lane=till.lane, messages=[call.message])
+        deduction_store.keep_message(tx, lane=till.lane, message=call.message)
     if call.outcome.state == "unknown":
         return before, None, None
     return call.outcome.state, call.outcome.mandate_no, None

@@ -14,7 +14,7 @@ from uuid import UUID
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from gateways import calls, messages, routing
+from gateways import calls, routing
 from gateways.contract import Entrance, EntryOutcome, MerchantAccount, Operation, RawMessage
 from ledger.clock import checked as in_utc
 from ledger.errors import Conflict, Refused
@@ -134,7 +134,7 @@ def _tell(till: Till, entry: Entry, route: MerchantAccount, lot_no: str) -> Word
     )
     with till.db.begin() as tx:
         if message is not None:
-            messages.keep(tx, lane=entry.lane, messages=[message])
+            deduction_store.keep_message(tx, lane=entry.lane, message=message)
         deduction_store.keep_word(tx, lane=entry.lane, entrance_id=entry.entrance_id, word=word, at=at)
     return word
 

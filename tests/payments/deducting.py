@@ -32,7 +32,7 @@ from gateways.sandbox.wechat.signing import Pair
 from gateways.transport import HttpTransport
 from gateways.wechat.channel import Provider, WeChat
 from ledger.clock import SetClock
-from ledger.ids import RandomIds
+from ledger.ids import Ids, RandomIds
 from payments import deductions, entrances
 from payments.checkout import Till
 from payments.deductions import Deducted
@@ -78,7 +78,7 @@ class City:
 
     def __init__(self, db: Engine, registry: Registry, transport: HttpTransport, clock: SetClock, url: str) -> None:
         self.db, self.registry, self.transport, self.clock, self.url = db, registry, transport, clock, url
-        self.ids = RandomIds()
+        self.ids: Ids = RandomIds()
         self.till = Till(
             db=db, lane=0, clock=clock, ids=self.ids, tokens=RandomTokens(), channels=registry.names, line=self.line,
             query_after=(timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=5)),

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 from gateways.contract import Answer, Request, Unanswered
 from gateways.sandbox.wechat.signing import Pair
 from ledger.errors import Conflict, NotFound, Refused
-from ledger.ids import payment_number
+from ledger.ids import SeededIds, payment_number
 from payments import checkout, deductions, jobs, refund_jobs, refunds
 from payments.checkout import Payer
 from payments.deductions import Tried
@@ -184,6 +184,26 @@ def test_a_blocked_plate_is_not_taken_and_nothing_is_claimed_of_it(at: City) -> 
     jobs.run_due(at.till)
     assert at.states() == ["closed"]
     assert taken(at) == []
+
+
+def test_a_channel_that_took_nothing_comes_last_the_next_time(at: City) -> None:
+    at.wechat_plate()
+    at.enter()
+    at.wechat_plate(state="OVERDUE")
+    assert at.deduct().state == "unknown"
+    at.later(minutes=7)
+    jobs.run_due(at.till)
+    at.alipay_plate()
+    made = at.deduct()
+    assert [(one.channel, one.state) for one in made.tried] == [("etc", "none"), ("alipay", "succeeded")]
+
+
+def test_the_same_question_at_the_same_instant_is_kept_once(at: City) -> None:
+    at.till = msgspec.structs.replace(at.till, ids=SeededIds(1))
+    at.ids = SeededIds(1)
+    for _ in range(3):
+        assert at.deduct("alipay").state == "none"
+    assert at.calls("mandate_query") >= 1
 
 
 def test_a_proven_refusal_lets_the_next_channel_try(at: City) -> None:
