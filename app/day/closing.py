@@ -1,4 +1,4 @@
-"""The end of a simulated day: seal, bill, match, trial balance, statements, invariants, and the files that prove them.
+"""The end of a simulated day: seal, bills, comparison, trial balance, statements, invariants, and the files that prove them.
 
 Knows the product's own functions for these and the doors; must not know how the day went. Called by ``app.day.command``.
 Every file is a function of the books alone, so that the same seed gives the same bytes; no duration, path or port is in any.
@@ -7,29 +7,35 @@ Every file is a function of the books alone, so that the same seed gives the sam
 import csv
 import hashlib
 import io
-from datetime import date, datetime
+import itertools
+from collections import Counter
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from app.checks import violations
-from app.day.doors import Doors
+from app.day.doors import DoorClosed, Doors
 from app.day.drive import Counts
 from app.wiring import Wiring
+from app.worker import reconcile_yesterday
 from config.settings import CHART
 from ledger import balances, extracts
 from ledger.accounts import read_chart
 from ledger.balances import TrialBalanceLine
+from ledger.clock import CHINA, SetClock
 from ledger.invariants import Violation
 from ledger.money import yuan
 from payments import lots
-from reconciliation import bills, matching
-from reconciliation.matching import MatchRun
+from reconciliation import bills, daily, matching
 
-CHANNEL: Final = "wechat"
+BETWEEN_ROUNDS: Final = timedelta(hours=1)
+ROUNDS_MAX: Final = 12
+"""From the morning until the evening: UnionPay's word that a merchant had nothing counts from 18:00 on."""
+_KINDS: Final = ((b"PK", "zip"), (b"\x1f\x8b", "gz"), (b"{", "json"), (b"[", "json"))
 
 
 class Books(Struct, frozen=True):
@@ -44,11 +50,17 @@ class Books(Struct, frozen=True):
 
 
 class Matching(Struct, frozen=True):
-    """The book against the channel's trade bill."""
+    """The book against a channel's trade bills of the day, at the last seal."""
 
+    bills: int
+    """Files, one per merchant account where the channel makes them so; a merchant that had nothing has none or an empty one."""
+    refused: int
+    """Files that were not taken, because they were cut."""
     bill_lines: int
     matched: int
+    """Payments and refunds."""
     matched_fen: int
+    """Sum of the payments."""
     differences: dict[str, int]
 
 
@@ -60,32 +72,48 @@ class Summary(Struct, frozen=True):
     payments: int
     seen: Counts
     states: dict[str, int]
-    """Payments by state."""
+    """Payments by channel and state."""
+    ways: dict[str, int]
+    """Money facts by channel and way of ordering."""
     treatments: dict[str, int]
-    """Money facts by how they were booked."""
+    """Money facts by channel and how they were booked."""
     evidence: dict[str, int]
-    """Money facts by the kind of message that proved them."""
+    """Money facts by channel and the kind of message that proved them."""
     messages: dict[str, int]
-    """Stored messages by operation and verdict."""
+    """Stored messages by channel, operation and verdict."""
     cases: dict[str, int]
-    """Open cases by kind."""
+    """Open cases by channel and kind."""
     refunds: dict[str, int]
-    """Refunds by state."""
+    """Refunds by channel, who wanted them (``case``: we, for a second payment; ``console``: the operator) and state."""
     books: Books
-    matching: Matching
+    matching: dict[str, Matching]
+    """By channel."""
     invariants_broken: list[Violation]
 
 
 _COUNTS: Final = {
-    "states": "select state, count(*) from payments.v_payment group by state order by state",
-    "treatments": "select treatment, count(*) from payments.v_payment_fact group by treatment order by treatment",
-    "evidence": "select m.operation, count(*) from payments.v_payment_fact f join gateways.v_message m "
-    "on m.lane = f.lane and m.message_id = f.evidence_id group by m.operation order by m.operation",
-    "messages": "select operation || ' ' || verdict, count(*) from gateways.v_message "
-    "where operation in ('callback', 'query', 'close', 'refund', 'refund_query') group by 1 order by 1",
-    "refunds": "select state, count(*) from payments.v_refund group by state order by state",
-    "cases": "select kind, count(*) from payments.v_case where state = 'open' group by kind order by kind",
+    "states": "select channel || ' ' || state, count(*) from payments.v_payment group by 1 order by 1",
+    "ways": "select f.channel || ' ' || o.way, count(*) from payments.v_payment_fact f join payments.v_order o "
+    "on o.lane = f.lane and o.payment_id = f.payment_id group by 1 order by 1",
+    "treatments": "select channel || ' ' || treatment, count(*) from payments.v_payment_fact group by 1 order by 1",
+    "evidence": "select f.channel || ' ' || m.operation, count(*) from payments.v_payment_fact f join gateways.v_message m "
+    "on m.lane = f.lane and m.message_id = f.evidence_id group by 1 order by 1",
+    "messages": "select channel || ' ' || operation || ' ' || verdict, count(*) from gateways.v_message "
+    "where operation in ('callback', 'query', 'close', 'refund', 'refund_query', 'bill') group by 1 order by 1",
+    "refunds": "select channel || ' ' || source || ' ' || state, count(*) from payments.v_refund group by 1 order by 1",
+    "cases": "select channel || ' ' || kind, count(*) from payments.v_case where state = 'open' group by 1 order by 1",
 }
+_BILLS: Final = text("""
+select distinct on (b.merchant_no) b.merchant_no, b.bill_id, b.lines,
+       (select r.run_id from reconciliation.match_run r where r.bill_id = b.bill_id order by r.tree_size desc limit 1) as run_id
+from reconciliation.bill b where b.channel = :channel and b.bill_on = :day and b.kind = 'trade'
+order by b.merchant_no, b.version desc
+""")
+_RUNS: Final = text("""
+select coalesce(sum(matched), 0)::bigint as matched, coalesce(sum(matched_fen), 0)::bigint as matched_fen
+from reconciliation.match_run where run_id = any(:runs)
+""")
+_REFUSED: Final = text("select count(*) from reconciliation.refused_bill where channel = :channel and bill_on = :day")
 
 
 class Closing:
@@ -95,54 +123,90 @@ class Closing:
         self._wiring, self._doors, self._day, self._out = wiring, doors, day, out
 
     async def write(self, *, payments: int, seen: Counts, at: datetime) -> Summary:
-        """Close the day and return its summary. ``at`` is the next morning, when the channel has the bill.
+        """Close the day and return its summary. ``at`` is the next morning, when the channels have their bills.
 
         Raises:
-            DoorClosed: something that must be there was not.
+            DoorClosed: something that must be there was not, or a bill cannot be compared to its end.
         """
         for name in ("statements", "bills"):
             (self._out / name).mkdir(parents=True, exist_ok=True)
         await self._doors.seal()
-        await self._doors.set_clock(at)
-        run, lines = self._match(at)
-        await self._statements()
-        summary = self._summary(payments, seen, run, lines)
+        await self._reconcile(at)
+        matched = self._matched()
+        await self._statements(at.astimezone(CHINA).date())
+        summary = self._summary(payments, seen, matched)
         (self._out / "summary.json").write_bytes(_pretty(summary))
         return summary
 
-    def _match(self, at: datetime) -> tuple[MatchRun, int]:
-        wiring = self._wiring
-        fetched = bills.fetch(wiring.line(CHANNEL), bill_on=self._day, occasion="day")
-        (self._out / "bills" / f"{self._day}.csv").write_bytes(fetched.content)
-        with wiring.db.begin() as tx:
-            kept = bills.keep(tx, lane=wiring.lane, fetched=fetched, at=at, ids=wiring.ids)
-        if kept.bill_id is None:
-            raise RuntimeError(f"the channel's bill of {self._day} cannot be used: {kept.outcome} {kept.reason or ''}")
-        with wiring.db.begin() as tx:
-            run = matching.match(tx, lane=wiring.lane, bill_id=kept.bill_id, at=at, ids=wiring.ids)
-        return run, len(fetched.bill.lines) if fetched.bill else 0
+    async def _reconcile(self, at: datetime) -> None:
+        """Do what the worker does in the morning, until nothing waits: bills, console refunds, questions, comparison, a seal."""
+        for number in range(ROUNDS_MAX):
+            now = at + number * BETWEEN_ROUNDS
+            assert isinstance(self._wiring.clock, SetClock)
+            self._wiring.clock.set(now)
+            await self._doors.set_clock(now)
+            reconcile_yesterday(self._wiring)
+            if not (waiting := self._waiting()):
+                return
+            await self._doors.seal()
+        raise DoorClosed(f"the bills of {self._day} still wait: {', '.join(waiting)}")
 
-    async def _statements(self) -> None:
-        """Fetch each operator's statement of the day as the operator would, page by page."""
+    def _waiting(self) -> list[str]:
+        """Return whose bills were not compared to their end."""
+        found = []
+        with self._wiring.db.connect() as tx:
+            for connected in self._wiring.channels:
+                channel = connected.channel
+                for account in daily.accounts(tx, channel=channel, bill_on=self._day):
+                    merchant_no = "" if account is None else account.merchant_no
+                    if not daily.is_closed(
+                        tx, channel=channel.name, provider_no=channel.provider_no, merchant_no=merchant_no, bill_on=self._day
+                    ):
+                        found.append(f"{channel.name} {merchant_no}".strip())
+        return found
+
+    def _matched(self) -> dict[str, Matching]:
+        """Keep every bill as a file and return what the comparisons came to."""
+        with self._wiring.db.connect() as tx:
+            return {channel: self._matched_at(tx, channel) for channel in self._wiring.channels.names()}
+
+    def _matched_at(self, tx: Connection, channel: str) -> Matching:
+        asked = {"channel": channel, "day": self._day}
+        rows = tx.execute(_BILLS, asked).all()
+        differences: Counter[str] = Counter()
+        for row in rows:
+            content = bills.content(tx, bill_id=row.bill_id)
+            if content:
+                name = f"{channel}-{row.merchant_no or 'all'}-{self._day}.{_kind(content)}"
+                (self._out / "bills" / name).write_bytes(content)
+            differences.update(matching.counts(tx, run_id=row.run_id))
+        sums = tx.execute(_RUNS, {"runs": [row.run_id for row in rows]}).one()
+        return Matching(
+            bills=len(rows), refused=tx.execute(_REFUSED, asked).scalar_one(), bill_lines=sum(row.lines for row in rows),
+            matched=sums.matched, matched_fen=sums.matched_fen, differences=dict(differences),
+        )  # fmt: skip
+
+    async def _statements(self, morning: date) -> None:
+        """Fetch each operator's statements as the operator would, page by page: the day's, and the next morning's, whose lines are
+        what the bills brought to light."""
         with self._wiring.db.connect() as tx:
             codes = [operator.code for operator in lots.operators(tx)]
-        for code in codes:
+        for code, day in itertools.product(codes, (self._day, morning)):
             pages: list[dict[str, Any]] = []
             cursor = None
             while True:
-                pages.append(await self._doors.statement(code, self._day.isoformat(), cursor))
+                pages.append(await self._doors.statement(code, day.isoformat(), cursor))
                 if (cursor := pages[-1].get("cursor")) is None:
                     break
             lines = [line for page in pages for line in page["lines"]]
-            (self._out / "statements" / f"{code}.json").write_bytes(_pretty(pages[0] | {"lines": lines, "cursor": None}))
+            (self._out / "statements" / f"{code}-{day}.json").write_bytes(_pretty(pages[0] | {"lines": lines, "cursor": None}))
 
-    def _summary(self, payments: int, seen: Counts, run: MatchRun, lines: int) -> Summary:
+    def _summary(self, payments: int, seen: Counts, matched: dict[str, Matching]) -> Summary:
         wiring = self._wiring
         with wiring.db.connect() as tx:
             seal = extracts.seal(tx, lane=wiring.lane)
             trial = balances.trial_balance(balances.live(tx, lane=wiring.lane), chart=read_chart(CHART.read_bytes()))
             counted = {name: {row[0]: row[1] for row in tx.execute(text(query))} for name, query in _COUNTS.items()}
-            differences = matching.counts(tx, run_id=run.run_id)
             broken = violations(tx)
         note = seal.checkpoint if seal else ""
         (self._out / "checkpoint.txt").write_text(note, encoding="utf-8")
@@ -157,7 +221,7 @@ class Closing:
         )
         return Summary(
             seed=wiring.settings.simulated_seed, day=self._day, payments=payments, seen=seen, books=books,
-            matching=Matching(lines, run.matched, run.matched_fen, differences), invariants_broken=broken, **counted,
+            matching=matched, invariants_broken=broken, **counted,
         )  # fmt: skip
 
 
@@ -177,6 +241,11 @@ def trial_balance_csv(lines: list[TrialBalanceLine]) -> bytes:
     )
     rows.writerow(["", "合计", *map(yuan, sums)])
     return "\ufeff".encode() + file.getvalue().encode()
+
+
+def _kind(content: bytes) -> str:
+    """Return the end of a bill file's name."""
+    return next((kind for mark, kind in _KINDS if content.startswith(mark)), "csv")
 
 
 def _pretty(value: Any) -> bytes:

@@ -4,6 +4,7 @@ Knows the order of things and what the terminal shows; must not know forms or SQ
 """
 
 import asyncio
+import logging
 import shutil
 import socket
 import sys
@@ -20,16 +21,15 @@ import msgspec
 
 from app import demo, run
 from app.auth import Caller, register_client
-from app.day.closing import Closing, Summary
+from app.day.closing import Closing, Matching, Summary
 from app.day.doors import Client, Doors
 from app.day.drive import Counts, Day
-from app.day.plan import FAULTS, LAST_MINUTE, Plan, draw
+from app.day.plan import LAST_MINUTE, Plan, draw
 from app.embedded import TUNED
 from app.simulation import SimulationState
 from app.wiring import Wiring, build
 from config.settings import Settings, changed
-from gateways.sandbox.shapes import MerchantIn, MerchantsIn
-from ledger.clock import CHINA, SetClock, business_date
+from ledger.clock import CHINA, business_date
 from ledger.money import yuan
 from payments import lots, paycode
 
@@ -37,7 +37,7 @@ _THROWN_AWAY: Final = TUNED | {"fsync": "off", "synchronous_commit": "off", "ful
 """The database of a city of its own is removed when the day is over: a power cut may have it."""
 
 BILL_AFTER: Final = timedelta(hours=11)
-"""From 23:30 to the next morning, when the channel's bill is ready."""
+"""From 23:30 to the next morning, when the channels' bills are ready."""
 
 
 def day(settings: Settings, *, seed: int, payments: int, out: Path) -> Summary:
@@ -50,9 +50,10 @@ def day(settings: Settings, *, seed: int, payments: int, out: Path) -> Summary:
         RunError: the running city cannot be used, or ``out`` holds something else.
     """
     began = time.monotonic()
+    logging.getLogger("tongting.worker").setLevel(logging.ERROR)  # what it says of each bill is in the summary
     _empty(out)
-    plan = draw(seed=seed, payments=payments, starts_at=settings.simulated_start_at)
     with _city(settings, seed, out) as (wiring, clients):
+        plan = draw(seed=seed, payments=payments, starts_at=settings.simulated_start_at, channels=wiring.channels.names())
         summary = asyncio.run(_live(wiring, clients, plan, out))
     print(table(summary, seconds=time.monotonic() - began, out=out))
     return summary
@@ -60,18 +61,14 @@ def day(settings: Settings, *, seed: int, payments: int, out: Path) -> Summary:
 
 async def _live(wiring: Wiring, clients: Mapping[str, Client], plan: Plan, out: Path) -> Summary:
     with wiring.db.connect() as tx:
-        operators, places = lots.operators(tx), lots.lots(tx, limit=len(demo.LOTS))
+        places = lots.lots(tx, limit=len(demo.LOTS))
     pay_codes = {lot.code: paycode.token(lot.lot_id, keys=wiring.pay_codes) for lot in places}
-    async with Doors(wiring.settings, clients=clients) as doors:
-        await doors.set_faults(FAULTS)
-        await doors.name_merchants(MerchantsIn(tuple(MerchantIn(demo.merchant_no(one), one.legal_name) for one in operators)))
+    run.name_merchants(wiring)
+    async with Doors(wiring.settings, clients=clients, channels=wiring.channels.names()) as doors:
         day = Day(plan, doors, pay_codes=pay_codes)
         await day.live(progress=Progress(plan))
-        morning = plan.at(LAST_MINUTE) + BILL_AFTER
-        assert isinstance(wiring.clock, SetClock)
-        wiring.clock.set(morning)
         closing = Closing(wiring, doors, day=business_date(plan.starts_at), out=out)
-        return await closing.write(payments=plan.payments, seen=day.counts, at=morning)
+        return await closing.write(payments=plan.payments, seen=day.counts, at=plan.at(LAST_MINUTE) + BILL_AFTER)
 
 
 @contextmanager
@@ -142,7 +139,8 @@ def simulated(settings: Settings, *, home: Path, seed: int, ports: Mapping[str, 
     return changed(
         settings, home=str(home), keys_dir="", database_url="", web_host="127.0.0.1", public_url="",
         sandbox="true", sandbox_host="127.0.0.1", callback_host="127.0.0.1", wechat_notify_url="",
-        token_minutes=str(24 * 60), simulated="true", simulated_seed=str(seed), **ports,
+        alipay_notify_url="", unionpay_notify_url="", token_minutes=str(24 * 60), simulated="true", simulated_seed=str(seed),
+        **ports,
     )  # fmt: skip
 
 
@@ -187,30 +185,38 @@ class Progress:
 
 def table(summary: Summary, *, seconds: float, out: Path) -> str:
     """Return the summary as one table for a terminal."""
-    seen, books, matching = summary.seen, summary.books, summary.matching
-    differences = ", ".join(f"{code} {times}" for code, times in matching.differences.items()) or "none"
+    seen, books = summary.seen, summary.books
     broken = ", ".join(sorted({violation.invariant for violation in summary.invariants_broken})) or "every one holds"
     rows = [
         ("seed, day", f"{summary.seed}, {summary.day}"),
         ("charges", f"{seen.charges}; {seen.charges_posted_again} of them posted twice"),
-        ("orders", f"{seen.orders}; {seen.tapped_again} taps had to be repeated"),
-        ("money taken", f"{seen.taken} times"),
+        ("orders", f"{seen.orders}; {seen.tapped_again} taps and {seen.reloaded} cashiers had to be tried again"),
+        ("turned away", f"{_listed(seen.turned_away)} inside a wallet's app, and went on in an ordinary browser"),
+        ("money taken", f"{seen.taken} times: {_listed(seen.wallets)}"),
+        ("refunded by hand", _listed(seen.refunded_by_hand)),
         ("notices", f"{seen.notices}; {seen.notices_refused} refused"),
-        ("asked the channel", f"{seen.asked} times"),
+        ("asked channels", f"{seen.asked} times about payments, {seen.refund_calls} calls for refunds"),
         ("payments", _listed(summary.states)),
+        ("ways", _listed(summary.ways)),
         ("booked as", _listed(summary.treatments)),
         ("refunds", _listed(summary.refunds)),
         ("proven by", _listed(summary.evidence)),
         ("open cases", _listed(summary.cases)),
         ("entries sealed", f"{books.entries}, root {books.root}"),
         ("trial balance", f"debit {yuan(books.debit_fen)}, credit {yuan(books.credit_fen)} yuan"),
-        ("channel's bill", f"{matching.bill_lines} lines, {matching.matched} matched ({yuan(matching.matched_fen)} yuan)"),
-        ("differences", differences),
+        *((f"bills of {name}", _compared(matching)) for name, matching in summary.matching.items()),
         ("invariants", broken),
         ("took", f"{seconds:.0f} s; files in {out}"),
     ]
     return "\n".join(f"  {name:<18} {value}" for name, value in rows)
 
 
+def _compared(matching: Matching) -> str:
+    """Return one channel's comparison in a line."""
+    files = f"{matching.bills} files" + (f" and {matching.refused} refused" if matching.refused else "")
+    matched = f"{matching.bill_lines} lines, {matching.matched} matched ({yuan(matching.matched_fen)} yuan)"
+    return f"{files}, {matched}; differences: {_listed(matching.differences)}"
+
+
 def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {times}" for name, times in counts.items()) or "none"
+    return ", ".join(f"{name} {times}" for name, times in sorted(counts.items())) or "none"

@@ -3,11 +3,13 @@
 Knows addresses and forms; must not know the plan or the database. Called by ``app.day``.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
+from urllib.parse import urljoin
 
 import httpx
 import msgspec
@@ -16,12 +18,20 @@ from msgspec import Struct
 from app.run import RunError
 from app.simulation import ClockAt, JobsRun, SealedUpTo, SimulationState
 from config.settings import Settings
-from gateways.sandbox.shapes import Delivered, FaultPlan, MerchantsIn, SetClockIn
+from gateways.sandbox.shapes import Delivered, FaultPlan, RefundByHandIn, RefundedByHandOut, SetClockIn
 from ledger.clock import EPOCH
 from payments.records import NewCharge, Posted
 
 TIMEOUT_SECONDS: Final = 60.0
 CONNECTIONS: Final = 16
+LEADS_MAX: Final = 5
+"""Most redirects and pages in a row that a browser follows."""
+_AGENTS: Final = {
+    "wechat": "Mozilla/5.0 (Linux; Android 14; Mobile) AppleWebKit/537.36 MicroMessenger/8.0.49",
+    "alipay": "Mozilla/5.0 (Linux; Android 14; Mobile) AppleWebKit/537.36 AliApp(AP/10.5.96) AlipayClient/10.5.96",
+}
+_ORDINARY: Final = "Mozilla/5.0 (Linux; Android 14; Mobile) AppleWebKit/537.36 Chrome/124.0 Mobile Safari/537.36"
+_ORDER_NO: Final = re.compile(r"<dt>商户订单号</dt><dd>([0-9A-Z]{28})</dd>")
 T = TypeVar("T")
 
 
@@ -34,6 +44,34 @@ class Form(Struct, frozen=True):
 
     action: str
     fields: dict[str, str]
+    wallets: tuple[str, ...] = ()
+    """Channels that its buttons name, in their order."""
+
+
+class Browser(Struct, frozen=True):
+    """Whose browser it is, and the channel in whose app it runs; None: an ordinary one."""
+
+    payer: str
+    inside: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        """Return what a browser sends that has been this payer before."""
+        return {"cookie": f"payer={self.payer}", "user-agent": _AGENTS.get(self.inside or "", _ORDINARY)}
+
+
+class Visit(Struct, frozen=True):
+    """How a page leads a browser to the channel: by an address, or by a form that it posts there."""
+
+    method: str
+    url: str
+    fields: dict[str, str]
+
+
+class Paid(Struct, frozen=True):
+    """A payment as its payer saw it: the merchant's order number, and whether the cashier's page had to be asked for twice."""
+
+    order_no: str
+    reloaded: bool
 
 
 class Client(Struct, frozen=True):
@@ -51,19 +89,24 @@ class TokenAnswer(Struct, frozen=True):
 
 
 class Doors:
-    """One client towards the product and one towards the channel stand-in. Used as an async context.
+    """One client towards the product and one towards the channels' stand-ins. Used as an async context.
 
-    ``clients`` holds the access of each operator, by its code.
+    ``clients`` holds the access of each operator, by its code; ``channels`` are those of the city.
     """
 
-    def __init__(self, settings: Settings, *, clients: Mapping[str, Client]) -> None:
+    def __init__(self, settings: Settings, *, clients: Mapping[str, Client], channels: Collection[str]) -> None:
         limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
         self._web = httpx.AsyncClient(base_url=settings.public_url, timeout=TIMEOUT_SECONDS, limits=limits, trust_env=False)
         self._channel = httpx.AsyncClient(base_url=settings.sandbox_url, timeout=TIMEOUT_SECONDS, limits=limits, trust_env=False)
-        self._cashier = settings.wechat_cashier_url or ""
-        self._clients = clients
+        self._at_web, self._at_channel = f"{settings.public_url}/", f"{settings.sandbox_url}/"
+        self._clients, self._channels = clients, sorted(channels)
         self._tokens: dict[str, tuple[str, datetime]] = {}
         self._now = settings.simulated_start_at
+
+    @property
+    def channels(self) -> list[str]:
+        """The channels of the city, sorted."""
+        return self._channels
 
     async def __aenter__(self) -> Self:
         return self
@@ -84,17 +127,23 @@ class Doors:
         _read(await self._channel.post("/_control/clock", content=msgspec.json.encode(SetClockIn(at))), msgspec.Raw)
         _read(await self._web.post("/_simulation/clock", content=msgspec.json.encode(ClockAt(at))), ClockAt)
 
-    async def set_faults(self, plan: FaultPlan) -> None:
-        """Say what the channel shall do wrong."""
-        _read(await self._channel.post("/_control/faults", content=msgspec.json.encode(plan)), FaultPlan)
-
-    async def name_merchants(self, merchants: MerchantsIn) -> None:
-        """Tell the channel the payees' names."""
-        _expect(await self._channel.post("/_control/merchants", content=msgspec.json.encode(merchants)), 204)
+    async def set_faults(self, channel: str, plan: FaultPlan) -> None:
+        """Say what a channel shall do wrong."""
+        _read(await self._channel.post(f"{_control(channel)}/faults", content=msgspec.json.encode(plan)), FaultPlan)
 
     async def deliver(self) -> Delivered:
-        """Let the channel send the notices that are due, one after another."""
-        return _read(await self._channel.post("/_control/deliver"), Delivered)
+        """Let the channels send the notices that are due, one after another. Returns the sums."""
+        told = [_read(await self._channel.post(f"{_control(channel)}/deliver"), Delivered) for channel in self._channels]
+        return Delivered(
+            attempts=sum(one.attempts for one in told), accepted=sum(one.accepted for one in told),
+            failed=sum(one.failed for one in told), waiting=sum(one.waiting for one in told),
+        )  # fmt: skip
+
+    async def refund_by_hand(self, channel: str, order_no: str, amount_fen: int | None) -> RefundedByHandOut:
+        """Refund a payment in the operator's merchant console; None means all of it."""
+        wanted = RefundByHandIn(order_no=order_no, amount_fen=amount_fen)
+        answer = await self._channel.post(f"{_control(channel)}/refund", content=msgspec.json.encode(wanted))
+        return _read(answer, RefundedByHandOut)
 
     async def run_jobs(self) -> JobsRun:
         """Let the product query and close what is due."""
@@ -134,56 +183,102 @@ class Doors:
 
     # A payer
 
-    async def ask(self, pay_code: str, *, plate: str, payer: str) -> Form:
-        """Scan and enter the plate: return the form with the button to pay."""
+    async def ask(self, pay_code: str, *, plate: str, browser: Browser) -> Form:
+        """Scan and enter the plate: return the form with the buttons to pay."""
         typed = {"province": plate[0], "rest": plate[1:]}
-        page = _expect(await self._web.post(f"/p/{pay_code}/due", data=typed, headers=_browser(payer)), 200)
+        page = _expect(await self._web.post(f"/p/{pay_code}/due", data=typed, headers=browser.headers()), 200)
         form = next((form for form in forms(page.text) if form.action.split("?")[0].endswith("/pay")), None)
-        if form is None:
-            raise DoorClosed(f"the page for {plate} offers nothing to pay: {page.text[:2000]}")
+        if form is None or not form.wallets:
+            raise DoorClosed(f"the page for {plate} offers nothing to pay with: {page.text[:2000]}")
         return form
 
-    async def tap(self, form: Form, *, payer: str) -> str | None:
-        """Tap the button: return the cashier's address, or None when the page asks to try again in a moment."""
-        answer = await self._web.post(form.action, data=form.fields, headers=_browser(payer))
-        target = answer.headers.get("location", "")
-        if target.startswith(self._cashier):
-            return str(target)
-        _expect(answer, 503)
-        return None
+    async def tap(self, form: Form, *, channel: str, browser: Browser) -> Visit | None:
+        """Tap a wallet's button: return what leads to the channel, or None when the page asks to try again in a moment."""
+        answer = await self._web.post(form.action, data=form.fields | {"channel": channel}, headers=browser.headers())
+        for _ in range(LEADS_MAX):
+            if answer.status_code == 503:
+                return None
+            if answer.status_code == 303:
+                address = urljoin(str(answer.url), answer.headers["location"])
+                if address.startswith(self._at_channel):
+                    return Visit("GET", address, {})
+                answer = await self._web.get(address, headers=browser.headers())
+                continue
+            return self._way_out(_expect(answer, 200))
+        raise DoorClosed(f"{form.action} leads nowhere")
 
-    async def pay(self, cashier: str) -> None:
-        """Press the button on the cashier's page; where it leads back to is not followed."""
-        page = _expect(await self._channel.get(cashier), 200)
+    def _way_out(self, page: httpx.Response) -> Visit:
+        """Return what on a page leads to the channel: the form that is posted there, or the first link."""
+        found = _read_page(page.text)
+        for form in found.forms:
+            if form.action.startswith(self._at_channel):
+                return Visit("POST", form.action, form.fields)
+        for link in found.links:
+            if link.startswith(self._at_channel):
+                return Visit("GET", link, {})
+        raise DoorClosed(f"{page.url} does not lead to the channel: {page.text[-1500:]}")
+
+    async def pay(self, visit: Visit) -> Paid:
+        """Go to the channel's cashier and press the button that pays; where it leads back to is not followed.
+
+        A cashier that fails at first is asked for once more, as a payer reloads a page.
+        """
+        page = await self._arrived(visit)
+        reloaded = page.status_code >= 500
+        if reloaded:
+            page = await self._arrived(visit)
+        _expect(page, 200)
         form = next((form for form in forms(page.text) if "/pay" in form.action), None)
-        if form is None:
+        order_no = _ORDER_NO.search(page.text)
+        if form is None or order_no is None:
             raise DoorClosed(f"the cashier offers no payment: {page.text[-1500:]}")
-        _expect(await self._channel.post(form.action, data=form.fields), 303)
+        _expect(await self._channel.post(form.action, data=form.fields), 200, 303)
+        return Paid(order_no[1], reloaded)
+
+    async def _arrived(self, visit: Visit) -> httpx.Response:
+        headers = {"referer": self._at_web, "user-agent": _ORDINARY}
+        page = await self._channel.request(visit.method, visit.url, data=visit.fields or None, headers=headers)
+        for _ in range(LEADS_MAX):
+            address = urljoin(str(page.url), page.headers.get("location", ""))
+            if page.status_code not in (302, 303) or not address.startswith(self._at_channel):
+                break
+            page = await self._channel.get(address, headers=headers)
+        return page
 
 
-def _browser(payer: str) -> dict[str, str]:
-    """Return what a browser sends that has been this payer before."""
-    return {"cookie": f"payer={payer}"}
+def _control(channel: str) -> str:
+    """Return where a channel's stand-in is steered."""
+    return "/_control" if channel == "wechat" else f"/_control/{channel}"
 
 
-class _Forms(HTMLParser):
+class _Page(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[Form] = []
+        self.forms: list[Form] = []
+        self.links: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self.found.append(Form(given.get("action", ""), {}))
-        elif tag == "input" and self.found and "name" in given:
-            self.found[-1].fields[given["name"]] = given.get("value", "")
+            self.forms.append(Form(given.get("action", ""), {}))
+        elif tag == "a":
+            self.links.append(given.get("href", ""))
+        elif tag == "input" and self.forms and "name" in given:
+            self.forms[-1].fields[given["name"]] = given.get("value", "")
+        elif tag == "button" and self.forms and given.get("name") == "channel":
+            form = self.forms[-1]
+            self.forms[-1] = msgspec.structs.replace(form, wallets=(*form.wallets, given.get("value", "")))
+
+
+def _read_page(html: str) -> _Page:
+    page = _Page()
+    page.feed(html)
+    return page
 
 
 def forms(html: str) -> list[Form]:
     """Return the forms of a page in their order."""
-    parser = _Forms()
-    parser.feed(html)
-    return parser.found
+    return _read_page(html).forms
 
 
 def _expect(answer: httpx.Response, *statuses: int) -> httpx.Response:

@@ -13,11 +13,11 @@ from datetime import timedelta
 from itertools import groupby
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from app import demo
-from app.day.doors import DoorClosed, Doors, Form
-from app.day.plan import FAULTS, FAULTS_ONCE_ANSWERING, Plan, Stay, Tap
+from app.day.doors import Browser, DoorClosed, Doors, Form, Visit
+from app.day.plan import Plan, Return, Stay, Tap, faults
 from payments.records import NewCharge
 
 BETWEEN_TAPS: Final = timedelta(seconds=8)
@@ -30,10 +30,49 @@ class Counts(Struct):
     charges_posted_again: int = 0
     orders: int = 0
     tapped_again: int = 0
+    turned_away: dict[str, int] = field(default_factory=dict)
+    """Payers, by channel, whom no tap inside the wallet's app led to it: they went on in an ordinary browser."""
+    reloaded: int = 0
+    """Cashiers' pages that came at the second try only."""
     taken: int = 0
+    wallets: dict[str, int] = field(default_factory=dict)
+    """Money taken by the wallet and where its page was open: ``wechat inside``, ``wechat browser``."""
+    refunded_by_hand: dict[str, int] = field(default_factory=dict)
+    """Refunds that operators made in their merchant consoles, by channel."""
     notices: int = 0
     notices_refused: int = 0
     asked: int = 0
+    refund_calls: int = 0
+
+
+class _Cart(Struct, frozen=True):
+    """Who is about to tap which wallet's button."""
+
+    stay: Stay
+    tap: Tap
+    form: Form
+    browser: Browser
+    channel: str
+
+
+class _Away(Struct, frozen=True):
+    """Who was led away to which channel, how, and out of which browser."""
+
+    visit: Visit
+    channel: str
+    inside: bool
+
+
+class _Taken(Struct, frozen=True):
+    """A payment that its operator will refund: where, under which number, and how much was paid."""
+
+    channel: str
+    order_no: str
+    amount_fen: int
+
+
+_Who = tuple[str, str]
+"""A stay's serial and a payer."""
 
 
 class Day:
@@ -42,24 +81,33 @@ class Day:
     def __init__(self, plan: Plan, doors: Doors, *, pay_codes: Mapping[str, str]) -> None:
         self.counts = Counts()
         self._plan, self._doors, self._pay_codes = plan, doors, pay_codes
-        self._forms: dict[tuple[str, str], Form] = {}
-        self._cashiers: dict[tuple[str, str], str] = {}
-        self._charged, self._tapping, self._paying = _by_minute(plan)
+        self._carts: dict[_Who, _Cart] = {}
+        self._away: dict[_Who, _Away] = {}
+        self._taken: dict[str, _Taken] = {}
+        self._agenda = _Agenda(plan)
 
     async def live(self, *, progress: Callable[[int, Counts], None]) -> None:
         """Live through all minutes; ``progress`` is told after each."""
+        agenda = self._agenda
+        await self._set_faults(answering=False)
         for minute in self._plan.minutes():
             await self._doors.set_clock(self._plan.at(minute))
             await self._post_charges(minute)
-            await _together(self._open(stay, tap) for stay, tap in self._tapping[minute])
+            await _together(self._open(stay, tap) for stay, tap in agenda.tapping[minute])
             await self._tap_all(minute)
-            await _together(self._pay(stay, tap) for stay, tap in self._paying[minute])
+            await _together(self._pay(stay, tap) for stay, tap in agenda.paying[minute])
+            for stay, returned in agenda.returning[minute]:
+                await self._return(stay, returned)
             await self._settle()
             progress(minute, self.counts)
 
+    async def _set_faults(self, *, answering: bool) -> None:
+        for channel in self._doors.channels:
+            await self._doors.set_faults(channel, faults(channel, answering=answering))
+
     async def _post_charges(self, minute: int) -> None:
         """Each lot posts its charges of the minute; every fifth time its system sends them twice."""
-        stays = sorted(self._charged[minute], key=lambda stay: stay.lot_code)
+        stays = sorted(self._agenda.charged[minute], key=lambda stay: stay.lot_code)
         await _together(self._post(lot_code, list(those)) for lot_code, those in groupby(stays, key=lambda stay: stay.lot_code))
 
     async def _post(self, lot_code: str, stays: list[Stay]) -> None:
@@ -77,54 +125,94 @@ class Day:
         return demo.charge(stay.lot_code, serial=stay.serial, plate=stay.plate, minutes=stay.stayed_minutes, left_at=left_at)
 
     async def _open(self, stay: Stay, tap: Tap) -> None:
-        code = self._pay_codes[stay.lot_code]
-        self._forms[stay.serial, tap.payer] = await self._doors.ask(code, plate=stay.plate, payer=tap.payer)
+        """Somebody scans the code and enters the plate; whose wallet the page does not offer takes the first that it does."""
+        wallet = tap.wallet
+        self._carts[stay.serial, tap.payer] = await self._cart(stay, tap, wallet.channel if wallet.inside else None)
+
+    async def _cart(self, stay: Stay, tap: Tap, inside: str | None) -> _Cart:
+        browser, wanted = Browser(tap.payer, inside), tap.wallet.channel
+        form = await self._doors.ask(self._pay_codes[stay.lot_code], plate=stay.plate, browser=browser)
+        return _Cart(stay, tap, form, browser, wanted if wanted in form.wallets else form.wallets[0])
 
     async def _tap_all(self, minute: int) -> None:
-        """Everybody taps the button; those whom the channel left without an answer tap again some seconds later."""
-        await _together(self._tap(who) for who in list(self._forms))
-        if not self._forms:
-            return
-        self.counts.tapped_again += len(self._forms)
-        await self._doors.set_clock(self._plan.at(minute) + BETWEEN_TAPS)
-        await self._doors.set_faults(FAULTS_ONCE_ANSWERING)
-        await _together(self._tap(who) for who in list(self._forms))
-        await self._doors.set_faults(FAULTS)
-        if self._forms:
-            raise DoorClosed(f"the product left {len(self._forms)} payers without an answer although the channel answers")
+        """Everybody taps the button; those whom the channel left without an answer tap again some seconds later.
 
-    async def _tap(self, who: tuple[str, str]) -> None:
-        cashier = await self._doors.tap(self._forms[who], payer=who[1])
-        if cashier is not None:
-            del self._forms[who]
-            self._cashiers[who] = cashier
+        Who gets nowhere inside a wallet's app even then opens the page in an ordinary browser.
+        """
+        await _together(self._tap(who) for who in list(self._carts))
+        if not self._carts:
+            return
+        self.counts.tapped_again += len(self._carts)
+        await self._doors.set_clock(self._plan.at(minute) + BETWEEN_TAPS)
+        await self._set_faults(answering=True)
+        await _together(self._tap(who) for who in list(self._carts))
+        await _together(self._go_on_outside(who) for who in list(self._carts) if self._carts[who].browser.inside is not None)
+        await self._set_faults(answering=False)
+        if self._carts:
+            raise DoorClosed(f"the product left {len(self._carts)} payers without an answer although the channel answers")
+
+    async def _tap(self, who: _Who) -> None:
+        cart = self._carts[who]
+        visit = await self._doors.tap(cart.form, channel=cart.channel, browser=cart.browser)
+        if visit is not None:
+            del self._carts[who]
+            self._away[who] = _Away(visit, cart.channel, cart.browser.inside is not None)
             self.counts.orders += 1
 
+    async def _go_on_outside(self, who: _Who) -> None:
+        cart = self._carts[who]
+        _count(self.counts.turned_away, cart.channel)
+        self._carts[who] = await self._cart(cart.stay, cart.tap, None)
+        await self._tap(who)
+
     async def _pay(self, stay: Stay, tap: Tap) -> None:
-        await self._doors.pay(self._cashiers.pop((stay.serial, tap.payer)))
+        away = self._away.pop((stay.serial, tap.payer))
+        paid = await self._doors.pay(away.visit)
+        self.counts.reloaded += paid.reloaded
         self.counts.taken += 1
+        _count(self.counts.wallets, f"{away.channel} {'inside' if away.inside else 'browser'}")
+        if tap.returned is not None:
+            self._taken[stay.serial] = _Taken(away.channel, paid.order_no, self._charge(stay).amount_fen)
+
+    async def _return(self, stay: Stay, returned: Return) -> None:
+        """An operator refunds a payment in its merchant console: nobody tells us, the channel's bill does."""
+        taken = self._taken.pop(stay.serial)
+        await self._doors.refund_by_hand(taken.channel, taken.order_no, None if returned.whole else taken.amount_fen // 2)
+        _count(self.counts.refunded_by_hand, taken.channel)
 
     async def _settle(self) -> None:
         """Let notices come, then let the product ask for what it does not know."""
         delivered = await self._doors.deliver()
         self.counts.notices += delivered.attempts
         self.counts.notices_refused += delivered.failed
-        self.counts.asked += (await self._doors.run_jobs()).asked
+        ran = await self._doors.run_jobs()
+        self.counts.asked += ran.asked
+        self.counts.refund_calls += ran.refunds
 
 
-def _by_minute(
-    plan: Plan,
-) -> tuple[dict[int, list[Stay]], dict[int, list[tuple[Stay, Tap]]], dict[int, list[tuple[Stay, Tap]]]]:
-    charged: dict[int, list[Stay]] = defaultdict(list)
-    tapping: dict[int, list[tuple[Stay, Tap]]] = defaultdict(list)
-    paying: dict[int, list[tuple[Stay, Tap]]] = defaultdict(list)
-    for stay in plan.stays:
-        charged[stay.charged_minute].append(stay)
-        for tap in stay.taps:
-            tapping[tap.minute].append((stay, tap))
-            if tap.pays_minute is not None:
-                paying[tap.pays_minute].append((stay, tap))
-    return charged, tapping, paying
+class _Agenda:
+    """A plan by its minutes."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.charged: dict[int, list[Stay]] = defaultdict(list)
+        self.tapping: dict[int, list[tuple[Stay, Tap]]] = defaultdict(list)
+        self.paying: dict[int, list[tuple[Stay, Tap]]] = defaultdict(list)
+        self.returning: dict[int, list[tuple[Stay, Return]]] = defaultdict(list)
+        for stay in plan.stays:
+            self.charged[stay.charged_minute].append(stay)
+            for tap in stay.taps:
+                self._take(stay, tap)
+
+    def _take(self, stay: Stay, tap: Tap) -> None:
+        self.tapping[tap.minute].append((stay, tap))
+        if tap.pays_minute is not None:
+            self.paying[tap.pays_minute].append((stay, tap))
+        if tap.returned is not None:
+            self.returning[tap.returned.minute].append((stay, tap.returned))
+
+
+def _count(counts: dict[str, int], name: str) -> None:
+    counts[name] = counts.get(name, 0) + 1
 
 
 async def _together(acts: Iterable[Awaitable[None]]) -> None:

@@ -1,13 +1,14 @@
-"""What happens in a simulated day: who stays where, who pays when, and with which faults of the channel. Pure.
+"""What happens in a simulated day: who stays where, who pays when with which wallet, and what the channels do wrong. Pure.
 
 Knows the demo city and a seed; must not know HTTP or the database. The same seed gives the same day. Called by ``app.day``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from random import Random
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
 from app import demo
@@ -15,34 +16,73 @@ from gateways.sandbox.shapes import Fault, FaultKind, FaultPlan
 
 OPENS_MINUTE: Final = 5
 CLOSES_MINUTE: Final = 15 * 60
+CONSOLE_CLOSES_MINUTE: Final = CLOSES_MINUTE + 100
 LAST_MINUTE: Final = 17 * 60 + 30
-"""The clock starts at 6:00; charges come until 21:00; until 23:30 everything late has arrived, before midnight cuts the day."""
+"""The clock starts at 6:00; charges come until 21:00 and operators refund until 22:40, so that UnionPay's day, which ends at 23:00,
+holds the same as ours; until 23:30 everything late has arrived, before midnight cuts the day."""
 
 TWICE_SHARE: Final = 0.03
 GIVEN_UP_SHARE: Final = 0.02
+CONSOLE_SHARE: Final = 0.01
+"""Share of the payments that operators refund in their own merchant consoles; at least one per channel."""
 ENERGY_SHARE: Final = 0.3
 _PEAKS: Final = ((3.5, 1.2), (7.0, 1.5), (12.0, 1.6))
 """Busy hours after 6:00 with their spread: late morning, after lunch, evening."""
 
+_WALLETS: Final = {"wechat": 0.5, "alipay": 0.35, "unionpay": 0.15}
+"""Shares of the wallets that payers have, where the city has them all."""
+_INSIDE: Final = {"wechat": 0.7, "alipay": 0.6, "unionpay": 0.0}
+"""Shares of those who scan with the wallet's own app, so that the page is open inside it."""
+
 _LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ"
 _SERIAL: Final = "0123456789" + _LETTERS
 
-FAULTS: Final = FaultPlan(
-    faults=(
-        Fault(kind=FaultKind.TWICE, probability=0.05),
-        Fault(kind=FaultKind.LATE, probability=0.05, seconds=420),
-        Fault(kind=FaultKind.OUT_OF_ORDER, probability=0.05),
-        Fault(kind=FaultKind.NEVER, probability=0.04),
-        Fault(kind=FaultKind.WRONG_SIGNATURE, probability=0.01, attempts=1),
-        Fault(kind=FaultKind.SIGNTEST, probability=0.01, attempts=1),
-        Fault(kind=FaultKind.WRONG_AMOUNT, probability=0.01, attempts=1),
-        Fault(kind=FaultKind.UNKNOWN, probability=0.01),
-    )
+_FAULTS: Final = (
+    Fault(kind=FaultKind.TWICE, probability=0.05),
+    Fault(kind=FaultKind.LATE, probability=0.05, seconds=420),
+    Fault(kind=FaultKind.OUT_OF_ORDER, probability=0.05),
+    Fault(kind=FaultKind.NEVER, probability=0.04),
+    Fault(kind=FaultKind.WRONG_SIGNATURE, probability=0.01, attempts=1),
+    Fault(kind=FaultKind.WRONG_AMOUNT, probability=0.01, attempts=1),
+    Fault(kind=FaultKind.OTHER_MERCHANT, probability=0.01, attempts=1),
+    Fault(kind=FaultKind.UNKNOWN, probability=0.01),
+    Fault(kind=FaultKind.REFUND_ERROR, next=1),
+    Fault(kind=FaultKind.REFUND_LATE, probability=0.2, seconds=420),
+    Fault(kind=FaultKind.REFUND_TWICE, probability=0.2),
+    Fault(kind=FaultKind.REFUND_NEVER, probability=0.2),
+    Fault(kind=FaultKind.BILL_CUT, next=1),
 )
-"""What the channel stand-in does wrong, by seed: shares of the payments."""
+_OWN_FAULTS: Final = {
+    "wechat": (Fault(kind=FaultKind.SIGNTEST, probability=0.01, attempts=1),),
+    "alipay": (Fault(kind=FaultKind.ROTATE_KEY), Fault(kind=FaultKind.REFUND_UNKNOWN, next=1)),
+    "unionpay": (Fault(kind=FaultKind.ROTATE_KEY), Fault(kind=FaultKind.REFUND_UNKNOWN, next=1)),
+}
+"""WeChat alone probes with false signatures. Its new keys must be fetched, which nobody does in a simulation; and the nonce of its
+answer to a repeated refund call follows from the call, which names our port: the evidence would differ from city to city."""
 
-FAULTS_ONCE_ANSWERING: Final = FaultPlan(faults=tuple(fault for fault in FAULTS.faults if fault.kind is not FaultKind.UNKNOWN))
-"""The same while somebody taps a second time: a share by seed meets an order every time, and the channel does recover."""
+
+def faults(channel: str, *, answering: bool = False) -> FaultPlan:
+    """Return what a channel's stand-in does wrong, by seed: shares of the payments and refunds.
+
+    ``answering``: but every order is answered. Somebody taps a second time; a share by seed meets an order every time, and real
+    channels do recover.
+    """
+    every = _FAULTS + _OWN_FAULTS.get(channel, ())
+    return FaultPlan(faults=tuple(fault for fault in every if not (answering and fault.kind is FaultKind.UNKNOWN)))
+
+
+class Wallet(Struct, frozen=True):
+    """What somebody pays with; ``inside``: the page is open inside the wallet's own app, else in an ordinary browser."""
+
+    channel: str
+    inside: bool
+
+
+class Return(Struct, frozen=True):
+    """A refund by the operator in its merchant console, of the ``whole`` payment or of half of it."""
+
+    minute: int
+    whole: bool
 
 
 class Tap(Struct, frozen=True):
@@ -51,6 +91,8 @@ class Tap(Struct, frozen=True):
     payer: str
     minute: int
     pays_minute: int | None
+    wallet: Wallet
+    returned: Return | None = None
 
 
 class Stay(Struct, frozen=True):
@@ -78,9 +120,10 @@ class Plan(Struct, frozen=True):
 
     def minutes(self) -> list[int]:
         """Return the minutes in which something happens or late things may arrive, in order."""
-        busy = {stay.charged_minute for stay in self.stays}
-        busy |= {tap.minute for stay in self.stays for tap in stay.taps}
-        busy |= {tap.pays_minute for stay in self.stays for tap in stay.taps if tap.pays_minute is not None}
+        taps = [tap for stay in self.stays for tap in stay.taps]
+        busy = {stay.charged_minute for stay in self.stays} | {tap.minute for tap in taps}
+        busy |= {tap.pays_minute for tap in taps if tap.pays_minute is not None}
+        busy |= {tap.returned.minute for tap in taps if tap.returned is not None}
         return sorted(busy | set(range(0, LAST_MINUTE + 1, 10)))
 
     def at(self, minute: int) -> datetime:
@@ -88,23 +131,28 @@ class Plan(Struct, frozen=True):
         return self.starts_at + timedelta(minutes=minute)
 
 
-def draw(*, seed: int, payments: int, starts_at: datetime) -> Plan:
-    """Draw a day in which money is taken ``payments`` times; some people pay a charge twice, some give up."""
+def draw(*, seed: int, payments: int, starts_at: datetime, channels: Collection[str]) -> Plan:
+    """Draw a day in which money is taken ``payments`` times; some people pay a charge twice, some give up, some get money back.
+
+    ``channels`` are those of the city: payers have wallets of these.
+    """
     random = Random(f"tongting day {seed}")
-    return Plan(seed, starts_at, tuple(_stays(random, payments)))
+    wallets = {name: share for name, share in _WALLETS.items() if name in channels}
+    stays = list(_stays(random, payments, wallets))
+    return Plan(seed, starts_at, tuple(_with_returns(random, stays, wallets)))
 
 
-def _stays(random: Random, payments: int) -> Iterator[Stay]:
+def _stays(random: Random, payments: int, wallets: dict[str, float]) -> Iterator[Stay]:
     plates = _plates(random)
     number = 0
     while payments > 0:
         number += 1
-        stay = _stay(random, number, next(plates), may_pay_twice=payments > 1)
+        stay = _stay(random, number, next(plates), wallets, may_pay_twice=payments > 1)
         payments -= sum(tap.pays_minute is not None for tap in stay.taps)
         yield stay
 
 
-def _stay(random: Random, number: int, plate: str, *, may_pay_twice: bool) -> Stay:
+def _stay(random: Random, number: int, plate: str, wallets: dict[str, float], *, may_pay_twice: bool) -> Stay:
     lot = random.choices(demo.LOTS, weights=[lot.berths for lot in demo.LOTS])[0]
     charged = _busy_minute(random)
     return Stay(
@@ -113,19 +161,47 @@ def _stay(random: Random, number: int, plate: str, *, may_pay_twice: bool) -> St
         plate=plate,
         stayed_minutes=demo.FREE_MINUTES + 1 + int(random.expovariate(1 / 110)),
         charged_minute=charged,
-        taps=_taps(random, number, charged, may_pay_twice=may_pay_twice),
+        taps=tuple(
+            Tap(payer, minute, pays_minute, _wallet(random, wallets))
+            for payer, minute, pays_minute in _taps(random, number, charged, may_pay_twice=may_pay_twice)
+        ),
     )
 
 
-def _taps(random: Random, number: int, charged: int, *, may_pay_twice: bool) -> tuple[Tap, ...]:
-    """Most pay once, within minutes; a few give up; for a few two people pay the same charge, each on a phone of their own."""
+def _taps(random: Random, number: int, charged: int, *, may_pay_twice: bool) -> list[tuple[str, int, int | None]]:
+    """Return who taps, when, and when they pay.
+
+    Most pay once, within minutes; a few give up; for a few two people pay the same charge, each on a phone of their own.
+    """
     first = charged + random.choice((0, 0, 1, 2, 5))
     lot_of_luck = random.random()
     if lot_of_luck < GIVEN_UP_SHARE:
-        return (Tap(f"payer-{number}", first, None),)
+        return [(f"payer-{number}", first, None)]
     if lot_of_luck < GIVEN_UP_SHARE + TWICE_SHARE and may_pay_twice:
-        return (Tap(f"payer-{number}", first, first + 2), Tap(f"other-{number}", first + 1, first + 2 + random.choice((0, 1))))
-    return (Tap(f"payer-{number}", first, first + random.choice((0, 0, 0, 1, 3))),)
+        return [(f"payer-{number}", first, first + 2), (f"other-{number}", first + 1, first + 2 + random.choice((0, 1)))]
+    return [(f"payer-{number}", first, first + random.choice((0, 0, 0, 1, 3)))]
+
+
+def _wallet(random: Random, wallets: dict[str, float]) -> Wallet:
+    channel = random.choices(list(wallets), weights=list(wallets.values()))[0]
+    return Wallet(channel, random.random() < _INSIDE[channel])
+
+
+def _with_returns(random: Random, stays: Sequence[Stay], wallets: dict[str, float]) -> Iterator[Stay]:
+    """Let operators refund a few payments of each channel; never one of a charge that was paid twice: we refund those ourselves."""
+    once = [stay for stay in stays if len(stay.taps) == 1 and stay.taps[0].pays_minute is not None]
+    chosen: dict[str, Return] = {}
+    for channel in wallets:
+        paid = [stay for stay in once if stay.taps[0].wallet.channel == channel]
+        count = min(len(paid), max(1, round(CONSOLE_SHARE * len(paid))))
+        for stay in random.sample(paid, count):
+            after = (stay.taps[0].pays_minute or 0) + random.randint(20, 80)
+            chosen[stay.serial] = Return(min(after, CONSOLE_CLOSES_MINUTE), random.random() < 0.5)
+    for stay in stays:
+        returned = chosen.get(stay.serial)
+        if returned is not None:
+            stay = msgspec.structs.replace(stay, taps=(msgspec.structs.replace(stay.taps[0], returned=returned),))
+        yield stay
 
 
 def _busy_minute(random: Random) -> int:

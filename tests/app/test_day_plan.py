@@ -7,16 +7,23 @@ import pytest
 from app.day.command import Progress, free_ports
 from app.day.doors import forms
 from app.day.drive import Counts
-from app.day.plan import LAST_MINUTE, Plan, draw
+from app.day.plan import LAST_MINUTE, Plan, Tap, draw, faults
 from app.demo import FREE_MINUTES, LOTS
+from gateways.sandbox.shapes import FaultKind
+from gateways.unionpay.wire import CUT_OVER
 from ledger.clock import CHINA, business_date
 from payments import plates
 
 STARTS_AT = datetime(2026, 3, 2, 6, 0, tzinfo=CHINA)
+CHANNELS = ("alipay", "etc", "unionpay", "wechat")
 
 
-def plan_of(seed: int, payments: int = 500) -> Plan:
-    return draw(seed=seed, payments=payments, starts_at=STARTS_AT)
+def plan_of(seed: int, payments: int = 500, channels: tuple[str, ...] = CHANNELS) -> Plan:
+    return draw(seed=seed, payments=payments, starts_at=STARTS_AT, channels=channels)
+
+
+def taps_of(plan: Plan) -> list[Tap]:
+    return [tap for stay in plan.stays for tap in stay.taps]
 
 
 def test_the_same_seed_gives_the_same_day_and_another_seed_another() -> None:
@@ -62,12 +69,41 @@ def test_the_whole_day_lies_on_one_business_date() -> None:
     assert business_date(plan.at(0)) == business_date(plan.at(LAST_MINUTE))
 
 
+def test_payers_have_wallets_of_the_citys_channels_in_their_app_or_not() -> None:
+    kinds = {(tap.wallet.channel, tap.wallet.inside) for tap in taps_of(plan_of(1))}
+    assert kinds == {("wechat", True), ("wechat", False), ("alipay", True), ("alipay", False), ("unionpay", False)}
+    assert {tap.wallet.channel for tap in taps_of(plan_of(1, channels=("wechat",)))} == {"wechat"}
+
+
+@pytest.mark.parametrize("payments", [50, 500])
+def test_operators_refund_some_payments_of_every_wallet_by_hand_but_no_second_ones(payments: int) -> None:
+    plan = plan_of(1, payments)
+    returned = [(stay, tap) for stay in plan.stays for tap in stay.taps if tap.returned is not None]
+    assert {tap.wallet.channel for _, tap in returned} == {"wechat", "alipay", "unionpay"}
+    assert all(len(stay.taps) == 1 for stay, _ in returned)
+
+
+def test_money_moves_before_any_channel_ends_its_day() -> None:
+    for tap in taps_of(plan_of(1, 2000)):
+        moments = [tap.pays_minute or 0] + ([] if tap.returned is None else [tap.returned.minute])
+        assert max(moments) < (CUT_OVER.hour - STARTS_AT.hour) * 60
+        assert tap.returned is None or tap.returned.minute > (tap.pays_minute or 0)
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_a_channel_that_answers_again_does_everything_else_wrong_as_before(channel: str) -> None:
+    kinds = {fault.kind for fault in faults(channel).faults}
+    assert kinds - {fault.kind for fault in faults(channel, answering=True).faults} == {FaultKind.UNKNOWN}
+    assert (FaultKind.SIGNTEST in kinds) == (channel == "wechat")
+
+
 def test_the_forms_of_a_page_are_read_as_a_browser_reads_them() -> None:
     page = (
-        '<form action="/a?x=1&amp;y=2"><input type="hidden" name="charge" value="7"><button>pay</button></form><form action="/b">'
+        '<form action="/a?x=1&amp;y=2"><input type="hidden" name="charge" value="7"><button>pay</button>'
+        '<button name="channel" value="wechat"><button name="channel" value="alipay"></form><form action="/b">'
     )
-    found = forms(page)
-    assert [(form.action, form.fields) for form in found] == [("/a?x=1&y=2", {"charge": "7"}), ("/b", {})]
+    found = [(form.action, form.fields, form.wallets) for form in forms(page)]
+    assert found == [("/a?x=1&y=2", {"charge": "7"}, ("wechat", "alipay")), ("/b", {}, ())]
 
 
 def test_two_free_ports_are_two_ports() -> None:
