@@ -4,9 +4,9 @@ Joins exchange, wire and bill to the neutral contract; must not know network, cl
 contract by payments, reconciliation and the application.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, time, timedelta
-from typing import Final, Literal, TypeVar
+from typing import BinaryIO, Final, Literal, TypeVar
 
 from msgspec import Struct
 
@@ -19,8 +19,8 @@ from gateways.alipay.keys import AlipayKeys, App, Grant, NoKeys
 from gateways.alipay.wire import Fen
 from gateways.contract import (
     Answer,
-    Bill,
     BillAbsent,
+    BillLine,
     BillLink,
     BillRefused,
     BillRequest,
@@ -59,7 +59,10 @@ EXPIRY_MARGIN: Final = timedelta(minutes=2)
 _METHODS: Final = {Way.IN_WALLET: wire.CREATE, Way.BROWSER: wire.WAP_PAY, Way.CODE: wire.PRECREATE}
 _PREPAY_STATES: Final = {Meaning.REFUSED: ChannelState.FAILED, Meaning.ORDER_CLOSED: ChannelState.CLOSED}
 _ACCEPTED: Final = Answer(status=200, headers={"content-type": "text/plain"}, body=wire.ACCEPTED)
-_REFUSED_STATUS: Final = {"serial_unknown": 401, "signature": 401, "signature_missing": 401, "sign_type": 401, "not_form": 400}
+_REFUSED_STATUS: Final = {
+    "serial_unknown": 401, "signature": 401, "signature_missing": 401, "sign_type": 401, "not_form": 400, "not_text": 400,
+    "field_twice": 400, "charset_unknown": 400, "field_missing": 400,
+}  # fmt: skip
 _REFUSED_STATUS_ELSE: Final = 500
 _T = TypeVar("_T", bound=Struct)
 
@@ -383,19 +386,18 @@ class Alipay(Channel[AlipayKeys]):
         """Fetch the file at the address given, verbatim; neither the call nor the file is signed."""
         return Request(method="GET", url=link.url, headers={})
 
-    def open_bill(self, answer: Answer, *, link: BillLink) -> bytes:
-        """Return the archive byte for byte. No digest is announced: it must be a whole archive with a table in it.
+    def open_bill_parts(self, status: int, parts: Iterable[bytes], *, link: BillLink) -> Iterator[bytes]:
+        """Yield the archive byte for byte. No digest is announced: it must be whole.
 
-        Raises BillRefused: ``bill_digest`` for anything but an archive (a dead link answers a page), else as ``bill.parse``.
+        Raises BillRefused: ``bill_digest`` for anything but an archive (a dead link answers a page), ``bill_cut``.
         """
-        if answer.status != 200 or not answer.body.startswith(bill_file.ZIP_MAGIC):
-            told = f"the bill file was answered with status {answer.status} and {answer.body[:40]!r}"
-            raise BillRefused(f"{told}: it is no archive; ask for a new link", code="bill_digest")
-        bill_file.detail_names(answer.body)
-        return answer.body
+        if status != 200:
+            raise BillRefused(f"the bill file was answered with status {status}; ask for a new link", code="bill_digest")
+        yield from bill_file.whole(parts)
 
-    def parse_bill(self, content: bytes, *, bill: BillRequest) -> Bill:
-        return bill_file.parse(content, merchant_no=bill.merchant_no, bill_on=bill.bill_on)
+    def read_bill(self, file: BinaryIO, *, bill: BillRequest) -> Iterator[BillLine]:
+        """Read the archive's trade bill."""
+        return bill_file.trade_lines(file, merchant_no=bill.merchant_no, bill_on=bill.bill_on)
 
     def build_fund_bill(self, bill: FundBillRequest, *, keys: AlipayKeys, now: datetime, nonce: str) -> Request:
         """Ask where the bill of an operator's account is. There is one account: ``bill.account`` changes nothing."""
