@@ -325,6 +325,24 @@ def test_what_is_taken_on_is_asked_about_and_not_asked_for_again(at: City) -> No
     assert (at.calls("deduct"), at.calls("query")) == (1, 1)
 
 
+def test_a_call_that_we_died_in_is_made_again_after_its_claim_is_over(at: City) -> None:
+    class Dies:
+        def send(self, request: Request, **more: Any) -> Answer | Unanswered:
+            if "pay" in request.url:
+                raise MemoryError
+            answer: Answer | Unanswered = transport.send(request, **more)
+            return answer
+
+    at.etc_plate()
+    transport, at.transport = at.transport, Dies()  # type: ignore[assignment]
+    with pytest.raises(MemoryError):
+        at.deduct()
+    at.transport = transport
+    assert at.deduct().tried == (Tried(channel="etc", state="unknown", reason="under_way"),)
+    at.later(minutes=1)
+    assert (at.deduct().state, at.states()) == ("pending", ["pending"])
+
+
 def test_twenty_calls_at_once_make_one_deduction(at: City) -> None:
     every_plate(at)
     at.enter()
