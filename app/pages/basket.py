@@ -5,9 +5,10 @@ Knows baskets and how a wallet is opened; must not know any channel's wire. Moun
 Of stays at other car parks the page shows payee and amount, never place or time: whoever types a plate need not be its owner.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
-from uuid import UUID
 
+import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath, URLEncodedBody
 from litestar.response import Redirect
@@ -16,14 +17,14 @@ from msgspec import Struct
 from app.pages import facts, pay, payer, scan
 from app.pages.codes import AnyRequest, page_of
 from app.pages.payer import Paying
-from app.pages.render import Page
+from app.pages.render import RETURN_BYTES_MAX, Page
 from app.pages.wallets import Offer
 from app.wiring import Wired, Wiring
-from gateways.contract import Way
 from ledger.money import yuan
 from payments import baskets, lots, paycode
-from payments.baskets import LegStatus, Status
+from payments.baskets import LegStatus, Started, Status
 from payments.lots import Lot
+from payments.orders import LAST_MINUTE
 
 REFRESH_SECONDS: Final = 4
 CHARGE_LETTERS_MAX: Final = 40 * baskets.CHARGES_MAX
@@ -51,6 +52,8 @@ class Row(Struct, frozen=True):
     stage: str
     mark: str
     receipt: str | None
+    channel: str
+    """Name of the channel that took it."""
 
 
 class Choice(Struct, frozen=True):
@@ -84,22 +87,24 @@ def show(request: AnyRequest, wiring: Wired, basket_token: FromPath[str]) -> Res
         lot = lots.lot_by_id(tx, lot_id=status.basket.lot_id)
         payees = {one.operator_id: one.legal_name for one in lots.operators(tx)}
     page = page_of(request, wiring)
-    choices = _choices(request, wiring, status) if wiring.clock.now() < status.basket.expires_at else []
+    is_over = status.basket.expires_at - wiring.clock.now() < LAST_MINUTE
+    choices = [] if is_over else _choices(request, wiring, status)
     first = status.legs[0].charge
     return page.answer(
         "basket.html", lot=lot, token=basket_token, plate=facts.plate(first.plate),
         green=facts.is_green(first.plate, first.plate_color),
-        rows=[_row(page, lot, payees, leg) for leg in status.legs], choices=choices, done=status.open_fen == 0,
+        rows=[_row(page, lot, payees, leg) for leg in status.legs], choices=choices, done=status.open_fen == 0, over=is_over,
+        payable=any(cut.acts for cut in status.cuts.values()),
         open=yuan(status.open_fen), paid=yuan(status.paid_fen) if status.paid_fen else None, waiting=status.waiting,
         refresh_seconds=REFRESH_SECONDS if status.waiting else None, refresh_at=f"/b/{basket_token}{page.query}",
         back_at=f"/p/{paycode.token(lot.lot_id, keys=wiring.pay_codes)}{page.query}",
     )  # fmt: skip
 
 
-@post("/b/{basket_token:str}", sync_to_thread=False, include_in_schema=False)
+@post("/b/{basket_token:str}", sync_to_thread=False, include_in_schema=False, request_max_body_size=RETURN_BYTES_MAX)
 def come_back(request: AnyRequest, wiring: Wired, basket_token: FromPath[str]) -> Response[Any]:
     """Take a payer back whose wallet returns by a form. What the form says proves nothing: the channel is asked."""
-    return Redirect(f"/b/{basket_token}{page_of(request, wiring).query}", status_code=303)
+    return pay.see(wiring, page_of(request, wiring).link(f"/b/{pay.token_of(basket_token)}"))
 
 
 @post("/b/{basket_token:str}/pay", sync_to_thread=True, include_in_schema=False)
@@ -108,57 +113,47 @@ def pay_next(request: AnyRequest, wiring: Wired, basket_token: FromPath[str], da
     offer = _offer(request, wiring, basket_token, data.channel)
     who = pay.payer_id(request, offer)
     if who is None:
-        return _ask_wechat(request, wiring, basket_token)
+        return pay.ask_wallet(request, wiring, f"/b/{basket_token}/payer", Paying("", offer.channel, "", basket_token))
     return _started(request, wiring, basket_token, offer, who)
 
 
 @get("/b/{basket_token:str}/payer", sync_to_thread=True, include_in_schema=False)
 def came_back(request: AnyRequest, wiring: Wired, basket_token: FromPath[str]) -> Response[Any]:
-    """Take the payer back from WeChat's authorisation and go on with the act that was about to be paid."""
-    was_paying = payer.paying(request.cookies, state=request.query_params.get("state", "")[: pay.STATE_LETTERS_MAX])
-    if was_paying is None or was_paying.order_token != basket_token:
-        return pay.see(wiring, f"/b/{pay.token_of(basket_token)}{page_of(request, wiring).query}")
-    openid = pay.openid_of(request, wiring)
-    if openid is None:
-        return _ask_wechat(request, wiring, basket_token)
-    return _started(request, wiring, basket_token, Offer(pay.WECHAT, Way.IN_WALLET), openid)
+    """Take the payer back from the wallet's login and go on with the act that was about to be paid."""
+    was_paying = payer.paying(request.cookies, state=request.query_params.get("state", ""))
+    if was_paying is None or was_paying.charge_id or was_paying.token != basket_token:
+        return pay.see(wiring, page_of(request, wiring).link(f"/b/{pay.token_of(basket_token)}"))
+    told = pay.told_by_wallet(request, wiring, was_paying)
+    if told is None:
+        return pay.ask_wallet(request, wiring, f"/b/{basket_token}/payer", msgspec.structs.replace(was_paying, again=True))
+    return _started(request, wiring, basket_token, *told)
 
 
 @get("/b/{basket_token:str}/go", sync_to_thread=True, include_in_schema=False)
 def open_wallet(request: AnyRequest, wiring: Wired, basket_token: FromPath[str]) -> Response[Any]:
     """Call up the wallet for the act that was started; the same payer finds the same act, however often this is opened."""
-    offer = _offer(request, wiring, basket_token, request.query_params.get("via", ""))
-    who = pay.payer_id(request, offer)
-    if who is None:
-        raise pay.NoWallet("the act was started in another browser")
-    result = f"/b/{basket_token}{page_of(request, wiring).query}"
-    started = baskets.start(
-        wiring.till(), token=basket_token, channel=offer.channel, payer=pay.payer_of(request, wiring, offer, who, result=result)
-    )
+    offer, who = pay.opened(request, _offer(request, wiring, basket_token, request.query_params.get("via", "")))
+    offer, started = pay.named_or_not(offer, who, _starter(request, wiring, basket_token))
     with wiring.db.connect() as tx:
         lot = lots.lot_by_id(tx, lot_id=started.basket.lot_id)
     amount = yuan(sum(attempt.amount_fen for attempt in started.attempts))
-    return pay.handed_off(request, wiring, started.hand_off, lot=lot, amount=amount, result=result)
+    result = page_of(request, wiring).link(f"/b/{basket_token}")
+    return pay.handed_off(request, wiring, offer, started.hand_off, lot=lot, amount=amount, result=result)
+
+
+def _starter(request: AnyRequest, wiring: Wiring, basket_token: str) -> Callable[[Offer, str], Started]:
+    result = page_of(request, wiring).link(f"/b/{basket_token}")
+
+    def start(offer: Offer, who: str) -> Started:
+        whose = pay.payer_of(request, wiring, offer, who, result=result)
+        return baskets.start(wiring.till(), token=basket_token, channel=offer.channel, payer=whose)
+
+    return start
 
 
 def _started(request: AnyRequest, wiring: Wiring, basket_token: str, offer: Offer, who: str) -> Redirect:
-    query = page_of(request, wiring).query
-    result = f"/b/{basket_token}{query}"
-    baskets.start(
-        wiring.till(), token=basket_token, channel=offer.channel, payer=pay.payer_of(request, wiring, offer, who, result=result)
-    )
-    answer = pay.see(wiring, f"/b/{basket_token}/go{query}{'&' if query else '?'}via={offer.channel}")
-    if offer.channel == pay.WECHAT and who:
-        answer.cookies.append(payer.payer_cookie(wiring.settings, who))
-    return answer
-
-
-def _ask_wechat(request: AnyRequest, wiring: Wiring, basket_token: str) -> Response[Any]:
-    paying = Paying(payer.new_state(), str(UUID(int=0)), pay.token_of(basket_token))
-    back = f"{wiring.settings.public_url}/b/{basket_token}/payer{page_of(request, wiring).query}"
-    answer = pay.see(wiring, payer.authorize_url(wiring.settings, back=back, state=paying.state))
-    answer.cookies.append(payer.paying_cookie(wiring.settings, paying))
-    return answer
+    offer, _ = pay.named_or_not(offer, who, _starter(request, wiring, basket_token))
+    return pay.lead_on(request, wiring, f"/b/{basket_token}/go", offer, who)
 
 
 def _offer(request: AnyRequest, wiring: Wiring, basket_token: str, channel: str) -> Offer:
@@ -190,5 +185,6 @@ def _row(page: Page, lot: Lot, payees: dict[int, str], leg: LegStatus) -> Row:
         "refunded": (page.w.leg_refunded, "warn"),
     }  # fmt: skip
     words, mark = stages[leg.stage]
+    channel = page.w.channel_name(leg.channel)
     place = f"{lot.name} {facts.instant(leg.charge.entered_at, page.w)}" if here else None
-    return Row(payees.get(leg.charge.operator_id, ""), place, yuan(leg.charge.amount_fen), words, mark, leg.receipt)
+    return Row(payees.get(leg.charge.operator_id, ""), place, yuan(leg.charge.amount_fen), words, mark, leg.receipt, channel)

@@ -10,6 +10,7 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from app.pages.render import Page, assets
+from app.pages.wallets import payable
 from app.wiring import Wired, Wiring
 from ledger.errors import NotFound
 from payments import lots, paycode, qr
@@ -57,7 +58,8 @@ def code(request: AnyRequest, wiring: Wired, name: FromPath[str]) -> Response[by
         return _picture(qr.svg(link(wiring, lot), title=f"{lot.name} {lot.code}").encode(), "image/svg+xml")
     if kind == "png" and stem:
         return _picture(qr.image(link(wiring, lot), module_pixels=12), "image/png")
-    return page_of(request, wiring).answer("sheet.html", lot=lot)
+    page = page_of(request, wiring)
+    return page.answer("sheet.html", lot=lot, wallets=page.w.apps(payable(one.channel for one in wiring.channels)))
 
 
 def _picture(body: bytes, kind: str) -> Response[bytes]:

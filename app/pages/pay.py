@@ -2,13 +2,15 @@
 
 Knows checkout, who the payer is, and where wallets are; must not know any channel's wire. Mounted by ``app.pages``.
 
-The button names the channel. Inside WeChat the openid is asked for once (nothing is shown), then the wallet is called up by the
-page; other channels' pages are reached by a link or a prepared form. With the channel stand-in its cashier takes WeChat's place.
-Every step ends in a redirect or can be repeated, so that reload, back and a second tap do no harm.
+The button names the channel. Inside WeChat and Alipay the payer is asked for once (nothing is shown), then the wallet is called up
+by the page; from other browsers the channel's own page is reached by a link or a prepared form. With the channel stand-in its
+cashier can take the wallet's place. Every step ends in a redirect or can be repeated, so that reload, back and a second tap do no
+harm.
 """
 
 import re
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
@@ -23,20 +25,21 @@ from app.pages.codes import AnyRequest, page_of
 from app.pages.limits import address_of
 from app.pages.payer import Paying
 from app.pages.render import Page, headers
-from app.pages.wallets import Offer
+from app.pages.wallets import Offer, without_payer
 from app.wiring import Wired, Wiring
 from gateways.contract import HandOff, Way
 from ledger.errors import Refused
 from ledger.money import yuan
 from payments import checkout, lots, orders
 from payments.checkout import Payer, Started
-from payments.errors import ChargeUnknown, NoRoute
+from payments.errors import ChannelBusy, ChannelRefused, ChargeUnknown, NoRoute
 from payments.lots import Lot
 
-WECHAT: Final = "wechat"
-STATE_LETTERS_MAX: Final = 128
+UNNAMED: Final = "browser"
+"""In the query of our addresses: the wallet is reached without naming its payer."""
 _TOKEN: Final = re.compile(r"[0-9A-Za-z_-]{20,64}")
 _CHANNEL: Final = re.compile(r"[a-z]{2,16}")
+T = TypeVar("T")
 
 
 class PayForm(Struct, frozen=True):
@@ -60,29 +63,28 @@ def pay(request: AnyRequest, wiring: Wired, token: FromPath[str], data: URLEncod
         lot = scan.lot_of(tx, wiring, token)
     charge_id, order_token = charge_of(data.charge), token_of(data.order)
     offer = offer_of(request, wiring, lot, data.channel)
-    openid = payer_id(request, offer)
-    if openid is None:
-        return _ask_wechat(request, wiring, token, Paying(payer.new_state(), str(charge_id), order_token))
-    return _started(request, wiring, lot.lot_id, charge_id, order_token, offer, openid)
+    who = payer_id(request, offer)
+    if who is None:
+        return ask_wallet(request, wiring, f"/p/{token}/payer", Paying("", offer.channel, str(charge_id), order_token))
+    return _started(request, wiring, lot.lot_id, charge_id, order_token, offer, who)
 
 
 @get("/p/{token:str}/payer", sync_to_thread=True, include_in_schema=False)
 def came_back(request: AnyRequest, wiring: Wired, token: FromPath[str]) -> Response[Any]:
-    """Take the payer back from WeChat's authorisation and go on with what was about to be paid.
+    """Take the payer back from the wallet's login and go on with what was about to be paid.
 
-    A reload brings a used code: the openid is in the cookie by then. Without a state of this browser nothing is started.
+    A reload brings a used code: the payer is in the cookie by then. Without a state of this browser nothing is started.
     """
     with wiring.db.connect() as tx:
         lot = scan.lot_of(tx, wiring, token)
-    query = request.query_params
-    was_paying = payer.paying(request.cookies, state=query.get("state", "")[:STATE_LETTERS_MAX])
-    if was_paying is None:
-        return see(wiring, f"/p/{token}{page_of(request, wiring).query}")
-    openid = openid_of(request, wiring)
-    if openid is None:
-        return _ask_wechat(request, wiring, token, msgspec.structs.replace(was_paying, state=payer.new_state()))
-    offer = Offer(WECHAT, Way.IN_WALLET)
-    return _started(request, wiring, lot.lot_id, charge_of(was_paying.charge_id), token_of(was_paying.order_token), offer, openid)
+    was_paying = payer.paying(request.cookies, state=request.query_params.get("state", ""))
+    if was_paying is None or not was_paying.charge_id:
+        return see(wiring, page_of(request, wiring).link(f"/p/{token}"))
+    told = told_by_wallet(request, wiring, was_paying)
+    if told is None:
+        return ask_wallet(request, wiring, f"/p/{token}/payer", msgspec.structs.replace(was_paying, again=True))
+    charge_id, order_token = charge_of(was_paying.charge_id), token_of(was_paying.token)
+    return _started(request, wiring, lot.lot_id, charge_id, order_token, *told)
 
 
 @get("/r/{order_token:str}/pay", sync_to_thread=True, include_in_schema=False)
@@ -91,17 +93,13 @@ def open_wallet(request: AnyRequest, wiring: Wired, order_token: FromPath[str]) 
 
     ``via`` in the query names the channel; without it, it is the one that this browser is offered first.
     """
-    page = page_of(request, wiring)
     with wiring.db.connect() as tx:
         order = orders.by_token(tx, lane=wiring.lane, token=token_of(order_token))
         lot = lots.lot_by_id(tx, lot_id=order.lot_id)
-    offer = offer_of(request, wiring, lot, request.query_params.get("via", ""))
-    who = payer_id(request, offer)
-    if who is None:
-        raise NoWallet("the order was made in another browser")
-    started = _start(request, wiring, order.lot_id, order.charge_id, order_token, offer, who)
-    result, amount = f"/r/{order_token}{page.query}", yuan(order.amount_fen)
-    return handed_off(request, wiring, started.hand_off, lot=lot, amount=amount, result=result)
+    offer, who = opened(request, offer_of(request, wiring, lot, request.query_params.get("via", "")))
+    offer, started = named_or_not(offer, who, _starter(request, wiring, order.lot_id, order.charge_id, order_token))
+    result = _result(page_of(request, wiring), order_token, offer)
+    return handed_off(request, wiring, offer, started.hand_off, lot=lot, amount=yuan(order.amount_fen), result=result)
 
 
 def charge_of(text: str) -> UUID:
@@ -117,10 +115,6 @@ def token_of(token: str) -> str:
     if not _TOKEN.fullmatch(token):
         raise ChargeUnknown("the form carries no token of ours")
     return token
-
-
-def _agent(request: AnyRequest) -> str:
-    return request.headers.get("user-agent", "")
 
 
 def offer_of(request: AnyRequest, wiring: Wiring, lot: Lot, channel: str) -> Offer:
@@ -139,31 +133,66 @@ def offer_of(request: AnyRequest, wiring: Wiring, lot: Lot, channel: str) -> Off
     raise NoWallet("this browser opens none of the operator's channels")
 
 
+# Who pays
+
+
 def payer_id(request: AnyRequest, offer: Offer) -> str | None:
-    """Return the payer of this browser as the way needs it; None when WeChat must be asked first."""
-    if offer.way is not Way.IN_WALLET or offer.channel != WECHAT:
-        return ""
-    known = payer.known(request.cookies)
-    if known is not None or payer.is_wechat(_agent(request)):
-        return known
-    return payer.at_stand_in()
+    """Return the payer of this browser as the way needs it; None when the wallet must be asked first."""
+    return payer.known(request.cookies, offer.channel) if payer.is_needed(offer) else ""
 
 
-def _ask_wechat(request: AnyRequest, wiring: Wiring, token: str, paying: Paying) -> Response[Any]:
-    back = f"{wiring.settings.public_url}/p/{token}/payer{page_of(request, wiring).query}"
-    answer = see(wiring, payer.authorize_url(wiring.settings, back=back, state=paying.state))
-    answer.cookies.append(payer.paying_cookie(wiring.settings, paying))
+def opened(request: AnyRequest, offer: Offer) -> tuple[Offer, str]:
+    """Return how a started wallet is opened, and for whom. Raises NoWallet when it was started in another browser."""
+    who = payer_id(request, offer)
+    if who is not None and request.query_params.get("by") != UNNAMED:
+        return offer, who
+    other = without_payer(offer)
+    if other is not None:
+        return other, ""
+    if who is None:
+        raise NoWallet("it was started in another browser")
+    return offer, who
+
+
+def ask_wallet(request: AnyRequest, wiring: Wiring, path: str, paying: Paying) -> Response[Any]:
+    """Send the browser to the wallet's login, from which it comes back to ``path``."""
+    asking = msgspec.structs.replace(paying, state=payer.new_state())
+    back = f"{wiring.settings.public_url}{page_of(request, wiring).link(path)}"
+    answer = see(wiring, payer.login_url(wiring, asking, back=back))
+    answer.cookies.append(payer.paying_cookie(wiring.settings, asking))
     return answer
 
 
-def openid_of(request: AnyRequest, wiring: Wiring) -> str | None:
-    """Return the openid of a browser that comes back from WeChat's authorisation, or None when WeChat must be asked again."""
-    return payer.known(request.cookies) or payer.exchange(
-        wiring.settings,
-        code=request.query_params.get("code", "")[:STATE_LETTERS_MAX],
-        secret=wiring.keys.wechat.app_secret,
-        transport=wiring.transport,
-    )
+def told_by_wallet(request: AnyRequest, wiring: Wiring, was_paying: Paying) -> tuple[Offer, str] | None:
+    """Return the wallet and its payer for a browser that comes back from the login; None when it must be asked once more.
+
+    A wallet that can be reached without naming its payer is, when it does not say who pays. Raises ChannelBusy where it cannot.
+    """
+    offer = Offer(was_paying.channel, Way.IN_WALLET)
+    if (known := payer.known(request.cookies, offer.channel)) is not None:
+        return offer, known
+    told = payer.exchanged(wiring, offer.channel, request.query_params)
+    if told.payer_id is not None:
+        return offer, told.payer_id
+    if told.reason == "ask_again" and not was_paying.again:
+        return None
+    if (other := without_payer(offer)) is not None:
+        return other, ""
+    raise ChannelBusy(f"{offer.channel} does not say who pays")
+
+
+def named_or_not(offer: Offer, who: str, start: Callable[[Offer, str], T]) -> tuple[Offer, T]:
+    """Start over a wallet; where it refuses an order that names its payer, once more without, if there is such a way.
+
+    A refused order can never be paid, so a second one beside it does no harm. Raises what ``start`` raises.
+    """
+    try:
+        return offer, start(offer, who)
+    except ChannelRefused:
+        other = without_payer(offer) if payer.is_needed(offer) else None
+        if other is None:
+            raise
+        return other, start(other, "")
 
 
 def payer_of(request: AnyRequest, wiring: Wiring, offer: Offer, who: str, *, result: str) -> Payer:
@@ -177,39 +206,57 @@ def payer_of(request: AnyRequest, wiring: Wiring, offer: Offer, who: str, *, res
     )
 
 
-def _start(request: AnyRequest, wiring: Wiring, lot_id: int, charge_id: UUID, order_token: str, offer: Offer, who: str) -> Started:
-    result = f"/r/{order_token}{page_of(request, wiring).query}"
-    return checkout.start(
-        wiring.till(), lot_id=lot_id, charge_id=charge_id, token=order_token, channel=offer.channel,
-        payer=payer_of(request, wiring, offer, who, result=result),
-    )  # fmt: skip
+# Starting, and leaving
 
 
-def handed_off(request: AnyRequest, wiring: Wiring, hand_off: HandOff, *, lot: Lot, amount: str, result: str) -> Response[Any]:
-    """Return what opens the wallet: its own script call, the channel's page, or the stand-in's cashier in WeChat's place."""
-    page = page_of(request, wiring)
-    if hand_off.kind != "jsapi":
-        return _leave(page, hand_off, lot, amount, result)
-    if not payer.is_wechat(_agent(request)):
-        return see(wiring, _cashier(wiring, hand_off, result))
-    return page.answer(
-        "opening.html", lot=lot, amount=amount, result=result, request_json=msgspec.json.encode(dict(hand_off.fields)).decode(),
-        cashier=_cashier(wiring, hand_off, result) if wiring.settings.wechat_cashier_url else None,
-    )  # fmt: skip
+def via(offer: Offer) -> dict[str, str | None]:
+    """Return what our addresses say of a wallet, so that the payer can go on with the same one."""
+    return {"via": offer.channel, "by": UNNAMED if offer.unnamed else None}
+
+
+def _result(page: Page, order_token: str, offer: Offer) -> str:
+    return page.link(f"/r/{order_token}", **via(offer))
+
+
+def _starter(
+    request: AnyRequest, wiring: Wiring, lot_id: int, charge_id: UUID, order_token: str
+) -> Callable[[Offer, str], Started]:  # fmt: skip
+    def start(offer: Offer, who: str) -> Started:
+        result = _result(page_of(request, wiring), order_token, offer)
+        return checkout.start(
+            wiring.till(), lot_id=lot_id, charge_id=charge_id, token=order_token, channel=offer.channel,
+            payer=payer_of(request, wiring, offer, who, result=result),
+        )  # fmt: skip
+
+    return start
 
 
 def _started(
     request: AnyRequest, wiring: Wiring, lot_id: int, charge_id: UUID, order_token: str, offer: Offer, who: str
 ) -> Response[Any]:
-    started = _start(request, wiring, lot_id, charge_id, order_token, offer, who)
-    query = page_of(request, wiring).query
-    if started.hand_off.kind == "jsapi" and not payer.is_wechat(_agent(request)):
-        answer = see(wiring, _cashier(wiring, started.hand_off, f"/r/{order_token}{query}"))
-    else:
-        answer = see(wiring, f"/r/{order_token}/pay{query}{'&' if query else '?'}via={offer.channel}")
-    if offer.channel == WECHAT and who:
-        answer.cookies.append(payer.payer_cookie(wiring.settings, who))
+    offer, _ = named_or_not(offer, who, _starter(request, wiring, lot_id, charge_id, order_token))
+    return lead_on(request, wiring, f"/r/{order_token}/pay", offer, who)
+
+
+def lead_on(request: AnyRequest, wiring: Wiring, path: str, offer: Offer, who: str) -> Redirect:
+    """Lead the browser to the page that opens the wallet, and let it remember its payer."""
+    answer = see(wiring, page_of(request, wiring).link(path, **via(offer)))
+    if payer.is_needed(offer):
+        answer.cookies.append(payer.payer_cookie(wiring.settings, offer.channel, who))
     return answer
+
+
+def handed_off(
+    request: AnyRequest, wiring: Wiring, offer: Offer, hand_off: HandOff, *, lot: Lot, amount: str, result: str
+) -> Response[Any]:  # fmt: skip
+    """Return the page that opens the wallet: by its own script call, or by leading to the channel's page."""
+    page = page_of(request, wiring)
+    if hand_off.kind != "jsapi":
+        return _leave(page, hand_off, lot, amount, result)
+    return page.answer(
+        "opening.html", lot=lot, amount=amount, result=result, channel=offer.channel,
+        request_json=msgspec.json.encode(dict(hand_off.fields)).decode(), cashier=_cashier(wiring, offer, hand_off, result),
+    )  # fmt: skip
 
 
 def _leave(page: Page, hand_off: HandOff, lot: Lot, amount: str, result: str) -> Response[Any]:
@@ -221,13 +268,17 @@ def _leave(page: Page, hand_off: HandOff, lot: Lot, amount: str, result: str) ->
     )  # fmt: skip
 
 
-def _cashier(wiring: Wiring, hand_off: HandOff, result: str) -> str:
-    """Return the stand-in's cashier for an order; afterwards it leads to the result."""
-    if wiring.settings.wechat_cashier_url is None:
-        raise NoWallet("not inside WeChat")
-    prepay_id = hand_off.fields["package"].removeprefix("prepay_id=")
+def _cashier(wiring: Wiring, offer: Offer, hand_off: HandOff, result: str) -> str | None:
+    """Return the stand-in's cashier for an order in a wallet, from where it leads to the result; None with the real channel."""
+    cashiers = {
+        "wechat": (wiring.settings.wechat_cashier_url, hand_off.fields.get("package", "").removeprefix("prepay_id=")),
+        "alipay": (f"{wiring.settings.sandbox_url}/alipay/cashier", hand_off.fields.get("tradeNO", "")),
+    }
+    cashier, number = cashiers.get(offer.channel, (None, ""))
+    if not wiring.settings.sandbox or cashier is None:
+        return None
     back = quote(f"{wiring.settings.public_url}{result}", safe="")
-    return f"{wiring.settings.wechat_cashier_url}/{quote(prepay_id, safe='')}?return_url={back}"
+    return f"{cashier}/{quote(number, safe='')}?return_url={back}"
 
 
 def see(wiring: Wiring, address: str) -> Redirect:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Response
@@ -21,6 +21,8 @@ from config.settings import Settings
 
 _HERE: Final = Path(__file__).parent
 _KINDS: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+RETURN_BYTES_MAX: Final = 65_536
+"""Largest form with which a wallet leads a payer back: UnionPay's carries a certificate. Nothing of it is used."""
 _YEAR_SECONDS: Final = 31_536_000
 
 
@@ -70,13 +72,18 @@ class Page:
         """What our own links carry on, so that the language stays."""
         return "?lang=en" if self.is_english else ""
 
+    def link(self, path: str, **more: str | None) -> str:
+        """Return an address of ours in this language; what is None is left out of its query."""
+        query = urlencode(({"lang": "en"} if self.is_english else {}) | {name: value for name, value in more.items() if value})
+        return f"{path}?{query}" if query else path
+
     def answer(
         self, template: str, *, status: int = 200, switch: str | None = None, keep: bool = False, leads_to: str | None = None,
         **values: object,
     ) -> Response[bytes]:  # fmt: skip
         """Return a page. ``switch`` is the path of the same page for the other language; None stands for the path asked for.
 
-        ``leads_to`` is an address of another host that a form of this page is sent to.
+        ``leads_to`` is an address of another host that this page leads to, by a link or a form; it is told our origin, no more.
         ``keep`` lets this browser keep the page for its back button: an answer to a form could not be shown again otherwise.
         """
         other = (switch or self._path) + ("" if self.is_english else "?lang=en")
@@ -103,11 +110,11 @@ def _policy(forms: str) -> str:
 
 
 def headers(settings: Settings, *, keep: bool = False, leads_to: str | None = None) -> dict[str, str]:
-    """Return the headers of every page."""
+    """Return the headers of every page. A page that leads to a channel's own says where it comes from: WeChat wants to know."""
     return {
         "cache-control": "private, no-cache" if keep else "no-store",
-        "content-security-policy": _policy(_forms(settings.wechat_authorize_url, settings.wechat_cashier_url, leads_to)),
-        "referrer-policy": "no-referrer",
+        "content-security-policy": _policy(_forms(settings.wechat_authorize_url, settings.alipay_login_url, leads_to)),
+        "referrer-policy": "no-referrer" if leads_to is None else "origin",
         "x-content-type-options": "nosniff",
         "x-frame-options": "DENY",
         "x-robots-tag": "noindex",
@@ -115,6 +122,14 @@ def headers(settings: Settings, *, keep: bool = False, leads_to: str | None = No
 
 
 def _forms(*addresses: str | None) -> str:
-    """Return the origins to which a form of ours may lead, also by redirects: browsers check these too."""
-    origins = {f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, filter(None, addresses))}
-    return " ".join(sorted(origins))
+    """Return the sources to which a form of ours may lead, also by redirects: browsers check these too.
+
+    A channel's gateway leads on to a cashier beside it, another host of the same domain.
+    """
+    return " ".join(sorted({source for address in filter(None, addresses) for source in _sources(urlsplit(address))}))
+
+
+def _sources(parts: SplitResult) -> list[str]:
+    origin, (_, _, domain) = f"{parts.scheme}://{parts.netloc}", (parts.hostname or "").partition(".")
+    has_siblings = parts.scheme == "https" and "." in domain and not domain.rpartition(".")[2].isdigit()
+    return [origin, f"https://*.{domain}"] if has_siblings else [origin]

@@ -9,17 +9,18 @@ from typing import Any, Final
 
 from litestar import Response, get, post
 from litestar.params import FromPath
-from litestar.response import Redirect
 
-from app.pages import facts
+from app.pages import facts, pay
 from app.pages.codes import AnyRequest, page_of
-from app.pages.render import Page
+from app.pages.render import RETURN_BYTES_MAX, Page
 from app.wiring import Wired, Wiring
 from ledger.money import yuan
 from payments import checkout, lots, paycode
 from payments.checkout import Status
 from payments.lots import Lot
+from payments.orders import LAST_MINUTE
 
+VIA_LETTERS_MAX: Final = 16
 REFRESH_SECONDS: Final = 3
 REFRESH_LATER_SECONDS: Final = 15
 YOUNG: Final = timedelta(minutes=2)
@@ -32,17 +33,25 @@ def result(request: AnyRequest, wiring: Wired, order_token: FromPath[str]) -> Re
     status = checkout.status(wiring.till(), token=order_token)
     with wiring.db.connect() as tx:
         lot = lots.lot_by_id(tx, lot_id=status.order.lot_id)
-    return _shown(page_of(request, wiring), wiring, order_token, status, lot)
+    return _shown(page_of(request, wiring), wiring, order_token, status, lot, _via(request))
 
 
-@post("/r/{order_token:str}", sync_to_thread=False, include_in_schema=False)
+@post("/r/{order_token:str}", sync_to_thread=False, include_in_schema=False, request_max_body_size=RETURN_BYTES_MAX)
 def come_back(request: AnyRequest, wiring: Wired, order_token: FromPath[str]) -> Response[Any]:
     """Take a payer back whose wallet returns by a form. What the form says proves nothing: the channel is asked."""
-    return Redirect(f"/r/{order_token}{page_of(request, wiring).query}", status_code=303)
+    return pay.see(wiring, page_of(request, wiring).link(f"/r/{pay.token_of(order_token)}", **_via(request)))
 
 
-def _shown(page: Page, wiring: Wiring, order_token: str, status: Status, lot: Lot) -> Response[bytes]:
+def _via(request: AnyRequest) -> dict[str, str | None]:
+    """Return what the address says of the wallet that the payer was led to; "go on" leads to the same one."""
+    return {name: request.query_params.get(name, "")[:VIA_LETTERS_MAX] or None for name in ("via", "by")}
+
+
+def _shown(
+    page: Page, wiring: Wiring, order_token: str, status: Status, lot: Lot, via: dict[str, str | None]
+) -> Response[bytes]:  # fmt: skip
     w, open_still = page.w, status.stage in ("unpaid", "waiting")
+    can_go_on = open_still and status.order.expires_at - wiring.clock.now() >= LAST_MINUTE
     mark, title, text = _words(page, status)
     amount_fen = status.order.amount_fen if status.taken_fen is None else status.taken_fen
     scan_at = f"/p/{paycode.token(lot.lot_id, keys=wiring.pay_codes)}{page.query}"
@@ -52,8 +61,8 @@ def _shown(page: Page, wiring: Wiring, order_token: str, status: Status, lot: Lo
         refunded=yuan(status.refunded_fen) if status.refunded_fen else None,
         paid_at=facts.precise(status.paid_at) if status.paid_at else None, channel=w.channel_name(status.channel),
         refresh_seconds=_refresh(status, wiring) if open_still else None,
-        refresh_at=f"/r/{order_token}{page.query}" if open_still else None,
-        continue_at=f"/r/{order_token}/pay{page.query}" if open_still and wiring.clock.now() < status.order.expires_at else None,
+        refresh_at=page.link(f"/r/{order_token}", **via) if open_still else None,
+        continue_at=page.link(f"/r/{order_token}/pay", **via) if can_go_on else None,
         back_at=None if open_still else scan_at, back_text=w.scan_again if status.stage == "over" else w.back_to_lot,
     )  # fmt: skip
 

@@ -94,8 +94,7 @@ def offers_everywhere(request: AnyRequest, wiring: Wiring) -> list[Offer]:
 
 def _offers(request: AnyRequest, wiring: Wiring, routed: Collection[str]) -> list[Offer]:
     channels = [connected.channel for connected in wiring.channels]
-    at_stand_in = ("wechat",) if wiring.settings.wechat_cashier_url else ()
-    return offers(channels, routed=routed, user_agent=request.headers.get("user-agent", ""), at_stand_in=at_stand_in)
+    return offers(channels, routed=routed, user_agent=request.headers.get("user-agent", ""))
 
 
 @get("/p/{token:str}", sync_to_thread=True, include_in_schema=False)
@@ -128,12 +127,12 @@ def due(
             tx, lane=wiring.lane, lot_id=lot.lot_id, plate=plate, at=wiring.clock.now(), tokens=wiring.link_tokens
         )  # fmt: skip
         everything = charges.due_anywhere(tx, lane=wiring.lane, plate=plate, limit=baskets.CHARGES_MAX)
-    offered = offers_of(request, wiring, lot)
     if not found:
         MISSES.count(address)
         return _nothing(page, lot, token, plate)
     together = _together(wiring, everything) if len(everything) > 1 else None
-    return _due(page, lot, token, plate, found, offered, together)
+    routes = routed(wiring, lot)
+    return _due(page, lot, token, plate, found, _offers(request, wiring, routes), together, is_routed=bool(routes))
 
 
 @get(["/p/{token:str}/due", "/p/{token:str}/pay"], sync_to_thread=False, include_in_schema=False)
@@ -174,11 +173,13 @@ def _due(
     found: list[Quote],
     offered: list[Offer],
     together: Together | None,
+    *,
+    is_routed: bool,
 ) -> Response[bytes]:
     return page.answer(
         "due.html", keep=True, switch=f"/p/{token}", lot=lot, token=token, plate=facts.plate(plate),
         green=facts.is_green(plate, found[0].charge.plate_color), charges=[_shown(page, quote) for quote in found],
-        offers=offered, together=together,
+        offers=offered, together=together, routed=is_routed,
     )  # fmt: skip
 
 

@@ -14,6 +14,8 @@ from gateways.contract import AnyChannel, Operation, Way
 _MARKS: Final = (("MicroMessenger", "wechat"), ("AlipayClient", "alipay"), ("CloudPay", "unionpay"), ("UnionPay/", "unionpay"))
 ORDER: Final = ("wechat", "alipay", "unionpay")
 """In which order wallets are offered to a browser that is none of them."""
+_BROWSER_INSIDE: Final = frozenset({"alipay"})
+"""Wallets that take a browser's order inside their app too. WeChat refuses its own there."""
 
 
 class Offer(Struct, frozen=True):
@@ -21,6 +23,8 @@ class Offer(Struct, frozen=True):
 
     channel: str
     way: Way
+    unnamed: bool = False
+    """Reached as from a browser although the page is open inside the wallet: it does not say who pays, or refused the order."""
 
 
 def wallet_of(user_agent: str) -> str | None:
@@ -28,27 +32,35 @@ def wallet_of(user_agent: str) -> str | None:
     return next((channel for mark, channel in _MARKS if mark in user_agent), None)
 
 
-def offers(
-    channels: Iterable[AnyChannel], *, routed: Collection[str], user_agent: str, at_stand_in: Collection[str] = ()
-) -> list[Offer]:  # fmt: skip
+def payable(channels: Iterable[AnyChannel]) -> list[str]:
+    """Return the names of the channels that a payer can tap, in the order in which they are offered."""
+    return sorted((one.name for one in channels if Operation.PREPAY in one.supports), key=lambda name: (_place(name), name))
+
+
+def offers(channels: Iterable[AnyChannel], *, routed: Collection[str], user_agent: str) -> list[Offer]:
     """Return the wallets to offer: channels with a route of this operator, that this browser can reach.
 
     Inside a wallet only that wallet is offered, because the others cannot be opened from there; unless it has no route here, when
-    nothing is. ``at_stand_in`` names channels whose in-wallet payment can be made at the stand-in's cashier from any browser.
+    nothing is.
     """
     inside = wallet_of(user_agent)
     found = []
     for channel in channels:
         if channel.name in routed and Operation.PREPAY in channel.supports and inside in (None, channel.name):
-            way = _way(channel.ways, inside=inside == channel.name, at_stand_in=channel.name in at_stand_in)
+            way = _way(channel.ways, inside=inside == channel.name)
             if way is not None:
                 found.append(Offer(channel.name, way))
     return sorted(found, key=lambda offer: (_place(offer.channel), offer.channel))
 
 
-def _way(ways: Collection[Way], *, inside: bool, at_stand_in: bool) -> Way | None:
+def without_payer(offer: Offer) -> Offer | None:
+    """Return how the same wallet can be reached when it does not say who pays; None when it cannot."""
+    return Offer(offer.channel, Way.BROWSER, unnamed=True) if offer.channel in _BROWSER_INSIDE else None
+
+
+def _way(ways: Collection[Way], *, inside: bool) -> Way | None:
     """Return the way from this browser: the wallet's own page inside it, else from the browser."""
-    if (inside or (at_stand_in and Way.BROWSER not in ways)) and Way.IN_WALLET in ways:
+    if inside and Way.IN_WALLET in ways:
         return Way.IN_WALLET
     return Way.BROWSER if Way.BROWSER in ways else None
 

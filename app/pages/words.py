@@ -3,6 +3,7 @@
 Knows sentences only; must not know what leads to them. Called by the page views and templates.
 """
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -16,6 +17,11 @@ class Words(Struct, frozen=True, kw_only=True):
     def wallet(self, channel: str) -> str:
         """Return what the button of a wallet says."""
         return str(getattr(self, f"pay_{channel}", channel))
+
+    def apps(self, channels: Iterable[str]) -> str:
+        """Return the names of channels' apps as a list in a sentence."""
+        names = [str(getattr(self, f"app_{channel}", channel)) for channel in channels]
+        return self.app_or.join(part for part in (self.app_comma.join(names[:-1]), *names[-1:]) if part)
 
     def channel_name(self, channel: str | None) -> str:
         """Return the name of a channel on a receipt."""
@@ -52,6 +58,11 @@ class Words(Struct, frozen=True, kw_only=True):
     pay_wechat: str
     pay_alipay: str
     pay_unionpay: str
+    app_wechat: str
+    app_alipay: str
+    app_unionpay: str
+    app_comma: str
+    app_or: str
     pay_hint: str
     pay_none: str
     change_plate: str
@@ -64,6 +75,7 @@ class Words(Struct, frozen=True, kw_only=True):
     basket_charges: str
     basket_acts: str
     basket_left: str
+    basket_over: str
     leg_unpaid: str
     leg_waiting: str
     leg_paid: str
@@ -166,6 +178,11 @@ ZH: Final = Words(
     pay_wechat="微信支付",
     pay_alipay="支付宝",
     pay_unionpay="云闪付",
+    app_wechat="微信",
+    app_alipay="支付宝",
+    app_unionpay="云闪付",
+    app_comma="、",
+    app_or="或",
     pay_hint="款项由支付渠道直接付给收款单位，本平台不经手。",
     pay_none="本停车场暂时不能在线支付，请联系现场工作人员。",
     change_plate="更换车牌",
@@ -177,6 +194,7 @@ ZH: Final = Words(
     basket_partly="已支付 ¥{paid}，还有 ¥{open} 待支付。已付的不会重复扣款，可继续支付其余部分。",
     basket_charges="{n} 笔合并",
     basket_acts="该方式需分 {n} 次支付。",
+    basket_over="本页的支付时间已过，请重新查询后支付。",
     basket_left="另有 {n} 笔不支持该方式，付完后请换一种方式支付。",
     leg_unpaid="待支付",
     leg_waiting="确认中",
@@ -205,7 +223,7 @@ ZH: Final = Words(
     channel_unionpay="银联云闪付",
     channel_etc="ETC",
     waiting_title="正在确认支付结果",
-    waiting_text="正在向微信支付核实，通常只需几秒，本页会自动刷新。还没付款，请点“继续支付”；已经付款，请勿重复支付。",
+    waiting_text="正在向支付渠道核实，通常只需几秒，本页会自动刷新。还没付款，请点“继续支付”；已经付款，请勿重复支付。",
     unpaid_title="等待支付",
     unpaid_text="尚未收到付款。若已付款，请稍候，本页会自动刷新。",
     closed_title="订单已关闭",
@@ -227,7 +245,7 @@ ZH: Final = Words(
     board_facts="{n} 个泊位",
     board_documents="接口文档",
     sheet_scan="扫码缴停车费",
-    sheet_wallet="请用微信“扫一扫”",
+    sheet_wallet="请用{wallets}“扫一扫”",
     sheet_compare="支付前请核对页面显示的停车场名称",
     sheet_steps=("扫描二维码", "输入车牌号", "核对后支付"),
     sheet_print="打印",
@@ -237,7 +255,7 @@ ZH: Final = Words(
     sorry_gone="这笔费用已经结清或发生变化，请重新查询。",
     sorry_busy="支付渠道暂时没有回应，没有扣款，请稍后再试。",
     sorry_often="查询过于频繁，请一分钟后再试。",
-    sorry_wallet="这里打不开本停车场的支付方式，请用手机浏览器、微信、支付宝或云闪付重新扫码。",
+    sorry_wallet="这里打不开本停车场的支付方式，请用手机浏览器或其他支付应用重新扫码。",
     sorry_wallet_title="请换一种方式打开",
     sorry_missing="没有找到这个页面。",
     sorry_broken="系统暂时出了点问题，没有扣款，请稍后再试。",
@@ -280,6 +298,11 @@ EN: Final = Words(
     pay_wechat="WeChat Pay",
     pay_alipay="Alipay",
     pay_unionpay="UnionPay",
+    app_wechat="WeChat",
+    app_alipay="Alipay",
+    app_unionpay="UnionPay",
+    app_comma=", ",
+    app_or=" or ",
     pay_hint="The channel pays the operator directly; this platform never holds your money.",
     pay_none="This car park takes no payments online at the moment. Please ask the staff.",
     change_plate="Other plate",
@@ -291,6 +314,7 @@ EN: Final = Words(
     basket_partly="¥{paid} is paid, ¥{open} is still open. What is paid is not charged again; you can go on with the rest.",
     basket_charges="{n} fees",
     basket_acts="This wallet needs {n} payments.",
+    basket_over="The time of this page is over. Please look up the fees again to pay.",
     basket_left="{n} of them cannot be paid this way; please use another wallet for them afterwards.",
     leg_unpaid="to be paid",
     leg_waiting="being confirmed",
@@ -341,7 +365,7 @@ EN: Final = Words(
     board_facts="{n} berths",
     board_documents="API documents",
     sheet_scan="Scan to pay for parking",
-    sheet_wallet="Use “Scan” in WeChat",
+    sheet_wallet="Use “Scan” in {wallets}",
     sheet_compare="Before you pay, compare the car park's name on the page",
     sheet_steps=("Scan the code", "Enter the plate", "Compare and pay"),
     sheet_print="Print",
@@ -351,7 +375,7 @@ EN: Final = Words(
     sorry_gone="This fee has been settled or has changed. Please look it up again.",
     sorry_busy="The payment channel does not answer at the moment. Nothing was charged; please try again later.",
     sorry_often="Too many look-ups. Please try again in a minute.",
-    sorry_wallet="It cannot be paid here. Please scan the code again with your browser, WeChat, Alipay or UnionPay.",
+    sorry_wallet="It cannot be paid here. Please scan the code again with your browser or another wallet.",
     sorry_wallet_title="Please open it another way",
     sorry_missing="There is no such page.",
     sorry_broken="Something went wrong on our side. Nothing was charged; please try again later.",

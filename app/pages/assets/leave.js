@@ -1,9 +1,12 @@
-// Sends the prepared order to the channel's page at once; without scripts its button does the same.
+// Leads to the channel's page at once: follows the link, or sends the prepared order. Without scripts the button does the same.
 (function () {
   "use strict";
-  var form = document.getElementById("leave");
-  if (form && !window.sessionStorage.getItem(form.action + window.location.pathname)) {
-    window.sessionStorage.setItem(form.action + window.location.pathname, "sent"); // coming back must not send the payer away again
-    form.submit();
+  var leave = document.getElementById("leave"), state = window.history.state;
+  if (!leave || (state && state.left)) return; // coming back or reloading must not send the payer away again
+  function go() {
+    window.history.replaceState({left: true}, "");
+    if (leave.href) window.location.assign(leave.href);
+    else window.HTMLFormElement.prototype.submit.call(leave); // a field may be named like a method of the form
   }
+  window.addEventListener("load", function () { window.setTimeout(go, 0); }); // earlier, this page would not be there to come back to
 })();
