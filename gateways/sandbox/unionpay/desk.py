@@ -62,7 +62,7 @@ class RefundDetails(Struct, frozen=True, kw_only=True):
 
     kind: Literal["04", "31", "99"]
     request: dict[str, str]
-    """Empty for one made in the merchant's console."""
+    """The call; for one made in the merchant's console what such a call would have said."""
 
 
 class Ordered(Struct, frozen=True):

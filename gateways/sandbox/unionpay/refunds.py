@@ -102,7 +102,9 @@ class Refunds:
         desk = self._desk
         count, at = len(desk.store.refunds_of(found.merchant_no, found.order_no)), desk.around.clock.now().astimezone(CHINA)
         refund_no = f"{CONSOLE}{at:%Y%m%d}{digits(12, desk.seed, 'console', found.order_no, count)}"
-        details = RefundDetails(kind="04", request={})
+        as_asked = {name: details_of(found).request.get(name, "") for name in ("bizType", "accessType", "acqInsCode", "merId")}
+        as_asked |= {"txnType": "04", "txnSubType": "00", "orderId": refund_no, "txnTime": f"{at:%Y%m%d%H%M%S}", "reqReserved": ""}
+        details = RefundDetails(kind="04", request=as_asked)
         refund = self._refund(found, amount_fen, refund_no=refund_no, content=None, details=details, hit=())
         desk.store.add_refund(refund)
         return refund
@@ -223,7 +225,7 @@ class Refunds:
     # Telling
 
     def find(self, merchant_no: str, refund_no: str, txn_time: str) -> Refund | None:
-        """Return a refund that was asked for by a call, by its name at the channel: merchant, number and time."""
+        """Return a refund by its name at the channel: merchant, number and time; also one that was made in the console."""
         refund = self._desk.store.refund(merchant_no, refund_no)
         if refund is None:
             return None
