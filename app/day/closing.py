@@ -35,7 +35,7 @@ from reconciliation import bills, daily, matching
 BETWEEN_ROUNDS: Final = timedelta(hours=1)
 ROUNDS_MAX: Final = 12
 """From the morning until the evening: UnionPay's word that a merchant had nothing counts from 18:00 on."""
-_KINDS: Final = ((b"PK", "zip"), (b"\x1f\x8b", "gz"), (b"{", "json"), (b"[", "json"))
+_KINDS: Final = ((b"PK", "zip"), (b"\x1f\x8b", "gz"), (b"{", "json"), (b"H|", "txt"))
 
 
 class Books(Struct, frozen=True):

@@ -191,7 +191,7 @@ def table(summary: Summary, *, seconds: float, out: Path) -> str:
         ("seed, day", f"{summary.seed}, {summary.day}"),
         ("charges", f"{seen.charges}; {seen.charges_posted_again} of them posted twice"),
         ("orders", f"{seen.orders}; {seen.tapped_again} taps and {seen.reloaded} cashiers had to be tried again"),
-        ("turned away", f"{_listed(seen.turned_away)} inside a wallet's app, and went on in an ordinary browser"),
+        ("turned away inside", _listed(seen.turned_away)),
         ("money taken", f"{seen.taken} times: {_listed(seen.wallets)}"),
         ("refunded by hand", _listed(seen.refunded_by_hand)),
         ("notices", f"{seen.notices}; {seen.notices_refused} refused"),
