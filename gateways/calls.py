@@ -45,6 +45,7 @@ from gateways.contract import (
 from gateways.keys import SigningFailed
 from gateways.messages import received
 from gateways.registry import Connected
+from gateways.spool import Spool
 from gateways.transport import Transport
 from ledger.clock import Clock
 from ledger.ids import Ids
@@ -67,11 +68,16 @@ class Call(Struct, Generic[T], frozen=True):
 
 
 class BillFile(Struct, frozen=True):
-    """A bill file whose digest is the announced one, as it is kept."""
+    """A bill file whose digest is the announced one, as it is kept, on disk."""
 
-    content: bytes
+    file: Spool
     link: BillLink | None = None
     """Where it was; None when it came with the signed answer."""
+
+    @property
+    def content(self) -> bytes:
+        """Return the whole file at once: for small ones."""
+        return self.file.content()
 
 
 class Line(Struct, frozen=True):
@@ -187,7 +193,7 @@ def bill(line: Line, wanted: BillRequest, *, occasion: str) -> Call[BillFile | B
     """Fetch a day's trade bill: ask where it is, then get it and check its digest.
 
     The message is the answer to the first step (it is signed and names the digest, or holds the file); the file itself is the
-    caller's to keep.
+    caller's to keep. It goes to disk as it comes: memory does not grow with it, except where it is inside the signed answer.
 
     Raises:
         BillRefused: the file that came is not the announced one.
@@ -198,12 +204,13 @@ def bill(line: Line, wanted: BillRequest, *, occasion: str) -> Call[BillFile | B
     if isinstance(link, BillAbsent):
         return Call(link, _record(line, Operation.BILL, request, answer, _absent_verdict(answer), link.reason, occasion))
     if isinstance(link, BillInline):
-        return Call(BillFile(link.content), _record(line, Operation.BILL, request, answer, "verified", None, occasion))
+        return Call(BillFile(Spool.of([link.content])), _record(line, Operation.BILL, request, answer, "verified", None, occasion))
     message = _record(line, Operation.BILL, request, answer, "verified", None, occasion)
-    _, file = _asked(line, lambda **with_: channel.build_bill_download(link, **with_), bytes_max=BILL_FILE_BYTES_MAX)
+    came = Spool()
+    file = _fetched(line, _built(line, lambda **with_: channel.build_bill_download(link, **with_)), came)
     if isinstance(file, Unanswered):
         return Call(BillAbsent(reason=file.reason), message)
-    return Call(BillFile(channel.open_bill(file, link=link), link), message)
+    return Call(BillFile(Spool.of(channel.open_bill_parts(file.status, came.parts(), link=link)), link), message)
 
 
 def refresh_keys(line: Line) -> int | None:
@@ -232,6 +239,12 @@ def _sent(line: Line, built: Request | Unanswered, *, bytes_max: int = BODY_BYTE
     if isinstance(built, Unanswered):
         return Request("NONE", "", {}), built
     return built, line.transport.send(built, bytes_max=bytes_max)
+
+
+def _fetched(line: Line, built: Request | Unanswered, into: Spool) -> Answer | Unanswered:
+    if isinstance(built, Unanswered):
+        return built
+    return line.transport.fetch(built, write=into.write, bytes_max=BILL_FILE_BYTES_MAX)
 
 
 def _asked(

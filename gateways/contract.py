@@ -4,10 +4,11 @@ Adapters are sans-IO: ``build_*`` returns a Request, ``parse_*`` turns bytes int
 nonce are arguments. Knows no channel; must not know network, clock, database or settings.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import Any, ClassVar, Final, Generic, Literal, TypeVar
+from io import BytesIO
+from typing import Any, BinaryIO, ClassVar, Final, Generic, Literal, Self, TypeVar
 from uuid import UUID
 
 from msgspec import Struct
@@ -545,13 +546,42 @@ class BillLine(Struct, frozen=True):
     """On refund lines: what the channel said of the refund when it made the bill; later bills do not mend it."""
 
 
+class BillSums(Struct):
+    """What the lines of a trade bill add up to, line by line."""
+
+    lines: int = 0
+    total_fen: int = 0
+    """What payers paid."""
+    refund_fen: int = 0
+    """What went back to them, refunded or revoked."""
+    fee_fen: int = 0
+    """Net of fees given back."""
+
+    def add(self, line: BillLine) -> None:
+        """Count one more line."""
+        self.lines += 1
+        self.fee_fen += line.fee_fen
+        if line.kind == "payment":
+            self.total_fen += line.amount_fen
+        else:
+            self.refund_fen += line.amount_fen
+
+
 class Bill(Struct, frozen=True):
-    """A parsed trade bill whose totals agree with its lines. ``total_fen`` sums the orders, ``fee_fen`` is net of fees returned."""
+    """A whole trade bill in memory, its totals checked. The sums are those of BillSums."""
 
     lines: tuple[BillLine, ...]
     total_fen: int
     refund_fen: int
     fee_fen: int
+
+    @classmethod
+    def of(cls, lines: Iterable[BillLine]) -> Self:
+        """Return the bill of all these lines. What ``lines`` raises at its end comes through."""
+        whole, sums = tuple(lines), BillSums()
+        for line in whole:
+            sums.add(line)
+        return cls(whole, sums.total_fen, sums.refund_fen, sums.fee_fen)
 
 
 class BillRefused(Refused):
@@ -720,13 +750,28 @@ class Channel(Generic[K]):
     def build_bill_download(self, link: BillLink, *, keys: K, now: datetime, nonce: str) -> Request:
         raise self._unsupported(Operation.BILL_FILE)
 
+    def open_bill_parts(self, status: int, parts: Iterable[bytes], *, link: BillLink) -> Iterator[bytes]:
+        """Yield a fetched file as it is kept, part by part. It may be kept only when the end is reached.
+
+        ``status`` is the answer's, ``parts`` are its body. Raises BillRefused, at the end when the digest is not the announced one.
+        """
+        raise self._unsupported(Operation.BILL_FILE)
+
     def open_bill(self, answer: Answer, *, link: BillLink) -> bytes:
-        """Return the file as it is kept, byte for byte. Raises BillRefused when its digest is not the announced one."""
+        """Return a whole fetched file as it is kept: for small ones. Raises BillRefused as ``open_bill_parts``."""
+        return b"".join(self.open_bill_parts(answer.status, [answer.body], link=link))
+
+    def read_bill(self, file: BinaryIO, *, bill: BillRequest) -> Iterator[BillLine]:
+        """Yield a kept file's lines one by one, in memory that does not grow with them. ``file`` stands at its begin and can seek.
+
+        Raises BillRefused for a file that is cut, whose totals differ, or that is another one's: possibly after all lines, so
+        nothing may be booked before the end is reached.
+        """
         raise self._unsupported(Operation.BILL_FILE)
 
     def parse_bill(self, content: bytes, *, bill: BillRequest) -> Bill:
-        """Read the whole file. Raises BillRefused for a file that is cut, whose totals differ, or that is another one's."""
-        raise self._unsupported(Operation.BILL_FILE)
+        """Read a whole small file at once. Raises BillRefused as ``read_bill``."""
+        return Bill.of(self.read_bill(BytesIO(content), bill=bill))
 
     def bill_period(self, bill_on: date) -> tuple[datetime, datetime]:
         """Return the first moment of a bill's day and the first after it: midnights in China, unless it is cut elsewhere."""

@@ -6,13 +6,17 @@ Knows HTTP; must not know what a request means, nor sign or repeat it. Called by
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Final, Protocol, Self
 
 import httpx
+from msgspec.structs import replace
 
 from gateways.contract import BODY_BYTES_MAX, Answer, Request, Unanswered
+
+BYTES_PER_SECOND_MIN: Final = 256 * 1024
+"""A long answer may take this much longer than the time-out: one second for each such piece of it that has come."""
 
 _NOT_SENT: Final = frozenset({"dns", "connect", "tls"})
 """Reasons under which the other side has certainly not seen the request."""
@@ -22,6 +26,8 @@ class Transport(Protocol):
     """Sends one request. Never raises for what the outside does."""
 
     def send(self, request: Request, *, bytes_max: int = BODY_BYTES_MAX) -> Answer | Unanswered: ...
+
+    def fetch(self, request: Request, *, write: Callable[[bytes], object], bytes_max: int) -> Answer | Unanswered: ...
 
 
 class HttpTransport:
@@ -46,13 +52,22 @@ class HttpTransport:
         """Send ``request`` and return the whole answer, or why there is none.
 
         An answer longer than ``bytes_max`` is ``too_large``; one that is not complete after the time-out, however it trickles, is
-        ``timeout``.
+        ``timeout``. A long one gets more time as it comes, see BYTES_PER_SECOND_MIN.
         """
-        answer = self._send(request, request.url, bytes_max)
+        parts: list[bytes] = []
+        answer = self.fetch(request, write=parts.append, bytes_max=bytes_max)
+        return answer if isinstance(answer, Unanswered) else replace(answer, body=b"".join(parts))
+
+    def fetch(self, request: Request, *, write: Callable[[bytes], object], bytes_max: int) -> Answer | Unanswered:
+        """Send ``request`` and hand the answer's body to ``write`` as it comes; the answer returned has none.
+
+        When there is no answer, what was written is a piece at most and worth nothing. Otherwise as ``send``.
+        """
+        answer = self._send(request, request.url, write, bytes_max)
         if isinstance(answer, Unanswered) and answer.reason in _NOT_SENT:
             for start, other in self._fallbacks.items():
                 if request.url.startswith(start):
-                    return self._send(request, other + request.url.removeprefix(start), bytes_max)
+                    return self._send(request, other + request.url.removeprefix(start), write, bytes_max)
         return answer
 
     def close(self) -> None:
@@ -65,27 +80,29 @@ class HttpTransport:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _send(self, request: Request, url: str, bytes_max: int) -> Answer | Unanswered:
+    def _send(self, request: Request, url: str, write: Callable[[bytes], object], bytes_max: int) -> Answer | Unanswered:
         deadline = time.monotonic() + self._seconds
         try:
             with self._client.stream(request.method, url, headers=request.headers, content=request.body or None) as response:
-                return _whole(response, bytes_max=bytes_max, deadline=deadline)
+                return _taken(response, write, bytes_max=bytes_max, deadline=deadline)
         except httpx.TimeoutException as late:
             return Unanswered(reason="timeout", detail=type(late).__name__)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as broken:
             return Unanswered(reason=_reason(broken), detail=str(broken)[:200])
 
 
-def _whole(response: httpx.Response, *, bytes_max: int, deadline: float) -> Answer | Unanswered:
-    parts, size = [], 0
+def _taken(
+    response: httpx.Response, write: Callable[[bytes], object], *, bytes_max: int, deadline: float
+) -> Answer | Unanswered:  # fmt: skip
+    size = 0
     for part in response.iter_raw():
         size += len(part)
         if size > bytes_max:
             return Unanswered(reason="too_large", detail=f"more than {bytes_max} bytes")
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline + size / BYTES_PER_SECOND_MIN:
             return Unanswered(reason="timeout", detail="the answer trickles")
-        parts.append(part)
-    return Answer(status=response.status_code, headers=dict(response.headers), body=b"".join(parts))
+        write(part)
+    return Answer(status=response.status_code, headers=dict(response.headers), body=b"")
 
 
 def _reason(error: BaseException) -> str:

@@ -1,10 +1,11 @@
 """Channel bills 渠道账单: fetch a day's trade bill over the channel's wire and keep every version of it whole.
 
 Knows bills and their lines; must not know the book. Called by the daily jobs and the command line: ``fetch`` outside any
-transaction, then ``keep`` inside one. Source: DESIGN of the differences D15 (missing), D16 (cut), D17 (re-issued).
+transaction, then ``keep`` inside one. Between them file and lines are on disk: memory does not grow with them.
+Source: DESIGN of the differences D15 (missing), D16 (cut), D17 (re-issued).
 """
 
-import hashlib
+import itertools
 from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any, Final, Literal
@@ -15,23 +16,26 @@ from sqlalchemy import Connection, text
 
 from gateways import calls, messages
 from gateways.calls import BillFile, Line
-from gateways.contract import Bill, BillAbsent, BillLine, BillRefused, BillRequest, MerchantAccount, RawMessage
+from gateways.contract import BillAbsent, BillRefused, BillRequest, MerchantAccount, RawMessage
+from gateways.spool import Spool
 from ledger.db import raw
 from ledger.ids import Ids, read_payment_number, read_refund_number
+from reconciliation.bill_lines import BillLines
 
-NO_BILL: Final = Bill(lines=(), total_fen=0, refund_fen=0, fee_fen=0)
-"""The bill of a day on which, the channel says, nothing happened."""
+PART_BYTES: Final = 4 * 1024 * 1024
+"""A file is stored in parts of this size: most are one."""
 
 
 class Fetched(Struct, frozen=True):
-    """What came of asking for a bill. With a ``bill`` it can be kept; ``refused`` says why a file was not taken."""
+    """What came of asking for a bill. With ``lines`` it can be kept; ``refused`` says why a file was not taken."""
 
     channel: str
     provider_no: str
     bill_on: date
     message: RawMessage | None
-    content: bytes = b""
-    bill: Bill | None = None
+    file: Spool | None = None
+    """None: there was none, or it was not the announced one."""
+    lines: BillLines | None = None
     refused: BillRefused | None = None
     absent: str | None = None
     """``not_ready``, or why nothing came; the day stays open (D15)."""
@@ -71,16 +75,16 @@ def fetch(line: Line, *, bill_on: date, occasion: str, account: MerchantAccount 
         return _with(asked, refused=refused)
     if isinstance(call.outcome, BillAbsent):
         if call.outcome.reason == "empty":
-            return _with(asked, message=call.message, bill=NO_BILL)
+            return _with(asked, message=call.message, lines=BillLines.of(()))
         return _with(asked, message=call.message, absent=call.outcome.reason)
     return _read(line, _with(asked, message=call.message), call.outcome, wanted)
 
 
 def _read(line: Line, asked: Fetched, file: BillFile, wanted: BillRequest) -> Fetched:
     try:
-        return _with(asked, content=file.content, bill=line.connected.channel.parse_bill(file.content, bill=wanted))
+        return _with(asked, file=file.file, lines=BillLines.of(line.connected.channel.read_bill(file.file.open(), bill=wanted)))
     except BillRefused as refused:
-        return _with(asked, content=file.content, refused=refused)
+        return _with(asked, file=file.file, refused=refused)
 
 
 def _with(asked: Fetched, **changes: Any) -> Fetched:
@@ -97,25 +101,22 @@ def keep(tx: Connection, *, lane: int, fetched: Fetched, at: datetime, ids: Ids)
     messages.keep(tx, lane=lane, messages=[fetched.message] if fetched.message is not None else [])
     if fetched.refused is not None:
         return _keep_refused(tx, fetched, fetched.refused, at=at, ids=ids)
-    if fetched.bill is None:
+    if fetched.lines is None:
         return Kept("absent", reason=fetched.absent)
-    return _keep_version(tx, fetched, fetched.bill, at=at, ids=ids)
+    return _keep_version(tx, fetched, fetched.lines, at=at, ids=ids)
 
 
 def _keep_refused(tx: Connection, fetched: Fetched, refused: BillRefused, *, at: datetime, ids: Ids) -> Kept:
-    digest = hashlib.sha256(fetched.content).hexdigest()
-    refused_id = ids.new(at, f"refused bill {_name(fetched)} {digest} {at.isoformat()}")
+    file = fetched.file or Spool()
+    refused_id = ids.new(at, f"refused bill {_name(fetched)} {file.digest.hex()} {at.isoformat()}")
+    parts = file.parts(PART_BYTES)
     values = {
         "id": refused_id, "channel": fetched.channel, "provider": fetched.provider_no, "merchant": fetched.merchant_no,
-        "day": fetched.bill_on, "code": refused.code, "detail": str(refused), "body": fetched.content, "at": at,
+        "day": fetched.bill_on, "code": refused.code, "detail": str(refused), "body": next(parts, b""), "at": at,
     }  # fmt: skip
-    statement = text("""
-        insert into reconciliation.refused_bill (refused_id, channel, provider_no, merchant_no, bill_on, code, detail,
-            body, refused_at)
-        values (:id, :channel, :provider, :merchant, :day, :code, :detail, :body, :at)
-        on conflict (refused_id) do nothing
-        """)
-    tx.execute(statement, values)
+    tx.execute(_INSERT_REFUSED, values)
+    for part, body in enumerate(parts, 2):
+        tx.execute(_INSERT_REFUSED_PART, {"id": refused_id, "part": part, "body": body})
     return Kept("refused", reason=refused.code)
 
 
@@ -123,26 +124,38 @@ def _name(fetched: Fetched) -> str:
     return f"{fetched.channel} {fetched.provider_no}{fetched.merchant_no} {fetched.bill_on}"
 
 
-def _keep_version(tx: Connection, fetched: Fetched, bill: Bill, *, at: datetime, ids: Ids) -> Kept:
-    digest = hashlib.sha256(fetched.content).digest()
+def _keep_version(tx: Connection, fetched: Fetched, lines: BillLines, *, at: datetime, ids: Ids) -> Kept:
+    file = fetched.file or Spool()
     day = {"channel": fetched.channel, "provider": fetched.provider_no, "merchant": fetched.merchant_no, "day": fetched.bill_on}
     tx.execute(_LOCK_DAY, day)
     versions = tx.execute(_VERSIONS, day).all()
     for row in versions:
-        if row.digest == digest:
+        if row.digest == file.digest:
             return Kept("same", bill_id=row.bill_id, version=row.version)
     version = len(versions) + 1
-    bill_id = ids.new(at, f"bill {_name(fetched)} {digest.hex()}")
+    bill_id = ids.new(at, f"bill {_name(fetched)} {file.digest.hex()}")
+    parts, sums = file.parts(PART_BYTES), lines.sums
     values = day | {
-        "id": bill_id, "version": version, "digest": digest, "lines": len(bill.lines), "total": bill.total_fen,
-        "refund": bill.refund_fen, "fee": bill.fee_fen, "body": fetched.content, "at": at,
+        "id": bill_id, "version": version, "digest": file.digest, "lines": sums.lines, "total": sums.total_fen,
+        "refund": sums.refund_fen, "fee": sums.fee_fen, "body": next(parts, b""), "at": at,
         "begins": fetched.period and fetched.period[0], "ends": fetched.period and fetched.period[1],
     }  # fmt: skip
     tx.execute(_INSERT, values)
-    _copy_lines(tx, bill_id, bill.lines)
+    for part, body in enumerate(parts, 2):
+        tx.execute(_INSERT_PART, {"id": bill_id, "part": part, "body": body})
+    _copy_lines(tx, bill_id, lines)
     return Kept("new", bill_id=bill_id, version=version)
 
 
+_INSERT_REFUSED: Final = text("""
+insert into reconciliation.refused_bill (refused_id, channel, provider_no, merchant_no, bill_on, code, detail, body, refused_at)
+values (:id, :channel, :provider, :merchant, :day, :code, :detail, :body, :at)
+on conflict (refused_id) do nothing
+""")
+_INSERT_REFUSED_PART: Final = text("""
+insert into reconciliation.refused_part (refused_id, part, body) values (:id, :part, :body)
+on conflict (refused_id, part) do nothing
+""")
 _LOCK_DAY: Final = text("""
 select pg_advisory_xact_lock(hashtext('bill ' || cast(:channel as text) ||
     cast(:provider as text) || cast(:merchant as text) || cast(:day as date)))
@@ -159,19 +172,20 @@ insert into reconciliation.bill (bill_id, channel, kind, provider_no, merchant_n
 values (:id, :channel, 'trade', :provider, :merchant, :day, :begins, :ends,
     :version, :digest, :lines, :total, :refund, :fee, :body, :at)
 """)
+_INSERT_PART: Final = text("insert into reconciliation.bill_part (bill_id, part, body) values (:id, :part, :body)")
 _COPY: Final = b"""
 copy reconciliation.bill_line (bill_id, line, kind, merchant_no, trade_no, order_no, refund_no, payment_lane, payment_id,
     refund_id, refund_state, amount_fen, fee_fen, happened_at) from stdin
 """
 
 
-def _copy_lines(tx: Connection, bill_id: UUID, lines: tuple[BillLine, ...]) -> None:
+def _copy_lines(tx: Connection, bill_id: UUID, lines: BillLines) -> None:
     with raw(tx).cursor() as cursor, cursor.copy(_COPY) as copy:
         for row in _rows(bill_id, lines):
             copy.write_row(row)
 
 
-def _rows(bill_id: UUID, lines: tuple[BillLine, ...]) -> Iterator[tuple[object, ...]]:
+def _rows(bill_id: UUID, lines: BillLines) -> Iterator[tuple[object, ...]]:
     for line in lines:
         lane, payment_id = read_payment_number(line.order_no) or (None, None)
         _, refund_id = read_refund_number(line.refund_no or "") or (None, None)
@@ -182,7 +196,15 @@ def _rows(bill_id: UUID, lines: tuple[BillLine, ...]) -> Iterator[tuple[object, 
 
 
 def content(tx: Connection, *, bill_id: UUID) -> bytes:
-    """Return a kept file byte for byte."""
-    body = tx.execute(text("select body from reconciliation.bill where bill_id = :id"), {"id": bill_id}).scalar_one()
-    assert isinstance(body, bytes)
-    return body
+    """Return a kept file byte for byte, whole: for small ones."""
+    return b"".join(parts(tx, bill_id=bill_id))
+
+
+def parts(tx: Connection, *, bill_id: UUID) -> Iterator[bytes]:
+    """Yield a kept file byte for byte, in its parts."""
+    yield tx.execute(text("select body from reconciliation.bill where bill_id = :id"), {"id": bill_id}).scalar_one()
+    following = text("select body from reconciliation.bill_part where bill_id = :id and part = :part")
+    for part in itertools.count(2):
+        if (body := tx.execute(following, {"id": bill_id, "part": part}).scalar_one_or_none()) is None:
+            return
+        yield body

@@ -8,17 +8,18 @@ the last one. Source: Alipay OpenAPI "查询对账单下载地址"; the sums und
 import csv
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime
 from functools import lru_cache
 from io import BufferedReader, BytesIO, RawIOBase
-from typing import IO, Final, Literal, cast
+from typing import IO, BinaryIO, Final, Literal, cast
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from msgspec import Struct
 
 from gateways.alipay import wire
 from gateways.contract import Bill, BillLine, BillRefused, RefundState
+from gateways.parts import begun
 from ledger.money import yuan
 
 BILL_BYTES_MAX: Final = 512 * 1024 * 1024
@@ -29,6 +30,10 @@ TOTALS_NEEDED: Final = True
 """The sums under the rows are only probable. True: rows of a kind whose sum is not stated are refused as cut."""
 
 ZIP_MAGIC: Final = b"PK"
+_ZIP_END: Final = b"PK\x05\x06"
+"""Begins the last record of an archive, after which at most a remark of 64 KB comes."""
+_TAIL_BYTES: Final = 22 + 65_535
+_HEAD_BYTES: Final = 40
 _ENCRYPTED: Final = 0x1
 _UTF8_NAME: Final = 0x800
 _SUMMARY: Final = "汇总"
@@ -49,6 +54,10 @@ _FLOW_NEEDED: Final = frozenset(
     {"账务流水号", "业务流水号", "商户订单号", "发生时间", "收入金额（+元）", "支出金额（-元）", "账户余额（元）", "业务类型"}
 )
 _fen: Final = lru_cache(maxsize=16_384)(wire.fen)  # the same few amounts fill a day's file
+
+
+Archive = bytes | BinaryIO
+"""An archive in memory, or a file of one that stands at its begin."""
 
 
 class FlowRow(Struct, frozen=True):
@@ -130,23 +139,17 @@ class _Sums(Struct):
 # The trade bill
 
 
-def parse(archive: bytes, *, merchant_no: str | None = None, bill_on: date | None = None) -> Bill:
+def parse(archive: Archive, *, merchant_no: str | None = None, bill_on: date | None = None) -> Bill:
     """Return the ``trade`` bill of an archive when every row can be read and every total agrees.
 
     ``merchant_no`` (PID) is whose bill it must be, ``bill_on`` its day; without them the file's own word is taken.
     Holds all lines in memory.
     Raises BillRefused: ``bill_form`` (with the row), ``bill_cut`` (broken archive, no end, a total differs), ``bill_too_large``.
     """
-    lines = tuple(trade_lines(archive, merchant_no=merchant_no, bill_on=bill_on))
-    return Bill(
-        lines=lines,
-        total_fen=sum(line.amount_fen for line in lines if line.kind == "payment"),
-        refund_fen=sum(line.amount_fen for line in lines if line.kind == "refund"),
-        fee_fen=sum(line.fee_fen for line in lines),
-    )
+    return Bill.of(trade_lines(archive, merchant_no=merchant_no, bill_on=bill_on))
 
 
-def trade_lines(archive: bytes, *, merchant_no: str | None = None, bill_on: date | None = None) -> Iterator[BillLine]:
+def trade_lines(archive: Archive, *, merchant_no: str | None = None, bill_on: date | None = None) -> Iterator[BillLine]:
     """Yield the lines of a ``trade`` bill one by one; memory does not grow with the file.
 
     Raises BillRefused as ``parse`` does, for the totals only after the last line: nothing may be booked before the end.
@@ -190,7 +193,7 @@ def _trade_line(row: _Row, sums: _Sums) -> BillLine:
 # The account's flow
 
 
-def parse_flows(archive: bytes, *, merchant_no: str | None = None, bill_on: date | None = None) -> Flows:
+def parse_flows(archive: Archive, *, merchant_no: str | None = None, bill_on: date | None = None) -> Flows:
     """Return the ``signcustomer`` bill of an archive when every row can be read and every total agrees.
 
     Raises BillRefused as ``parse`` does. Holds all rows in memory.
@@ -203,7 +206,7 @@ def parse_flows(archive: bytes, *, merchant_no: str | None = None, bill_on: date
     )
 
 
-def flow_rows(archive: bytes, *, merchant_no: str | None = None, bill_on: date | None = None) -> Iterator[FlowRow]:
+def flow_rows(archive: Archive, *, merchant_no: str | None = None, bill_on: date | None = None) -> Iterator[FlowRow]:
     """Yield the rows of a ``signcustomer`` bill one by one; memory does not grow with the file.
 
     Raises BillRefused as ``parse`` does, for the totals only after the last row: nothing may be booked before the end.
@@ -243,7 +246,7 @@ def _flow_row(row: _Row, sums: _Sums) -> FlowRow:
 # The archive
 
 
-def detail_names(archive: bytes) -> tuple[str, ...]:
+def detail_names(archive: Archive) -> tuple[str, ...]:
     """Return the names of the files that hold rows, in order of name: all tables but the summaries (汇总).
 
     Raises BillRefused: ``bill_form`` (not an archive, or none in it), ``bill_cut`` (broken), ``bill_too_large``.
@@ -252,11 +255,30 @@ def detail_names(archive: bytes) -> tuple[str, ...]:
         return tuple(name for name, _ in _details(files))
 
 
-def _opened(archive: bytes) -> ZipFile:
-    if not archive.startswith(ZIP_MAGIC):
-        raise BillRefused(f"the bill is not a ZIP archive: it begins with {archive[:40]!r}", code="bill_form")
+def whole(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield an archive's parts; it begins and ends as an archive does. What is in it is seen when it is read.
+
+    Raises BillRefused: ``bill_digest`` (not an archive), in the end ``bill_cut``.
+    """
+    head, parts = begun(parts, _HEAD_BYTES)
+    if not head.startswith(ZIP_MAGIC):
+        raise BillRefused(f"the bill file begins with {head!r}: it is no archive; ask for a new link", code="bill_digest")
+    tail = b""
+    for part in parts:
+        tail = (tail + part)[-_TAIL_BYTES:]
+        yield part
+    if _ZIP_END not in tail:
+        raise BillRefused("the bill's archive ends early: it has no directory", code="bill_cut")
+
+
+def _opened(archive: Archive) -> ZipFile:
+    file = BytesIO(archive) if isinstance(archive, bytes) else archive
+    file.seek(0)
+    head = file.read(_HEAD_BYTES)
+    if not head.startswith(ZIP_MAGIC):
+        raise BillRefused(f"the bill is not a ZIP archive: it begins with {head!r}", code="bill_form")
     try:
-        return ZipFile(BytesIO(archive))
+        return ZipFile(file)
     except (BadZipFile, ValueError, NotImplementedError, EOFError, OSError) as broken:
         raise BillRefused(f"the bill's archive cannot be opened: {broken}", code="bill_cut") from None
 
@@ -282,7 +304,7 @@ def _name(entry: ZipInfo) -> str:
     return entry.filename.encode("cp437", "replace").decode("gb18030", "replace")
 
 
-def _rows(archive: bytes, *, needed: frozenset[str], of: _Of, sheets: list[_Sums]) -> Iterator[_Row]:
+def _rows(archive: Archive, *, needed: frozenset[str], of: _Of, sheets: list[_Sums]) -> Iterator[_Row]:
     """Yield every file's rows. ``sheets`` gets one entry for each file, into which the caller adds its rows."""
     number = 0
     with _opened(archive) as files:

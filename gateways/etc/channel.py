@@ -5,18 +5,18 @@ Called through the contract by payments, reconciliation and the application. Cha
 ``gateways.etc.uploads``; status lists: ``gateways.etc.lists``. Source: docs/ETC.md.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from gateways.contract import (
     Answer,
-    Bill,
     BillAbsent,
     BillInline,
+    BillLine,
     BillLink,
     BillRefused,
     BillRequest,
@@ -37,7 +37,7 @@ from gateways.contract import (
     Unanswered,
     Verdict,
 )
-from gateways.etc import envelope, line, orders, recon, services, sm2
+from gateways.etc import envelope, line, orders, recon, services
 from gateways.etc.clearing import BookingResult, ClearingStatistics, DisputeResult
 from gateways.etc.codes import Receipt, RefundRefusal, Rejection
 from gateways.etc.envelope import Head
@@ -338,22 +338,19 @@ class Etc(Channel[EtcKeys]):
         """Fetch the file at the address given, verbatim; its digest came signed."""
         return Request(method="GET", url=link.url, headers={"accept": "text/plain", "user-agent": line.USER_AGENT})
 
-    def open_bill(self, answer: Answer, *, link: BillLink) -> bytes:
-        """Return the file's bytes when their SM3 is the announced one."""
-        if answer.status != 200:
-            raise BillRefused(f"the bill file was answered with status {answer.status}; ask for a new link", code="bill_digest")
+    def open_bill_parts(self, status: int, parts: Iterable[bytes], *, link: BillLink) -> Iterator[bytes]:
+        """Yield the file; its end is reached when its SM3 is the announced one."""
+        if status != 200:
+            raise BillRefused(f"the bill file was answered with status {status}; ask for a new link", code="bill_digest")
         if link.digest_kind != "SM3":
             raise BillRefused(f"the digest of the bill is {link.digest_kind}, not SM3", code="bill_digest")
-        digest = sm2.sm3(answer.body).hex()
-        if digest != link.digest:
-            raise BillRefused(f"the bill file has SM3 {digest}, announced was {link.digest}", code="bill_digest")
-        return answer.body
+        yield from recon.proven(parts, link.digest)
 
-    def parse_bill(self, content: bytes, *, bill: BillRequest) -> Bill:
-        """Read the whole file: cleared payments and refunds. What is bad or pending is told apart by ``recon.read``."""
+    def read_bill(self, file: BinaryIO, *, bill: BillRequest) -> Iterator[BillLine]:
+        """Read cleared payments and refunds. What is bad or pending is told apart by ``recon.lines``."""
         if bill.merchant_no is None:
             raise BillRefused("an ETC reconciliation file is one merchant's")
-        return recon.parse(content, merchant_no=bill.merchant_no, clear_on=bill.bill_on)
+        return recon.bill_lines(file, merchant_no=bill.merchant_no, clear_on=bill.bill_on)
 
     # Inside
 

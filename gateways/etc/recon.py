@@ -5,19 +5,27 @@ A file is taken whole or not at all: readers raise BillRefused. Source: docs/ETC
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Final
+from functools import partial
+from io import BytesIO
+from typing import BinaryIO, Final
 
+from cryptography.hazmat.primitives import hashes
 from msgspec import Struct
 
 from gateways.contract import Bill, BillLine, BillRefused, RefundState
 from gateways.etc import sm2
-from gateways.etc.record import china_time, read_china_time
+from gateways.etc.record import china_time
+from ledger.clock import CHINA
 
 FORM: Final = "WXETC-1"
 FILE_BYTES_MAX: Final = 256 * 1024 * 1024
+LINE_BYTES_MAX: Final = 4_096
+"""A genuine line has fewer than 400 bytes."""
 READY_AT_HOUR: Final = 9
 """Hour of T+1 (China) at which the file of day T is there."""
 RATE_UNITS: Final = 10_000
@@ -32,6 +40,7 @@ _NUMBERS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     ("messageId", re.compile(r"[0-9]{20}|")),
     ("transId", re.compile(r"[1-9][0-9]{0,4}|")),
 )
+_TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}", re.ASCII)
 _LOT: Final = re.compile(r"[0-9]{10}|")
 _SM3_LINE: Final = re.compile(r"([0-9a-fA-F]{64})  ([^\r\n]+)\n?")
 _MASKED: Final = "*"
@@ -54,6 +63,10 @@ class State(StrEnum):
     """The issuer will not pay; no money moves."""
     PENDING = "PENDING"
     """In dispute; no money moves yet."""
+
+
+_KINDS: Final = {kind.value: kind for kind in Kind}
+_STATES: Final = {state.value: state for state in State}
 
 
 class ReconLine(Struct, frozen=True, kw_only=True):
@@ -149,8 +162,10 @@ def write(recon: Recon) -> bytes:
     """Return the file. Raises ValueError for values that its own reader would refuse."""
     rows = [f"H|{FORM}|{_safe(recon.merchant_no)}|{recon.clear_on.isoformat()}|{china_time(recon.created_at)}"]
     rows += ["|".join(["D", *map(_safe, _cells(line))]) for line in recon.lines]
-    gross, fee, net = _sums(recon.lines)
-    rows.append(f"T|{len(recon.lines)}|{gross}|{fee}|{net}")
+    sums = _Sums()
+    for line in recon.lines:
+        sums.add(line)
+    rows.append(f"T|{sums.lines}|{sums.gross_fen}|{sums.fee_fen}|{sums.net_fen}")
     content = "".join(f"{row}\n" for row in rows).encode()
     try:
         read(content, merchant_no=recon.merchant_no, clear_on=recon.clear_on)
@@ -159,48 +174,70 @@ def write(recon: Recon) -> bytes:
     return content
 
 
-def read(content: bytes, *, merchant_no: str, clear_on: date) -> Recon:
-    """Return the file's lines when every line can be read, every total agrees and it is the file that was asked for.
+def proven(parts: Iterable[bytes], announced: str) -> Iterator[bytes]:
+    """Yield a file's parts; in the end raise BillRefused ``bill_digest`` unless it has the announced SM3."""
+    sm3 = hashes.Hash(hashes.SM3())
+    for part in parts:
+        sm3.update(part)
+        yield part
+    if (digest := sm3.finalize().hex()) != announced:
+        raise BillRefused(f"the bill file has SM3 {digest}, announced was {announced}", code="bill_digest")
 
-    Raises BillRefused: ``bill_form`` (with the row), ``bill_cut`` (no T line, or a total differs), ``bill_too_large``.
+
+def lines(file: BinaryIO, *, merchant_no: str, clear_on: date) -> Iterator[ReconLine]:
+    """Yield the file's lines one by one, while each can be read; memory grows by 8 bytes a line, which find what stands twice.
+
+    Raises BillRefused: ``bill_form`` (with the row), ``bill_too_large``, ``bill_cut`` (no T line, or a total differs): possibly
+    after the last line, so nothing may be booked before the end.
     """
-    rows = _rows(content)
-    created_at = _header(rows[0], merchant_no, clear_on)
-    if len(rows) < 2 or not rows[-1].startswith("T|"):
-        raise BillRefused(f"the reconciliation file ends after {len(rows)} rows without a T line", code="bill_cut")
-    lines = tuple(_line(row, number) for number, row in enumerate(rows[1:-1], 1))
-    _check_totals(rows[-1], lines)
-    seen: set[tuple[Kind, str]] = set()
-    for number, line in enumerate(lines, 1):
-        # two cars may leave a car park in one second: the 26 digits of a charge by plate need not be its own, its order number is
-        name = line.order_no if line.kind is Kind.PAY and line.order_no else line.line_no
-        if (line.kind, name) in seen:
-            raise BillRefused(f"row {number}: {line.kind} {name} stands twice", code="bill_form")
-        seen.add((line.kind, name))
-    return Recon(merchant_no=merchant_no, clear_on=clear_on, created_at=created_at, lines=lines)
+    rows, sums, names, number = _rows(file), _Sums(), _Names(), 0
+    _header(next(rows), merchant_no, clear_on)
+    for number, row in enumerate(rows, 1):
+        if row.startswith("T|"):
+            if next(rows, None) is not None:
+                raise BillRefused("the reconciliation file goes on after its T line", code="bill_form")
+            _check_totals(row, sums)
+            break
+        line = _line(row, number)
+        sums.add(line)
+        names.add(line)
+        yield line
+    else:
+        raise BillRefused(f"the reconciliation file ends after {number + 1} rows without a T line", code="bill_cut")
+    if suspects := names.suspects():
+        _check_names(file, suspects)
+
+
+def read(content: bytes, *, merchant_no: str, clear_on: date) -> Recon:
+    """Return a whole small file at once. Raises BillRefused as ``lines``."""
+    found = tuple(lines(BytesIO(content), merchant_no=merchant_no, clear_on=clear_on))
+    created_at = _header(next(_rows(BytesIO(content))), merchant_no, clear_on)
+    return Recon(merchant_no=merchant_no, clear_on=clear_on, created_at=created_at, lines=found)
+
+
+def bill_lines(file: BinaryIO, *, merchant_no: str, clear_on: date) -> Iterator[BillLine]:
+    """Yield the neutral bill: cleared payments and refunds. What is bad, pending or an adjustment moves no order's money here.
+
+    A charge by plate is named by its order, one by card by its 26 digits; that is order number and trade number at once.
+    Raises BillRefused as ``lines``.
+    """
+    return _neutral_lines(lines(file, merchant_no=merchant_no, clear_on=clear_on), merchant_no)
 
 
 def bill_of(recon: Recon) -> Bill:
-    """Return the neutral bill: cleared payments and refunds. What is bad, pending or an adjustment moves no order's money here.
-
-    A charge by plate is named by its order, one by card by its 26 digits; that is order number and trade number at once.
-    """
-    lines = [
-        _neutral(line, place, recon.merchant_no)
-        for place, line in enumerate(recon.lines, 1)
-        if line.state is State.CLEARED and line.kind is not Kind.ADJUST
-    ]
-    return Bill(
-        lines=tuple(lines),
-        total_fen=sum(line.amount_fen for line in lines if line.kind == "payment"),
-        refund_fen=sum(line.amount_fen for line in lines if line.kind == "refund"),
-        fee_fen=sum(line.fee_fen for line in lines),
-    )
+    """Return the neutral bill of a whole file."""
+    return Bill.of(_neutral_lines(recon.lines, recon.merchant_no))
 
 
 def parse(content: bytes, *, merchant_no: str, clear_on: date) -> Bill:
-    """Return the neutral bill of a file. Raises BillRefused as ``read`` does."""
-    return bill_of(read(content, merchant_no=merchant_no, clear_on=clear_on))
+    """Return the neutral bill of a whole small file. Raises BillRefused as ``lines``."""
+    return Bill.of(bill_lines(BytesIO(content), merchant_no=merchant_no, clear_on=clear_on))
+
+
+def _neutral_lines(told: Iterable[ReconLine], merchant_no: str) -> Iterator[BillLine]:
+    for place, line in enumerate(told, 1):
+        if line.state is State.CLEARED and line.kind is not Kind.ADJUST:
+            yield _neutral(line, place, merchant_no)
 
 
 def _neutral(line: ReconLine, place: int, merchant_no: str) -> BillLine:
@@ -220,15 +257,23 @@ def _neutral(line: ReconLine, place: int, merchant_no: str) -> BillLine:
     )
 
 
-def _rows(content: bytes) -> Sequence[str]:
-    if len(content) > FILE_BYTES_MAX:
-        raise BillRefused(f"the reconciliation file has more than {FILE_BYTES_MAX} bytes", code="bill_too_large")
-    if not content.endswith(b"\n"):
-        raise BillRefused("the reconciliation file ends within a line", code="bill_cut")
-    try:
-        return content.decode()[:-1].split("\n")
-    except UnicodeDecodeError:
-        raise BillRefused("the reconciliation file is not UTF-8", code="bill_form") from None
+def _rows(file: BinaryIO) -> Iterator[str]:
+    """Yield the rows without their line ends; there is at least one."""
+    size = 0
+    for line in iter(partial(file.readline, LINE_BYTES_MAX), b""):
+        size += len(line)
+        if size > FILE_BYTES_MAX:
+            raise BillRefused(f"the reconciliation file has more than {FILE_BYTES_MAX} bytes", code="bill_too_large")
+        if not line.endswith(b"\n"):
+            if len(line) == LINE_BYTES_MAX:
+                raise BillRefused(f"the reconciliation file has a line of more than {LINE_BYTES_MAX} bytes", code="bill_form")
+            raise BillRefused("the reconciliation file ends within a line", code="bill_cut")
+        try:
+            yield line[:-1].decode()
+        except UnicodeDecodeError:
+            raise BillRefused("the reconciliation file is not UTF-8", code="bill_form") from None
+    if not size:
+        raise BillRefused("the reconciliation file is empty", code="bill_cut")
 
 
 def _header(row: str, merchant_no: str, clear_on: date) -> datetime:
@@ -249,10 +294,10 @@ def _line(row: str, number: int) -> ReconLine:
             raise BillRefused(f"row {number}: {cell[:40]!r} is not a {name}", code="bill_form")
     if _LOT.fullmatch(cells[7]) is None:
         raise BillRefused(f"row {number}: {cells[7][:40]!r} is not a parkId", code="bill_form")
-    try:
-        kind, state = Kind(cells[1]), State(cells[12])
-    except ValueError as unknown:
-        raise BillRefused(f"row {number}: {unknown}", code="bill_form") from None
+    kind, state = _KINDS.get(cells[1]), _STATES.get(cells[12])
+    if kind is None or state is None:
+        unknown = cells[1] if kind is None else cells[12]
+        raise BillRefused(f"row {number}: {unknown[:40]!r} is no {'kind' if kind is None else 'state'}", code="bill_form")
     line = ReconLine(
         kind=kind,
         line_no=cells[2],
@@ -291,23 +336,66 @@ def _line_objection(line: ReconLine) -> str | None:
     return None
 
 
-def _check_totals(row: str, lines: Sequence[ReconLine]) -> None:
+class _Sums(Struct):
+    """What the lines add up to, whatever their state: the totals prove the file, not the money."""
+
+    lines: int = 0
+    gross_fen: int = 0
+    fee_fen: int = 0
+    net_fen: int = 0
+
+    def add(self, line: ReconLine) -> None:
+        self.lines += 1
+        self.gross_fen += line.gross_fen
+        self.fee_fen += line.fee_fen
+        self.net_fen += line.net_fen
+
+
+class _Names:
+    """Notes which lines there were, in 8 bytes each, over so many heaps that one can be looked through at a time."""
+
+    def __init__(self) -> None:
+        self._heaps = [array("q") for _ in range(256)]
+
+    def add(self, line: ReconLine) -> None:
+        mark = hash(_name(line))
+        self._heaps[mark & 0xFF].append(mark)
+
+    def suspects(self) -> frozenset[int]:
+        """Return the marks that came twice: of one name, or by chance of two."""
+        twice = [heap for heap in self._heaps if len(set(heap)) != len(heap)]
+        return frozenset(mark for heap in twice for mark, count in Counter(heap).items() if count > 1)
+
+
+def _name(line: ReconLine) -> str:
+    # two cars may leave a car park in one second: the 26 digits of a charge by plate need not be its own, its order number is
+    return f"{line.kind} {line.order_no if line.kind is Kind.PAY and line.order_no else line.line_no}"
+
+
+def _check_names(file: BinaryIO, suspects: frozenset[int]) -> None:
+    """Go through a file that was read once more, and refuse it when a name really stands twice."""
+    file.seek(0)
+    rows, seen = _rows(file), set[str]()
+    next(rows)
+    for number, row in enumerate(rows, 1):
+        if row.startswith("T|"):
+            return
+        name = _name(_line(row, number))
+        if name in seen:
+            raise BillRefused(f"row {number}: {name} stands twice", code="bill_form")
+        if hash(name) in suspects:
+            seen.add(name)
+
+
+def _check_totals(row: str, sums: _Sums) -> None:
     cells = row.split("|")
     if len(cells) != 5:
         raise BillRefused(f"the T line has {len(cells)} fields, not 5", code="bill_form")
     stated = (_integer(_COUNT, cells[1], -1), *(_integer(_AMOUNT, cell, -1) for cell in cells[2:]))
-    ours = (len(lines), *_sums(lines))
+    ours = (sums.lines, sums.gross_fen, sums.fee_fen, sums.net_fen)
     for name, told, summed in zip(("detailCount", "grossFen", "feeFen", "netFen"), stated, ours, strict=True):
         if told != summed:
             raise BillRefused(f"the file states {name} {told} and its lines give {summed}: it is cut", code="bill_cut")
-
-
-def _sums(lines: Iterable[ReconLine]) -> tuple[int, int, int]:
-    """Return gross, fee and net over every line, whatever its state: the totals prove the file, not the money."""
-    gross = fee = net = 0
-    for line in lines:
-        gross, fee, net = gross + line.gross_fen, fee + line.fee_fen, net + line.net_fen
-    return gross, fee, net
 
 
 def _cells(line: ReconLine) -> tuple[str, ...]:
@@ -335,9 +423,12 @@ def _safe(text: str) -> str:
 
 
 def _time(text: str, row: int) -> datetime:
-    if (at := read_china_time(text)) is None:
-        raise BillRefused(f"row {row}: {text[:40]!r} is not a time", code="bill_form")
-    return at
+    try:
+        if _TIME.fullmatch(text) is not None:
+            return datetime.fromisoformat(text).replace(tzinfo=CHINA).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise BillRefused(f"row {row}: {text[:40]!r} is not a time", code="bill_form")
 
 
 def _integer(form: re.Pattern[str], text: str, row: int) -> int:

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 from io import BufferedReader, BytesIO
 from itertools import accumulate
 from operator import itemgetter
-from typing import IO, Final, Literal
+from typing import IO, BinaryIO, Final, Literal
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipExtFile, ZipFile, ZipInfo
 
 from msgspec import Struct
@@ -62,6 +62,10 @@ _BROKEN: Final = (
     NotImplementedError, RuntimeError, ValueError, OverflowError, IndexError,
 )  # fmt: skip
 """All that reading a broken archive may raise."""
+
+
+Archive = bytes | BinaryIO
+"""An archive in memory, or a file of one."""
 
 
 class Member(Struct, frozen=True):
@@ -171,16 +175,16 @@ def unpacked(file_content: str) -> bytes:
     return content
 
 
-def members(archive: bytes) -> tuple[Member, ...]:
+def members(archive: Archive) -> tuple[Member, ...]:
     """Return the files of an archive that are read here, by name; others are left alone.
 
     Raises BillRefused: ``bill_cut`` (not a whole archive), ``bill_too_large``, ``bill_form`` (two files of a name, encrypted, an
     unknown compression, no day in the name, nothing of the kind).
     """
-    if archive.count(_ENTRY) > MEMBERS_MAX:
+    if _entries(archive) > MEMBERS_MAX:
         raise BillRefused(f"the archive has more than {MEMBERS_MAX} files", code="bill_too_large")
     try:
-        with ZipFile(BytesIO(archive)) as whole:
+        with ZipFile(_file(archive)) as whole:
             listed = whole.infolist()
     except _BROKEN as broken:
         raise BillRefused(f"the clearing file's archive cannot be opened: {broken}", code="bill_cut") from None
@@ -192,6 +196,23 @@ def members(archive: bytes) -> tuple[Member, ...]:
     if not found:
         raise BillRefused("the archive holds neither a ZM nor a ZME file", code="bill_form")
     return tuple(found)
+
+
+def _file(archive: Archive) -> BinaryIO:
+    return BytesIO(archive) if isinstance(archive, bytes) else archive
+
+
+def _entries(archive: Archive) -> int:
+    """Return how often what begins an entry of the directory stands in an archive."""
+    if isinstance(archive, bytes):
+        return archive.count(_ENTRY)
+    count, tail = 0, b""
+    archive.seek(0)
+    while part := archive.read(_READ_BYTES):
+        window = tail + part
+        count += window.count(_ENTRY)
+        tail = window[1 - len(_ENTRY) :]
+    return count
 
 
 def _member(info: ZipInfo) -> Member | None:
@@ -209,10 +230,10 @@ def _member(info: ZipInfo) -> Member | None:
     return Member(name=info.filename, kind=kind, cleared_on=cleared_on, size=info.file_size)
 
 
-def _rows(archive: bytes, member: Member, width: int) -> Iterator[bytes]:
+def _rows(archive: Archive, member: Member, width: int) -> Iterator[bytes]:
     """Yield a file's lines of ``width`` bytes, CRLF or LF, with or without a last line end. The archive's check sum is checked."""
     try:
-        with ZipFile(BytesIO(archive)) as whole, whole.open(member.name) as packed:
+        with ZipFile(_file(archive)) as whole, whole.open(member.name) as packed:
             assert isinstance(packed, ZipExtFile)
             with BufferedReader(packed, _READ_BYTES) as stream:
                 yield from _lines(stream, member.name, width)
@@ -308,7 +329,7 @@ class _Row(Struct, frozen=True):
 # Transactions
 
 
-def transactions(archive: bytes, *, merchant_no: str, cleared_on: date | None = None) -> Iterator[Transaction]:
+def transactions(archive: Archive, *, merchant_no: str, cleared_on: date | None = None) -> Iterator[Transaction]:
     """Yield the archive's transactions one after another; a line's memory is freed before the next.
 
     Raises BillRefused, possibly after many lines: nothing may be booked before the end was reached. Codes as ``members``, and
@@ -321,7 +342,7 @@ def transactions(archive: bytes, *, merchant_no: str, cleared_on: date | None = 
             yield _transaction(number, content, merchant_no, member.cleared_on)
 
 
-def _of_day(archive: bytes, kind: str, cleared_on: date | None) -> Iterator[Member]:
+def _of_day(archive: Archive, kind: str, cleared_on: date | None) -> Iterator[Member]:
     for member in members(archive):
         if cleared_on is not None and member.cleared_on != cleared_on:
             raise BillRefused(f"{member.name} is not of {cleared_on.isoformat()}", code="bill_form")
@@ -399,7 +420,7 @@ def reserved(content: bytes) -> Reserved | None:
 # Disputes
 
 
-def disputes(archive: bytes, *, merchant_no: str, cleared_on: date | None = None) -> Iterator[Dispute]:
+def disputes(archive: Archive, *, merchant_no: str, cleared_on: date | None = None) -> Iterator[Dispute]:
     """Yield the archive's disputes. Raises BillRefused as ``transactions`` does; a time that cannot be read is None."""
     number = 0
     for member in _of_day(archive, "ZME", cleared_on):
@@ -475,18 +496,20 @@ def dispute_line(told: Dispute, *, line: int) -> BillLine:
     )
 
 
-def parse(archive: bytes, *, merchant_no: str, cleared_on: date | None = None) -> Bill:
-    """Return the bill of an archive when every line of it can be read: transactions, then disputes, numbered in one.
+def lines(archive: Archive, *, merchant_no: str, cleared_on: date | None = None) -> Iterator[BillLine]:
+    """Yield the lines of an archive one by one: transactions, then disputes, numbered in one.
 
     The file has no totals of its own: that it is whole is proven by the answer's signature and the archive's check sums. Raises
-    BillRefused as ``transactions`` does.
+    BillRefused as ``transactions`` does: nothing may be booked before the end.
     """
-    lines = [bill_line(told) for told in transactions(archive, merchant_no=merchant_no, cleared_on=cleared_on)]
-    for number, told in enumerate(disputes(archive, merchant_no=merchant_no, cleared_on=cleared_on), len(lines) + 1):
-        lines.append(dispute_line(told, line=number))
-    return Bill(
-        lines=tuple(lines),
-        total_fen=sum(line.amount_fen for line in lines if line.kind == "payment"),
-        refund_fen=sum(line.amount_fen for line in lines if line.kind != "payment"),
-        fee_fen=sum(line.fee_fen for line in lines),
-    )
+    paid = 0
+    for told in transactions(archive, merchant_no=merchant_no, cleared_on=cleared_on):
+        paid = told.line
+        yield bill_line(told)
+    for dispute in disputes(archive, merchant_no=merchant_no, cleared_on=cleared_on):
+        yield dispute_line(dispute, line=paid + dispute.line)
+
+
+def parse(archive: Archive, *, merchant_no: str, cleared_on: date | None = None) -> Bill:
+    """Return the whole bill of a small archive at once. Raises BillRefused as ``lines``."""
+    return Bill.of(lines(archive, merchant_no=merchant_no, cleared_on=cleared_on))

@@ -4,17 +4,17 @@ Joins wire, sign and bill to the neutral contract; must not know network, clock,
 Called through the contract by payments, reconciliation and the application.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Final
+from typing import BinaryIO, Final
 
 from msgspec import Struct
 
 from gateways.contract import (
     Answer,
-    Bill,
     BillAbsent,
     BillInline,
+    BillLine,
     BillLink,
     BillRefused,
     BillRequest,
@@ -338,11 +338,11 @@ class UnionPay(Channel[UnionPayKeys]):
             return BillAbsent(reason="field_missing" if meaning is Meaning.ACCEPTED else _reason(told.resp_code))
         return BillInline(content=bill_file.unpacked(content))
 
-    def parse_bill(self, content: bytes, *, bill: BillRequest) -> Bill:
-        """Read the whole archive. Raises BillRefused; also when no merchant is named, because a file is of one."""
+    def read_bill(self, file: BinaryIO, *, bill: BillRequest) -> Iterator[BillLine]:
+        """Read the archive's transactions and disputes. Raises BillRefused; also when no merchant is named: a file is of one."""
         if bill.merchant_no is None:
             raise BillRefused("a clearing file is of one merchant, and none was named")
-        return bill_file.parse(content, merchant_no=bill.merchant_no, cleared_on=bill.bill_on)
+        return bill_file.lines(file, merchant_no=bill.merchant_no, cleared_on=bill.bill_on)
 
     def bill_period(self, bill_on: date) -> tuple[datetime, datetime]:
         """Return a clearing day: from 23:00 in China on the day before to 23:00."""

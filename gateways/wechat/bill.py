@@ -5,7 +5,8 @@ A file is read row by row and taken whole or not at all. Source: docs/CHANNELS.m
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Final, Literal
+from io import BytesIO
+from typing import BinaryIO, Final, Literal
 
 from msgspec import Struct
 
@@ -43,38 +44,46 @@ _TOTALS_NEEDED: Final = frozenset({"总交易单数", "手续费总金额", "订
 
 
 class _Layout(Struct, frozen=True):
-    """Where each column stands in this file."""
+    """Where each column stands in this file; None where an optional one is missing."""
 
-    place: Mapping[str, int]
+    columns: int
     summed: tuple[tuple[str, int], ...]
     """Columns that the summary sums, with their places."""
+    provider_no: int
+    currency: int
+    status: int
+    merchant_no: int
+    trade_no: int
+    order_no: int
+    happened_at: int
+    refund_no: int | None
+    refund_state: int | None
+
+
+def read(file: BinaryIO, *, provider_no: str, merchant_no: str | None = None) -> Iterator[BillLine]:
+    """Yield the bill's lines one by one, while every row can be read and is ours (and ``merchant_no``'s, if given).
+
+    Raises BillRefused: ``bill_form`` (with the row), and at the end ``bill_cut`` (summary missing, or a total differs: which, and
+    by how much). So nothing may be booked before the end.
+    """
+    rows = text_lines(file)
+    layout = _layout(_names(next(rows, "")))
+    sums = dict.fromkeys((name for name, _ in layout.summed), 0)
+    number = 0
+    for number, row in enumerate(rows, 1):
+        if not row.startswith("`"):
+            _check_summary(row, next(rows, None), rows, sums, number - 1)
+            return
+        line = _line(number, values_of(row, layout.columns, number), layout, provider_no, sums)
+        if merchant_no is not None and merchant_no != line.merchant_no:
+            raise BillRefused(f"row {number} belongs to merchant {line.merchant_no}, not {merchant_no}", code="bill_form")
+        yield line
+    raise BillRefused(f"the bill file ends after {number} rows without a summary", code="bill_cut")
 
 
 def parse(content: bytes, *, provider_no: str, merchant_no: str | None = None) -> Bill:
-    """Return the bill's lines when every row can be read, is ours (and ``merchant_no``'s, if given) and every total agrees.
-
-    Raises BillRefused: ``bill_form`` (with the row), ``bill_cut`` (summary missing, or a total differs: which, and by how much).
-    """
-    rows = text_lines(content)
-    layout = _layout(_names(next(rows, "")))
-    lines: list[BillLine] = []
-    sums = dict.fromkeys((name for name, _ in layout.summed), 0)
-    for number, row in enumerate(rows, 1):
-        if not row.startswith("`"):
-            _check_summary(row, next(rows, None), rows, sums, len(lines))
-            return _bill(lines, sums)
-        values = values_of(row, len(layout.place), number)
-        line = _line(number, values, layout, provider_no, sums)
-        if merchant_no not in (None, line.merchant_no):
-            raise BillRefused(f"row {number} belongs to merchant {line.merchant_no}, not {merchant_no}", code="bill_form")
-        lines.append(line)
-    raise BillRefused(f"the bill file ends after {len(lines)} rows without a summary", code="bill_cut")
-
-
-def _bill(lines: list[BillLine], sums: Mapping[str, int]) -> Bill:
-    return Bill(
-        lines=tuple(lines), total_fen=sums["订单金额"], refund_fen=sums.get("申请退款金额", 0), fee_fen=sums["手续费"]
-    )  # fmt: skip
+    """Return a whole small bill at once. Raises BillRefused as ``read``."""
+    return Bill.of(read(BytesIO(content), provider_no=provider_no, merchant_no=merchant_no))
 
 
 def _names(header: str) -> list[str]:
@@ -88,39 +97,50 @@ def _names(header: str) -> list[str]:
 
 def _layout(names: list[str]) -> _Layout:
     place = {name: index for index, name in enumerate(names)}
-    return _Layout(place=place, summed=tuple((name, place[name]) for name in _TOTALS.values() if name in place))
-
-
-def _line(number: int, values: list[str], layout: _Layout, provider_no: str, sums: dict[str, int]) -> BillLine:
-    place = layout.place
-    amounts = {name: amount_of(values[index], number, name) for name, index in layout.summed}
-    for name, amount_fen in amounts.items():
-        sums[name] += amount_fen
-    if (provider := values[place["商户号"]]) != provider_no:
-        raise BillRefused(f"row {number} belongs to provider {provider}, not {provider_no}", code="bill_form")
-    if (currency := values[place["货币种类"]]) != _CURRENCY:
-        raise BillRefused(f"row {number} is in {currency!r}, not {_CURRENCY}", code="bill_form")
-    kind = _KINDS.get(values[place["交易状态"]])
-    if kind is None:
-        raise BillRefused(f"row {number} has the unknown 交易状态 {values[place['交易状态']]!r}", code="bill_form")
-    # in the REFUND form 交易时间 is the payment's time; the refund was accepted at 退款申请时间, as in the ALL form
-    happened = values[place.get("退款申请时间", place["交易时间"])]
-    return BillLine(
-        line=number,
-        kind=kind,
-        merchant_no=values[place["特约商户号"]],
-        trade_no=values[place["微信订单号"]],
-        order_no=values[place["商户订单号"]],
-        amount_fen=_moved(kind, amounts),
-        fee_fen=amounts["手续费"],
-        happened_at=instant_of(happened, number),
-        refund_no=values[place["商户退款单号"]] if kind == "refund" and "商户退款单号" in place else None,
-        refund_state=_refund_state(values, place) if kind == "refund" else None,
+    return _Layout(
+        columns=len(names),
+        summed=tuple((name, place[name]) for name in _TOTALS.values() if name in place),
+        provider_no=place["商户号"],
+        currency=place["货币种类"],
+        status=place["交易状态"],
+        merchant_no=place["特约商户号"],
+        trade_no=place["微信订单号"],
+        order_no=place["商户订单号"],
+        # in the REFUND form 交易时间 is the payment's time; the refund was accepted at 退款申请时间, as in the ALL form
+        happened_at=place.get("退款申请时间", place["交易时间"]),
+        refund_no=place.get("商户退款单号"),
+        refund_state=place.get("退款状态"),
     )
 
 
-def _refund_state(values: list[str], place: Mapping[str, int]) -> RefundState:
-    word = values[place["退款状态"]] if "退款状态" in place else ""
+def _line(number: int, values: list[str], layout: _Layout, provider_no: str, sums: dict[str, int]) -> BillLine:
+    amounts = {name: amount_of(values[index], number, name) for name, index in layout.summed}
+    for name, amount_fen in amounts.items():
+        sums[name] += amount_fen
+    if (provider := values[layout.provider_no]) != provider_no:
+        raise BillRefused(f"row {number} belongs to provider {provider}, not {provider_no}", code="bill_form")
+    if (currency := values[layout.currency]) != _CURRENCY:
+        raise BillRefused(f"row {number} is in {currency!r}, not {_CURRENCY}", code="bill_form")
+    kind = _KINDS.get(values[layout.status])
+    if kind is None:
+        raise BillRefused(f"row {number} has the unknown 交易状态 {values[layout.status]!r}", code="bill_form")
+    is_refund = kind == "refund"
+    return BillLine(
+        line=number,
+        kind=kind,
+        merchant_no=values[layout.merchant_no],
+        trade_no=values[layout.trade_no],
+        order_no=values[layout.order_no],
+        amount_fen=_moved(kind, amounts),
+        fee_fen=amounts["手续费"],
+        happened_at=instant_of(values[layout.happened_at], number),
+        refund_no=values[layout.refund_no] if is_refund and layout.refund_no is not None else None,
+        refund_state=_refund_state(values, layout) if is_refund else None,
+    )
+
+
+def _refund_state(values: list[str], layout: _Layout) -> RefundState:
+    word = values[layout.refund_state] if layout.refund_state is not None else ""
     return _REFUND_STATES.get(word, RefundState.UNKNOWN)
 
 

@@ -4,13 +4,15 @@ Knows where files are asked for and what proves them; must not know their rows, 
 Source: docs/CHANNELS.md, WeChat Pay, bills.
 """
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import BinaryIO
 from urllib.parse import urlencode
 
 from gateways.contract import (
     Answer,
-    Bill,
     BillAbsent,
+    BillLine,
     BillLink,
     BillRefused,
     BillRequest,
@@ -22,7 +24,7 @@ from gateways.contract import (
 from gateways.keys import KeyRing
 from gateways.wechat import bill as bill_file
 from gateways.wechat import fund, wire
-from gateways.wechat.files import check_digest, unpacked
+from gateways.wechat.files import proven, unpacked_parts
 from gateways.wechat.speaker import Speaker, decoded
 
 
@@ -59,24 +61,24 @@ class Bills(Speaker):
         """Fetch the file at the address given, verbatim; the answer is not signed, its digest is checked instead."""
         return self.request_to(link.url, method="GET", keys=keys, now=now, nonce=nonce)
 
-    def open_bill(self, answer: Answer, *, link: BillLink) -> bytes:
-        """Return the file's bytes, uncompressed, when their SHA-1 is the announced one.
+    def open_bill_parts(self, status: int, parts: Iterable[bytes], *, link: BillLink) -> Iterator[bytes]:
+        """Yield the file, uncompressed; its end is reached when its SHA-1 is the announced one.
 
-        An encrypted file is returned as it came, after a line with what opens and proves it: ``parse_fund_bill`` does both.
+        An encrypted file comes as it is, after a line with what opens and proves it: ``parse_fund_bill`` does both.
         """
-        if answer.status != 200:
-            raise BillRefused(f"the bill file was answered with status {answer.status}; ask for a new link", code="bill_digest")
+        if status != 200:
+            raise BillRefused(f"the bill file was answered with status {status}; ask for a new link", code="bill_digest")
         if isinstance(link, fund.SealedLink):
-            return fund.kept(answer.body, link)
-        content = unpacked(answer.body)
+            yield fund.sealed_label(link)
+            yield from parts
+            return
         if link.digest_kind.upper() != "SHA1":
             raise BillRefused(f"the digest of the bill is {link.digest_kind}, not SHA1", code="bill_digest")
-        check_digest(content, link.digest)
-        return content
+        yield from proven(unpacked_parts(parts), link.digest)
 
-    def parse_bill(self, content: bytes, *, bill: BillRequest) -> Bill:
-        """Read the whole trade bill; a file asked for one operator must hold no other's rows."""
-        return bill_file.parse(content, provider_no=self.provider_no, merchant_no=bill.merchant_no)
+    def read_bill(self, file: BinaryIO, *, bill: BillRequest) -> Iterator[BillLine]:
+        """Read the trade bill; a file asked for one operator must hold no other's rows."""
+        return bill_file.read(file, provider_no=self.provider_no, merchant_no=bill.merchant_no)
 
     def build_fund_bill(self, bill: FundBillRequest, *, keys: KeyRing, now: datetime, nonce: str) -> Request:
         """Ask where a day's fund-flow bill is: of our own account, or of an operator's, which comes encrypted for us."""

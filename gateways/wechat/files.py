@@ -5,17 +5,20 @@ Source: docs/CHANNELS.md, WeChat Pay, bills.
 """
 
 import hashlib
-import zlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from typing import Final
+from functools import lru_cache, partial
+from typing import BinaryIO, Final
 
 from gateways.contract import BillRefused
+from gateways.parts import begun, gunzipped
 from ledger.money import fen
 
 BILL_BYTES_MAX: Final = 512 * 1024 * 1024
 """Largest uncompressed file: more than a million lines."""
+LINE_BYTES_MAX: Final = 65_536
+"""A genuine line has fewer than 1,000 bytes."""
 SEPARATOR: Final = ",`"
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _BOM: Final = b"\xef\xbb\xbf"
@@ -23,44 +26,46 @@ _CHINA_AHEAD: Final = timedelta(hours=8)
 _fen: Final = lru_cache(maxsize=16_384)(fen)  # the same few amounts fill a day's file
 
 
-def unpacked(body: bytes) -> bytes:
-    """Return the file without compression, whether or not it was compressed.
+def unpacked_parts(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the file without compression, whether or not it was compressed.
 
     Raises BillRefused: ``bill_too_large``, or ``bill_cut`` for a compressed file that ends early.
     """
-    if not body.startswith(_GZIP_MAGIC):
-        return body
-    machine = zlib.decompressobj(wbits=31)
-    try:
-        content = machine.decompress(body, BILL_BYTES_MAX)
-    except zlib.error as broken:
-        raise BillRefused(f"the compressed bill file cannot be unpacked: {broken}", code="bill_cut") from None
-    if machine.unconsumed_tail:
-        raise BillRefused(f"the bill file has more than {BILL_BYTES_MAX} bytes", code="bill_too_large")
-    if not machine.eof:
-        raise BillRefused("the compressed bill file ends early", code="bill_cut")
-    return content
+    head, parts = begun(parts, len(_GZIP_MAGIC))
+    return gunzipped(parts, bytes_max=BILL_BYTES_MAX) if head == _GZIP_MAGIC else parts
 
 
-def check_digest(content: bytes, announced: str) -> None:
-    """Raise BillRefused ``bill_digest`` unless ``content`` (uncompressed) has the announced SHA-1."""
-    digest = hashlib.sha1(content, usedforsecurity=False).hexdigest()
-    if digest != announced.lower():
-        raise BillRefused(f"the bill file has SHA-1 {digest}, announced was {announced.lower()}", code="bill_digest")
+def unpacked(body: bytes) -> bytes:
+    """Return a whole small file without compression. Raises BillRefused as ``unpacked_parts``."""
+    return b"".join(unpacked_parts([body]))
 
 
-def text_lines(content: bytes) -> Iterator[str]:
-    """Yield the file's lines; with or without BOM, CRLF or LF, with or without a final line end."""
-    start = len(_BOM) if content.startswith(_BOM) else 0
-    while start < len(content):
-        end = content.find(b"\n", start)
-        stop = len(content) if end < 0 else end
-        line = content[start:stop].removesuffix(b"\r")
-        start = stop + 1
+def proven(parts: Iterable[bytes], announced: str) -> Iterator[bytes]:
+    """Yield a file's (uncompressed) parts; in the end raise BillRefused ``bill_digest`` unless it has the announced SHA-1."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    for part in parts:
+        digest.update(part)
+        yield part
+    if digest.hexdigest() != announced.lower():
+        raise BillRefused(
+            f"the bill file has SHA-1 {digest.hexdigest()}, announced was {announced.lower()}", code="bill_digest"
+        )  # fmt: skip
+
+
+def text_lines(file: BinaryIO) -> Iterator[str]:
+    """Yield a file's lines; with or without BOM, CRLF or LF, with or without a final line end.
+
+    Raises BillRefused ``bill_form`` for what is not UTF-8 and for a line of more than LINE_BYTES_MAX.
+    """
+    if (head := file.read(len(_BOM))) != _BOM:
+        file.seek(-len(head), os.SEEK_CUR)
+    for line in iter(partial(file.readline, LINE_BYTES_MAX), b""):
         try:
-            yield line.decode()
+            yield line.rstrip(b"\n").removesuffix(b"\r").decode()
         except UnicodeDecodeError:
             raise BillRefused(f"the bill file holds bytes that are not UTF-8: {line[:80]!r}", code="bill_form") from None
+        if len(line) == LINE_BYTES_MAX and not line.endswith(b"\n"):
+            raise BillRefused(f"the bill file has a line of more than {LINE_BYTES_MAX} bytes", code="bill_form")
 
 
 def values_of(row: str, columns: int, number: int) -> list[str]:

@@ -5,6 +5,7 @@ A file is read row by row and taken whole or not at all. Source: docs/CHANNELS.m
 """
 
 from collections.abc import Iterator
+from io import BytesIO
 from typing import Final, Protocol, runtime_checkable
 
 import msgspec
@@ -14,7 +15,7 @@ from msgspec import Struct
 
 from gateways.contract import BillLink, BillRefused, FundBill, FundLine
 from gateways.keys import KeyRing
-from gateways.wechat.files import SEPARATOR, amount_of, check_digest, instant_of, text_lines, unpacked, values_of
+from gateways.wechat.files import SEPARATOR, amount_of, instant_of, proven, text_lines, unpacked, values_of
 from gateways.wechat.wire import UNREADABLE, SealedPart
 from ledger.money import fen, yuan
 
@@ -66,10 +67,10 @@ def sealed_link(part: SealedPart) -> SealedLink:
     )
 
 
-def kept(body: bytes, link: SealedLink) -> bytes:
-    """Return an encrypted file as it is kept: one line with what opens and proves it, then the file as it came."""
+def sealed_label(link: SealedLink) -> bytes:
+    """Return the line that is kept before an encrypted file: what opens and proves it."""
     seal = _Seal(encrypt_key=link.encrypt_key, nonce=link.nonce, hash_type=link.digest_kind, hash_value=link.digest)
-    return msgspec.json.encode(_Kept(sealed=seal)) + b"\n" + body
+    return msgspec.json.encode(_Kept(sealed=seal)) + b"\n"
 
 
 def unsealed(content: bytes, *, keys: KeyRing) -> bytes:
@@ -91,9 +92,7 @@ def unsealed(content: bytes, *, keys: KeyRing) -> bytes:
         raise BillRefused("the key of the encrypted fund bill was not encrypted for our merchant certificate", code="bill_digest")
     if seal.hash_type.upper() != "SHA1":
         raise BillRefused(f"the digest of the fund bill is {seal.hash_type}, not SHA1", code="bill_digest")
-    opened = unpacked(_decrypted(box, key, seal.nonce))
-    check_digest(opened, seal.hash_value)
-    return opened
+    return b"".join(proven([unpacked(_decrypted(box, key, seal.nonce))], seal.hash_value))
 
 
 def _decrypted(box: bytes, key: bytes, nonce: str) -> bytes:
@@ -108,7 +107,7 @@ def parse(content: bytes) -> FundBill:
 
     Raises BillRefused: ``bill_form`` (with the row), ``bill_cut`` (summary missing, or a total differs).
     """
-    rows = text_lines(content)
+    rows = text_lines(BytesIO(content))
     names = next(rows, "").split(",")
     if missing := set(_COLUMNS) - set(names):
         raise BillRefused(f"the fund bill's header has no column {'、'.join(sorted(missing))}", code="bill_form")

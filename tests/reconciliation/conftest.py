@@ -9,12 +9,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine
 
-from gateways.contract import Bill, BillLine
+from gateways.contract import BillLine
+from gateways.spool import Spool
 from ledger.checkpoint import Signer
 from ledger.ids import RandomIds
 from ledger.seal import Sealer, Witness
 from payments import results
 from reconciliation import bills
+from reconciliation.bill_lines import BillLines
 from reconciliation.bills import Fetched, Kept
 from reconciliation.matching import MatchRun, match
 from tests.payments.conftest import AT, PROVIDER, Due, make_attempt, make_charge, make_city
@@ -66,11 +68,9 @@ class City:
     def keep(self, lines: Sequence[BillLine], *, bill_on: date = DAY, content: bytes | None = None) -> Kept:
         """Keep a bill of these lines, numbered anew."""
         numbered = [line_of(line, line=number) for number, line in enumerate(lines, 1)]
-        total = sum(line.amount_fen for line in numbered if line.kind == "payment")
-        bill = Bill(lines=tuple(numbered), total_fen=total, refund_fen=0, fee_fen=0)
         body = content or hashlib.sha256(repr(numbered).encode()).digest()
         with self.db.begin() as tx:
-            fetched = Fetched("wechat", PROVIDER, bill_on, None, content=body, bill=bill)
+            fetched = Fetched("wechat", PROVIDER, bill_on, None, file=Spool.of([body]), lines=BillLines.of(numbered))
             return bills.keep(tx, lane=0, fetched=fetched, at=FETCHED_AT, ids=IDS)
 
     def match(self, kept: Kept, *, at: datetime = FETCHED_AT) -> MatchRun:

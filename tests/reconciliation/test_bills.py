@@ -5,7 +5,9 @@ from datetime import timedelta
 from sqlalchemy import Engine, text
 
 from gateways.contract import BillRefused
+from gateways.spool import Spool
 from reconciliation import bills
+from reconciliation.bill_lines import BillLines
 from reconciliation.bills import Fetched
 from tests.payments.conftest import PROVIDER
 from tests.reconciliation.conftest import DAY, FETCHED_AT, IDS, City, billed
@@ -52,13 +54,13 @@ def test_a_reissued_file_is_the_next_version_and_the_former_stays(city: City) ->
 
 
 def test_a_day_on_which_nothing_happened_is_kept_as_an_empty_bill(city: City) -> None:
-    kept = keep(city.db, Fetched("wechat", PROVIDER, DAY, None, bill=bills.NO_BILL))
+    kept = keep(city.db, Fetched("wechat", PROVIDER, DAY, None, lines=BillLines.of(())))
     assert (kept.outcome, kept.version) == ("new", 1)
 
 
 def test_a_refused_file_is_kept_as_it_came_and_gives_no_bill(city: City) -> None:
     refused = BillRefused("the totals differ: the file is cut", code="bill_cut")
-    kept = keep(city.db, Fetched("wechat", PROVIDER, DAY, None, content=b"half a fi", refused=refused))
+    kept = keep(city.db, Fetched("wechat", PROVIDER, DAY, None, file=Spool.of([b"half a fi"]), refused=refused))
     assert (kept.outcome, kept.reason, kept.bill_id) == ("refused", "bill_cut", None)
     with city.db.begin() as tx:
         assert tuple(tx.execute(text("select code, body from reconciliation.refused_bill")).one()) == ("bill_cut", b"half a fi")
