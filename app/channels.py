@@ -13,7 +13,8 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec import Struct
 
-from app.keys import WeChatKeys, wechat_keys
+from app.keys import WeChatKeys as WeChatFiles
+from app.keys import wechat_keys
 from app.signers import SUFFIX, signers
 from config.settings import Settings, SettingsError
 from gateways.alipay import keys as alipay_keys
@@ -30,8 +31,11 @@ from gateways.unionpay.channel import Provider as UnionPayProvider
 from gateways.unionpay.channel import UnionPay
 from gateways.wechat.channel import Provider as WeChatProvider
 from gateways.wechat.channel import WeChat
+from gateways.wechat.keys import WeChatKeys
 
 ALL: Final = ("wechat", "alipay", "unionpay", "etc")
+SITE_NAME: Final = "通停通付"
+"""What WeChat shows as the name of the site that a browser comes from."""
 WATCH_SECONDS: Final = 20.0
 LOG: Final = logging.getLogger("tongting.keys")
 
@@ -78,15 +82,23 @@ def read_files(folder: Path) -> dict[str, bytes]:
 
 
 def notes(settings: Settings) -> Iterator[tuple[Path, KeyNote]]:
-    """Yield what is to be said of each key file of the channels that have a layout of their own, with the file's path."""
+    """Yield what is to be said of each key file of the channels that have a layout of their own, with the file's path.
+
+    Files that are in order one by one and cannot be used together, or of which one is missing, are told of under their folder.
+    """
     for name in present(settings):
         inspect, folder = _KINDS[name].inspect, settings.keys_dir / name
-        if inspect is not None:
-            files = read_files(folder)
-            held = {path.removesuffix(SUFFIX) for path in files if path.endswith(SUFFIX)}
-            for note in inspect({path: content for path, content in files.items() if not path.endswith(SUFFIX)}):
-                if note.file not in held:
-                    yield folder / note.file, note
+        if inspect is None:
+            continue
+        files = read_files(folder)
+        held = {path.removesuffix(SUFFIX) for path in files if path.endswith(SUFFIX)}
+        said = [note for note in inspect(_without_signers(files)) if note.file not in held]
+        yield from ((folder / note.file, note) for note in said)
+        if all(note.fault is None for note in said):
+            try:
+                _keys(settings, name)
+            except SettingsError as wrong:
+                yield folder, KeyNote(file="", words="the keys of this channel", fault=str(wrong))
 
 
 class FileWatch:
@@ -142,15 +154,15 @@ class FileWatch:
                 LOG.exception("looking at key files failed; it goes on")
 
 
-def key_ring(settings: Settings, keys: WeChatKeys) -> KeyRing:
+def key_ring(settings: Settings, files: WeChatFiles) -> WeChatKeys:
     """Return the ring of the WeChat channel: public keys and certificates together, the preferred kind as set."""
-    public = [VerificationKey(serial=name, public_key=key) for name, key in sorted(keys.public_keys.items())]
-    certificates = [from_certificate(certificate.public_bytes(Encoding.PEM)) for certificate in keys.certificates]
+    public = [VerificationKey(serial=name, public_key=key) for name, key in sorted(files.public_keys.items())]
+    certificates = [from_certificate(certificate.public_bytes(Encoding.PEM)) for certificate in files.certificates]
     preferred = public if settings.wechat_key_mode == "public_key" else certificates
-    return KeyRing(
-        merchant_key=keys.merchant_key,
-        merchant_serial=keys.merchant_serial,
-        api_key=keys.apiv3_key,
+    return WeChatKeys(
+        merchant_key=files.merchant_key,
+        merchant_serial=files.merchant_serial,
+        api_key=files.apiv3_key,
         channel_keys=[*public, *certificates],
         preferred_serial=preferred[-1].serial if preferred else None,
     )
@@ -166,9 +178,13 @@ def _keys(settings: Settings, name: str) -> Any:
     files = read_files(folder)
     try:
         held = signers(files)
-        return _KINDS[name].load(settings, {path: body for path, body in files.items() if not path.endswith(SUFFIX)}, held)
+        return _KINDS[name].load(settings, _without_signers(files), held)
     except ValueError as wrong:
         raise SettingsError(f"{folder}: {wrong}") from None
+
+
+def _without_signers(files: Files) -> Files:
+    return {path: content for path, content in files.items() if not path.endswith(SUFFIX)}
 
 
 def _paths(folder: Path) -> list[Path]:
@@ -187,7 +203,7 @@ def _print_of(folder: Path) -> tuple[tuple[str, int, int], ...]:
     return tuple(found)
 
 
-def _wechat_keys(settings: Settings, _files: Files, held: Mapping[str, SigningKey]) -> KeyRing:
+def _wechat_keys(settings: Settings, _files: Files, held: Mapping[str, SigningKey]) -> WeChatKeys:
     return key_ring(settings, wechat_keys(settings, merchant_key=held.get("merchant.pem")))
 
 
@@ -197,6 +213,8 @@ def _wechat(settings: Settings, _keys: Any) -> AnyChannel:
         app_id=settings.wechat_app_id,
         notify_url=settings.wechat_notify_url,
         api_url=settings.wechat_api_url,
+        site_name=SITE_NAME,
+        site_url=settings.public_url,
     )
     return WeChat(provider)
 

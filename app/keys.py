@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 from msgspec import Struct
 
-from app import seeded
+from app import seeded, signers
 from config.settings import Settings, SettingsError
 from gateways.keys import SigningKey
 
@@ -136,12 +136,12 @@ def read(settings: Settings) -> Keys:
         seal=ed25519_private(keys / "seal.pem"),
         pay_code={int(path.stem): ed25519_private(path) for path in _several(keys / "pay-code")},
         tokens={path.stem: p256_private(path) for path in _several(keys / "token")},
-        wechat=wechat_keys(settings),
+        wechat=wechat_keys(settings, merchant_key=_outside(keys / "wechat" / "merchant.pem")),
     )
 
 
 def wechat_keys(settings: Settings, *, merchant_key: SigningKey | None = None) -> WeChatKeys:
-    """Read the keys of the WeChat channel; ``merchant_key`` takes the place of its file.
+    """Read the keys of the WeChat channel; ``merchant_key`` takes the place of its file ``merchant.pem``.
 
     Raises:
         SettingsError: a file is missing or unreadable.
@@ -161,6 +161,17 @@ def wechat_keys(settings: Settings, *, merchant_key: SigningKey | None = None) -
         certificates=tuple(certificate(path) for path in verifying if path.stem not in named),
         public_keys={name: rsa_public(path) for name, path in named.items()},
     )
+
+
+def _outside(path: Path) -> SigningKey | None:
+    """Return what signs in place of a private key's file, if its ``.signer`` file lies there. Raises SettingsError."""
+    beside = path.with_name(path.name + signers.SUFFIX)
+    if not beside.exists():
+        return None
+    try:
+        return signers.signers({path.name + signers.SUFFIX: _bytes(beside)})[path.name]
+    except ValueError as wrong:
+        raise SettingsError(f"{path.parent}: {wrong}") from None
 
 
 def serial(of: x509.Certificate) -> str:

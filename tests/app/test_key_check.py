@@ -44,7 +44,12 @@ def said(settings: Settings, file: str) -> Finding:
 
 def test_fresh_keys_are_all_fine(settings: Settings) -> None:
     assert {one.level for one in findings(settings, at=NOW)} == {"ok"}
-    assert len(findings(settings, at=NOW)) == 9
+    told = [one.file for one in findings(settings, at=NOW)]
+    assert len([file for file in told if not file.startswith(("alipay/", "unionpay/", "etc/"))]) == 9
+    for name in ("alipay", "unionpay", "etc"):
+        folder = settings.keys_dir / name
+        files = {f"{name}/{path.relative_to(folder).as_posix()}" for path in folder.rglob("*") if path.is_file()}
+        assert files == {file for file in told if file.startswith(f"{name}/")}
 
 
 @pytest.mark.parametrize(("days", "level"), [(-1, "wrong"), (2.5, "wrong"), (9.5, "urgent"), (29.5, "noted"), (31.5, "ok")])
@@ -122,10 +127,91 @@ def test_the_command_prints_a_line_per_file_and_fails_when_one_is_wrong(
         monkeypatch.delenv(name)
     monkeypatch.setenv("TONGTING_HOME", str(settings.home))
     assert main(["keys", "check"]) == 0
-    assert capsys.readouterr().out.count("\nok ") == 8
+    assert capsys.readouterr().out.count("\nok ") == len(findings(settings, at=NOW)) - 1
     (settings.keys_dir / "seal.pem").chmod(0o644)
     assert main(["keys", "check"]) == 1
     assert "wrong   seal.pem" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("days", "level"), [(-1, "wrong"), (2.5, "wrong"), (9.5, "urgent"), (29.5, "noted"), (31.5, "ok")])
+def test_certificates_of_all_channels_are_watched_30_10_and_3_days_ahead(settings: Settings, days: float, level: str) -> None:
+    folder = settings.keys_dir / "unionpay" / "merchants" / "lake"
+    folder.mkdir(parents=True)
+    key = rsa.generate_private_key(65537, 2048)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "key.pem").touch(mode=0o600)
+    (folder / "key.pem").write_bytes(key.private_bytes(*form))
+    certificate(folder / "certificate.pem", days=days, key=key)
+    assert said(settings, "unionpay/merchants/lake/certificate.pem").level == level
+    assert said(settings, "unionpay/merchants/lake/key.pem").level == "ok"
+
+
+def test_an_old_certificate_of_a_channel_beside_a_newer_one_is_only_noted(settings: Settings) -> None:
+    folder = settings.keys_dir / "etc" / "channel" / "00000000000000FD"
+    certificate(folder / "old.pem", days=2)
+    assert said(settings, "etc/channel/00000000000000FD/old.pem").level == "noted"
+    for path in folder.iterdir():
+        if path.name != "old.pem":
+            path.unlink()
+    assert said(settings, "etc/channel/00000000000000FD/old.pem").level == "wrong"
+
+
+def test_a_certificate_of_ours_is_no_less_urgent_for_what_lies_beside_it(settings: Settings) -> None:
+    folder = settings.keys_dir / "alipay" / "platform"
+    certificate(folder / "app.crt", days=2, key=keys.rsa_private(folder / "app.key"))
+    assert said(settings, "alipay/platform/app.crt").level == "wrong"
+
+
+@pytest.mark.parametrize("file", ["alipay/platform/app.key", "unionpay/platform/key.pem", "etc/own/tongting-1.sm2"])
+def test_a_private_key_of_any_channel_that_others_may_read_is_wrong(settings: Settings, file: str) -> None:
+    (settings.keys_dir / file).chmod(0o640)
+    assert "chmod 600" in said(settings, file).words
+
+
+def test_a_leave_to_act_for_an_operator_that_others_may_read_is_wrong(settings: Settings) -> None:
+    leave = sorted((settings.keys_dir / "alipay" / "tokens").iterdir())[0]
+    leave.chmod(0o604)
+    assert "chmod 600" in said(settings, f"alipay/tokens/{leave.name}").words
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("alipay/platform/alipay-3.crt", b"hello", ""),
+        ("alipay/notes.txt", b"hello", "nothing reads"),
+        ("unionpay/platform/key.pem", b"hello", "no unencrypted RSA private key"),
+        ("etc/own/tongting-1.sm2", b"hello", "ask its owner for the file again"),
+    ],
+)
+def test_an_unusable_file_of_any_channel_is_wrong(settings: Settings, file: str, content: bytes, words: str) -> None:
+    (settings.keys_dir / file).write_bytes(content)
+    found = said(settings, file)
+    assert found.level == "wrong"
+    assert words in found.words
+
+
+@pytest.mark.parametrize(("file", "channel"), [("alipay/platform/app.key", "alipay"), ("etc/own/tongting-1.sm2", "etc")])
+def test_a_missing_file_of_a_channel_is_told_of_under_its_folder(settings: Settings, file: str, channel: str) -> None:
+    (settings.keys_dir / file).unlink()
+    assert "put" in said(settings, channel).words
+
+
+def test_a_key_that_signs_elsewhere_is_no_missing_file(settings: Settings) -> None:
+    for file in ("wechat/merchant.pem", "alipay/platform/app.key", "unionpay/platform/key.pem"):
+        path = settings.keys_dir / file
+        path.unlink()
+        signer = path.with_name(f"{path.name}.signer")
+        signer.touch(mode=0o600)
+        signer.write_text('command = ["/bin/false"]')
+    found = findings(settings, at=NOW)
+    assert {one.level for one in found} == {"ok"}
+    assert [one.words for one in found if one.file == "alipay/platform/app.key.signer"] == ["says what signs in place of app.key"]
+
+
+def test_a_file_that_names_no_usable_signer_is_wrong(settings: Settings) -> None:
+    path = settings.keys_dir / "unionpay" / "platform" / "key.pem.signer"
+    path.write_text("comand = 1")
+    assert "command = " in said(settings, "unionpay/platform/key.pem.signer").words
 
 
 def test_the_worker_raises_an_alarm(product: Wiring, caplog: pytest.LogCaptureFixture) -> None:
