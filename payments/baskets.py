@@ -23,7 +23,16 @@ from payments import basket_store, checkout, orders, refund_store, results, stor
 from payments.basket_plan import Cut, Limits, Owed, cut
 from payments.basket_store import Basket, NewPayment
 from payments.checkout import ASK_AGAIN, Payer, Till
-from payments.errors import AlreadyPaid, ChannelBusy, ChannelRefused, ChargeUnknown, NoRoute, OrderExpired, OrderUnknown
+from payments.errors import (
+    AlreadyPaid,
+    ChannelBusy,
+    ChannelRefused,
+    ChargeUnknown,
+    DeductionUnderWay,
+    NoRoute,
+    OrderExpired,
+    OrderUnknown,
+)
 from payments.orders import LIVE, digest_of, payer_digest
 from payments.records import Attempt, Charge
 from payments.results import Notice
@@ -186,7 +195,10 @@ def _next_act(till: Till, token: str, channel: str, payer: Payer) -> list[Attemp
         if basket.expires_at - at < orders.LAST_MINUTE:
             raise OrderExpired("the time of this page is over; scan the code again")
         known, charges = _attempts(tx, basket), basket_store.charges(tx, basket=basket)
-        open_charges = [charge for charge in charges if charge.state == "open"]
+        taken = store.being_deducted(tx, lane=till.lane, charge_ids=[charge.charge_id for charge in charges])
+        open_charges = [charge for charge in charges if charge.state == "open" and charge.charge_id not in taken]
+        if not open_charges and taken:
+            raise DeductionUnderWay("what is left of this basket is being deducted by the plate's mandate")
         if not open_charges:
             raise AlreadyPaid("everything in this basket has been paid")
         if live := _live_act(known, open_charges, channel, payer, at):

@@ -8,6 +8,12 @@ from typing import ClassVar
 from ledger.errors import Conflict, NotFound, Refused, Unavailable
 
 
+class DeductionUnderWay(Conflict):
+    """The charge is being taken by the plate's mandate; whoever pays by hand now would pay twice."""
+
+    code: ClassVar[str] = "deduction_under_way"
+
+
 class ChargeUnknown(NotFound):
     """There is no such charge, or it is not the asker's."""
 

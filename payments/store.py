@@ -414,6 +414,16 @@ def attempts(tx: Connection, *, lane: int, order_id: UUID) -> list[Attempt]:
     return [as_attempt(row) for row in tx.execute(query, {"lane": lane, "order": order_id})]
 
 
+def being_deducted(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> set[UUID]:
+    """Return which of these charges are being taken by a plate's mandate right now."""
+    query = text("""
+        select distinct charge_id from payments.payment
+        where lane = :lane and charge_id = any(cast(:ids as uuid[])) and way = 'deduction'
+          and state in ('created', 'pending', 'unknown')
+        """)
+    return set(tx.execute(query, {"lane": lane, "ids": list(charge_ids)}).scalars())
+
+
 def attempts_of(tx: Connection, *, lane: int, order_ids: Sequence[UUID]) -> list[Attempt]:
     """Return the attempts of several orders, the newest first."""
     query = text(_ATTEMPT + "where lane = :lane and order_id = any(cast(:orders as uuid[])) order by payment_id desc")
