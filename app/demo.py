@@ -15,7 +15,7 @@ from gateways import routing
 from gateways.routing import NewAccount
 from ledger.clock import CHINA
 from ledger.ids import Ids
-from payments import charges, lots
+from payments import charges, deductions, lots
 from payments.lots import Lot, NewLot, NewOperator, Operator, Scene
 from payments.records import NewCharge
 
@@ -142,7 +142,11 @@ def register(tx: Connection, *, providers: Mapping[str, str], at: datetime) -> t
             if channel not in taken and (channel, operator.code) not in _WITHOUT:
                 account = _account(operator, channel, at)
                 routing.register(tx, account=account, operator_name=operator.legal_name, provider_no=provider_no, at=at)
-    return operators, lots.register_lots(tx, lots=[lot.new() for lot in LOTS], at=at)
+    registered = lots.register_lots(tx, lots=[lot.new() for lot in LOTS], at=at)
+    for place, lot in enumerate(registered, 1):
+        deductions.number_lot(tx, lot_id=lot.lot_id, channel="etc", number=f"3202{place:06d}", at=at)
+        deductions.number_lot(tx, lot_id=lot.lot_id, channel="alipay", number=f"PI{place:014d}", at=at)
+    return operators, registered
 
 
 def ensure_due(tx: Connection, *, lane: int, at: datetime, ids: Ids) -> Lot:
