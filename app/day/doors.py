@@ -129,6 +129,10 @@ class Doors:
         _read(await self._channel.post("/_control/clock", content=msgspec.json.encode(SetClockIn(at))), msgspec.Raw)
         _read(await self._web.post("/_simulation/clock", content=msgspec.json.encode(ClockAt(at))), ClockAt)
 
+    async def faults(self, channel: str) -> FaultPlan:
+        """Return what a channel still does wrong: what happens a number of times has been counted down."""
+        return _read(await self._channel.get(f"{_control(channel)}/faults"), FaultPlan)
+
     async def set_faults(self, channel: str, plan: FaultPlan) -> None:
         """Say what a channel shall do wrong."""
         _read(await self._channel.post(f"{_control(channel)}/faults", content=msgspec.json.encode(plan)), FaultPlan)

@@ -17,7 +17,8 @@ from msgspec import Struct, field
 
 from app import demo
 from app.day.doors import Browser, DoorClosed, Doors, Form, Visit
-from app.day.plan import Plan, Return, Stay, Tap, faults
+from app.day.plan import Plan, Return, Stay, Tap, answering, failing_again, faults
+from gateways.sandbox.shapes import FaultPlan
 from payments.records import NewCharge
 
 BETWEEN_TAPS: Final = timedelta(seconds=8)
@@ -89,7 +90,8 @@ class Day:
     async def live(self, *, progress: Callable[[int, Counts], None]) -> None:
         """Live through all minutes; ``progress`` is told after each."""
         agenda = self._agenda
-        await self._set_faults(answering=False)
+        for channel in self._doors.channels:
+            await self._doors.set_faults(channel, faults(channel))
         for minute in self._plan.minutes():
             await self._doors.set_clock(self._plan.at(minute))
             await self._post_charges(minute)
@@ -101,9 +103,9 @@ class Day:
             await self._settle()
             progress(minute, self.counts)
 
-    async def _set_faults(self, *, answering: bool) -> None:
+    async def _change_faults(self, changed: Callable[[FaultPlan], FaultPlan]) -> None:
         for channel in self._doors.channels:
-            await self._doors.set_faults(channel, faults(channel, answering=answering))
+            await self._doors.set_faults(channel, changed(await self._doors.faults(channel)))
 
     async def _post_charges(self, minute: int) -> None:
         """Each lot posts its charges of the minute; every fifth time its system sends them twice."""
@@ -144,10 +146,10 @@ class Day:
             return
         self.counts.tapped_again += len(self._carts)
         await self._doors.set_clock(self._plan.at(minute) + BETWEEN_TAPS)
-        await self._set_faults(answering=True)
+        await self._change_faults(answering)
         await _together(self._tap(who) for who in list(self._carts))
         await _together(self._go_on_outside(who) for who in list(self._carts) if self._carts[who].browser.inside is not None)
-        await self._set_faults(answering=False)
+        await self._change_faults(failing_again)
         if self._carts:
             raise DoorClosed(f"the product left {len(self._carts)} payers without an answer although the channel answers")
 

@@ -37,6 +37,7 @@ _INSIDE: Final = {"wechat": 0.7, "alipay": 0.6, "unionpay": 0.0}
 _LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ"
 _SERIAL: Final = "0123456789" + _LETTERS
 
+_UNKNOWN_SHARE: Final = 0.01
 _FAULTS: Final = (
     Fault(kind=FaultKind.TWICE, probability=0.05),
     Fault(kind=FaultKind.LATE, probability=0.05, seconds=420),
@@ -45,7 +46,7 @@ _FAULTS: Final = (
     Fault(kind=FaultKind.WRONG_SIGNATURE, probability=0.01, attempts=1),
     Fault(kind=FaultKind.WRONG_AMOUNT, probability=0.01, attempts=1),
     Fault(kind=FaultKind.OTHER_MERCHANT, probability=0.01, attempts=1),
-    Fault(kind=FaultKind.UNKNOWN, probability=0.01),
+    Fault(kind=FaultKind.UNKNOWN, probability=_UNKNOWN_SHARE),
     Fault(kind=FaultKind.REFUND_ERROR, next=1),
     Fault(kind=FaultKind.REFUND_LATE, probability=0.2, seconds=420),
     Fault(kind=FaultKind.REFUND_TWICE, probability=0.2),
@@ -61,14 +62,31 @@ _OWN_FAULTS: Final = {
 answer to a repeated refund call follows from the call, which names our port: the evidence would differ from city to city."""
 
 
-def faults(channel: str, *, answering: bool = False) -> FaultPlan:
-    """Return what a channel's stand-in does wrong, by seed: shares of the payments and refunds.
+def faults(channel: str) -> FaultPlan:
+    """Return what a channel's stand-in does wrong, by seed: shares of the payments and refunds, and single mishaps."""
+    return FaultPlan(faults=_FAULTS + _OWN_FAULTS.get(channel, ()))
 
-    ``answering``: but every order is answered. Somebody taps a second time; a share by seed meets an order every time, and real
-    channels do recover.
+
+def answering(plan: FaultPlan) -> FaultPlan:
+    """Return what is left of a plan, but every order is answered.
+
+    Somebody taps a second time; a share by seed meets an order every time, and real channels do recover.
     """
-    every = _FAULTS + _OWN_FAULTS.get(channel, ())
-    return FaultPlan(faults=tuple(fault for fault in every if not (answering and fault.kind is FaultKind.UNKNOWN)))
+    return _with_unknown(plan, 0.0)
+
+
+def failing_again(plan: FaultPlan) -> FaultPlan:
+    """Return the plan that ``answering`` was made of; mishaps that have happened do not come back."""
+    return _with_unknown(plan, _UNKNOWN_SHARE)
+
+
+def _with_unknown(plan: FaultPlan, share: float) -> FaultPlan:
+    """Give the orders that are not answered another share; faults keep their places, because shares by seed go by these."""
+    return FaultPlan(
+        faults=tuple(
+            msgspec.structs.replace(fault, probability=share) if fault.kind is FaultKind.UNKNOWN else fault for fault in plan.faults
+        )
+    )
 
 
 class Wallet(Struct, frozen=True):

@@ -7,7 +7,7 @@ import pytest
 from app.day.command import Progress, free_ports
 from app.day.doors import forms
 from app.day.drive import Counts
-from app.day.plan import LAST_MINUTE, Plan, Tap, draw, faults
+from app.day.plan import LAST_MINUTE, Plan, Tap, answering, draw, failing_again, faults
 from app.demo import FREE_MINUTES, LOTS
 from gateways.sandbox.shapes import FaultKind
 from gateways.unionpay.wire import CUT_OVER
@@ -92,9 +92,11 @@ def test_money_moves_before_any_channel_ends_its_day() -> None:
 
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_a_channel_that_answers_again_does_everything_else_wrong_as_before(channel: str) -> None:
-    kinds = {fault.kind for fault in faults(channel).faults}
-    assert kinds - {fault.kind for fault in faults(channel, answering=True).faults} == {FaultKind.UNKNOWN}
-    assert (FaultKind.SIGNTEST in kinds) == (channel == "wechat")
+    plan = faults(channel)
+    assert failing_again(answering(plan)) == plan
+    changed = [one.kind for one, other in zip(plan.faults, answering(plan).faults, strict=True) if one != other]
+    assert changed == [FaultKind.UNKNOWN]
+    assert (FaultKind.SIGNTEST in {fault.kind for fault in plan.faults}) == (channel == "wechat")
 
 
 def test_the_forms_of_a_page_are_read_as_a_browser_reads_them() -> None:
