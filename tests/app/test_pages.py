@@ -210,7 +210,8 @@ def test_several_charges_are_shown_one_by_one(browser: Browser, wiring: Wiring, 
     owe(wiring, lot, serial="S2", amount_fen=700)
     page = ask(browser, code)
     assert page.text.count('class="amount"') == 2
-    assert ZH.several_due.format(n=2) in page.text
+    assert ZH.together_text.format(n=2) in page.text
+    assert f"{ZH.together} ¥12.00" in text_of(page.text)
 
 
 def test_a_charge_of_another_lot_is_not_shown(browser: Browser, wiring: Wiring, lot: Lot) -> None:

@@ -14,9 +14,9 @@ import httpx
 import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, sync_playwright
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
-from app import keys
+from app import demo, keys
 from app.day.command import free_ports
 from app.embedded import EmbeddedPostgres
 from app.run import name_merchants
@@ -31,6 +31,8 @@ from tests.conftest import TEMPLATE
 
 PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
 SECONDS_MAX: Final = 30.0
+WAIT_MS: Final = 8_000
+"""Longest wait for anything of a page but the channel's word."""
 FLAGS: Final = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -47,45 +49,58 @@ def find_chromium() -> str:
     pytest.skip("no chromium in PATH: install the package 'chromium' to test the pages in a browser")
 
 
+ROUTES: Final = {"liangxi": ("wechat", "alipay", "unionpay"), "binhu": ("wechat", "alipay")}
+"""Where each operator has a merchant account; the second lot's has none at UnionPay."""
+
+
 class City:
-    """One lot with a route to its operator's merchant account, served by real processes."""
+    """Two lots of two operators with routes to their merchant accounts, served by real processes."""
 
     def __init__(self, wiring: Wiring) -> None:
         self.wiring = wiring
         self.url = wiring.settings.public_url
         self._serial = 0
         with wiring.db.begin() as tx:
-            self.lot = self._register(wiring, tx)
+            self.lot, self.other_lot = self._register(wiring, tx)
         self.code = paycode.token(self.lot.lot_id, keys=wiring.pay_codes)
 
-    def _register(self, wiring: Wiring, tx) -> Lot:  # type: ignore[no-untyped-def]
+    def _register(self, wiring: Wiring, tx: Connection) -> list[Lot]:
         now = wiring.clock.now()
         open_lane(tx, lane=wiring.lane, origin="tongting.example/lane0")
-        operator = NewOperator("liangxi", "无锡梁溪示范停车管理有限公司", "91320213MA0DEM0011", "梁溪区", "government")
-        (registered,) = lots.register_operators(tx, operators=[operator], at=now)
+        operators = [
+            NewOperator("liangxi", "无锡梁溪示范停车管理有限公司", "91320213MA0DEM0011", "梁溪区", "government"),
+            NewOperator("binhu", "无锡滨湖示范城市停车有限公司", "91320211MA0DEM0027", "滨湖区", "government"),
+        ]
+        registered = lots.register_operators(tx, operators=operators, at=now)
         tariff = "30分钟内免费，超过后每小时5元，不足1小时按1小时计，24小时最高60元。"
-        lot = NewLot("LX-01", "liangxi", "中山路地面停车场", "梁溪区", "中山路 100 号", 80, "gate", tariff)
-        (made,) = lots.register_lots(tx, lots=[lot], at=now)
-        account = routing.NewAccount(
-            operator_id=registered.operator_id, channel="wechat", merchant_no="1620000007", payee_name=operator.legal_name,
-            evidence="agreement 1", valid_from=now - timedelta(days=1),
-        )  # fmt: skip
-        routing.register(
-            tx, account=account, operator_name=operator.legal_name, provider_no=wiring.settings.wechat_provider_no, at=now
-        )  # fmt: skip
-        return made
+        wanted = [
+            NewLot("LX-01", "liangxi", "中山路地面停车场", "梁溪区", "中山路 100 号", 80, "gate", tariff),
+            NewLot("BH-01", "binhu", "湖滨公园停车场", "滨湖区", "环湖路 6 号", 520, "gate", tariff),
+        ]
+        providers = wiring.providers()
+        for number, operator in enumerate(registered, 1):
+            for channel in ROUTES[operator.code]:
+                account = routing.NewAccount(
+                    operator_id=operator.operator_id, channel=channel, payee_name=operator.legal_name, evidence="agreement 1",
+                    merchant_no=f"162000000{number}" if channel == "wechat" else demo.numbered(channel, number),
+                    valid_from=now - timedelta(days=1),
+                )  # fmt: skip
+                routing.register(
+                    tx, account=account, operator_name=operator.legal_name, provider_no=providers[channel], at=now
+                )  # fmt: skip
+        return lots.register_lots(tx, lots=wanted, at=now)
 
-    def owe(self, *, amount_fen: int = 1500, minutes: int = 161) -> str:
-        """Let a car that was never here before owe a fee; returns its plate."""
+    def owe(self, *, amount_fen: int = 1500, minutes: int = 161, plate: str | None = None, lot: Lot | None = None) -> str:
+        """Let a car that was never here before owe a fee, or one that was another; returns its plate."""
         self._serial += 1
-        plate = f"苏B{10_000 + self._serial}"
+        plate = plate or f"苏B{10_000 + self._serial}"
         now = datetime.now(UTC).replace(microsecond=0)
         charge = NewCharge(
             lot_serial=f"S{self._serial}", plate=plate, entered_at=now - timedelta(minutes=minutes), minutes=minutes,
             amount_fen=amount_fen, tariff_text="首30分钟免费，3小时 × 5元",
         )  # fmt: skip
         with self.wiring.db.begin() as tx:
-            (posted,) = charges.post(tx, lane=self.wiring.lane, lot=self.lot, charges=[charge], at=now, ids=self.wiring.ids)
+            (posted,) = charges.post(tx, lane=self.wiring.lane, lot=lot or self.lot, charges=[charge], at=now, ids=self.wiring.ids)
         assert posted.outcome == "created", posted
         return plate
 
@@ -97,6 +112,15 @@ class City:
             """)
         with self.wiring.db.begin() as tx:
             return [(row[0], row[1]) for row in tx.execute(query, {"serial": f"S{self._serial}"})]
+
+    def paid_over(self, plate: str) -> list[tuple[str, int]]:
+        """Return channel and fen of the payments that settled a car's charges, in the order of its charges."""
+        query = text("""
+            select p.channel, p.taken_fen from payments.charge c join payments.payment p on p.payment_id = c.settled_by
+            join payments.plate n on n.plate_id = c.plate_id where n.number = :plate order by c.lot_id, c.amount_fen
+            """)
+        with self.wiring.db.begin() as tx:
+            return [(row[0], row[1]) for row in tx.execute(query, {"plate": plate})]
 
     def attempts(self) -> int:
         """Return how many payments were ordered for that car."""
@@ -166,6 +190,7 @@ def chromium() -> Iterator[Browser]:
 def phone(chromium: Browser) -> Iterator[BrowserContext]:
     """A phone that has never been here; a page that complains in its console fails the test."""
     context = chromium.new_context(viewport=PHONE, device_scale_factor=2, has_touch=True, is_mobile=True, locale="zh-CN")
+    context.set_default_timeout(WAIT_MS)
     complaints: list[str] = []
     context.on("page", lambda page: _listen(page, complaints))
     yield context

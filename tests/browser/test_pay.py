@@ -9,16 +9,7 @@ from app.pages import facts
 from app.pages.words import EN, ZH
 from ledger.ids import read_payment_number
 from tests.browser.conftest import PHONE, City
-
-
-def press(page: Page, letter: str) -> None:
-    page.locator("#keys button", has_text=re.compile(f"^{letter}$")).click()
-
-
-def type_plate(page: Page, plate: str) -> None:
-    """Type on the page's own keyboard; the province is there already."""
-    for letter in plate[1:]:
-        press(page, letter)
+from tests.browser.walking import press, scan_and_look_up, tap, type_plate
 
 
 def test_the_keyboard_offers_only_what_a_place_can_hold(city: City, phone: BrowserContext) -> None:
@@ -116,19 +107,13 @@ def test_without_scripts_the_plate_is_typed_into_plain_fields(city: City, chromi
     context.close()
 
 
-def scan_and_look_up(city: City, page: Page, plate: str) -> None:
-    page.goto(f"{city.url}/p/{city.code}")
-    type_plate(page, plate)
-    page.get_by_role("button", name=ZH.look_up).click()
-
-
 def test_a_driver_scans_types_looks_pays_and_sees_the_receipt(city: City, phone: BrowserContext) -> None:
     plate = city.owe(amount_fen=1500)
     page = phone.new_page()
     scan_and_look_up(city, page, plate)
     expect(page.get_by_text(facts.plate(plate))).to_be_visible()
     expect(page.get_by_text("¥15.00").first).to_be_visible()
-    page.get_by_role("button", name=ZH.pay_wechat).click()
+    tap(page, ZH.pay_wechat)
     expect(page.get_by_text("无锡梁溪示范停车管理有限公司")).to_be_visible()  # the stand-in's cashier names the payee
     page.get_by_role("button", name="立即支付").click()
     expect(page.get_by_role("status")).to_have_text(ZH.paid_title, timeout=20_000)
@@ -145,7 +130,7 @@ def test_five_tabs_show_the_same_result_and_back_does_no_harm(city: City, phone:
     plate = city.owe(amount_fen=700)
     page = phone.new_page()
     scan_and_look_up(city, page, plate)
-    page.get_by_role("button", name=ZH.pay_wechat).click()
+    tap(page, ZH.pay_wechat)
     page.get_by_role("button", name="立即支付").click()
     expect(page.get_by_role("status")).to_have_text(ZH.paid_title, timeout=20_000)
     tabs = [phone.new_page() for _ in range(5)]
@@ -167,7 +152,8 @@ def test_an_impatient_double_tap_is_one_order(city: City, phone: BrowserContext)
     page.get_by_role("button", name=ZH.pay_wechat).dblclick(no_wait_after=True)
     page.wait_for_url("**/cashier/**")
     page.go_back()
-    page.get_by_role("button", name=ZH.pay_wechat).click()
+    page.go_back()
+    tap(page, ZH.pay_wechat)
     page.wait_for_url("**/cashier/**")
     assert city.attempts() == 1
     page.get_by_role("button", name="立即支付").click()
@@ -179,7 +165,7 @@ def test_a_payer_who_turns_back_may_go_on_paying(city: City, phone: BrowserConte
     plate = city.owe(amount_fen=800)
     page = phone.new_page()
     scan_and_look_up(city, page, plate)
-    page.get_by_role("button", name=ZH.pay_wechat).click()
+    tap(page, ZH.pay_wechat)
     page.get_by_role("button", name="取消").click()
     expect(page.get_by_role("status")).to_have_text(ZH.waiting_title)
     page.get_by_role("link", name=ZH.continue_paying).click()
@@ -194,7 +180,7 @@ def test_two_phones_that_both_pay_are_told_the_truth(city: City, phone: BrowserC
     pages = [phone.new_page(), other.new_page()]
     for page in pages:
         scan_and_look_up(city, page, plate)
-        page.get_by_role("button", name=ZH.pay_wechat).click()
+        tap(page, ZH.pay_wechat)
         page.wait_for_url("**/cashier/**")
     for page, title in zip(pages, (ZH.paid_title, ZH.twice_title), strict=True):
         page.get_by_role("button", name="立即支付").click()
@@ -210,7 +196,7 @@ def test_without_scripts_a_driver_pays_all_the_way(city: City, chromium: Browser
     page.goto(f"{city.url}/p/{city.code}")
     page.get_by_label(ZH.plate_rest).fill(plate[1:])
     page.get_by_role("button", name=ZH.look_up).click()
-    page.get_by_role("button", name=ZH.pay_wechat).click()
+    tap(page, ZH.pay_wechat)
     page.get_by_role("button", name="立即支付").click()
     expect(page.get_by_role("status")).to_have_text(ZH.paid_title, timeout=20_000)
     context.close()
@@ -230,7 +216,7 @@ def test_inside_wechat_the_openid_is_asked_for_and_the_wallet_called_up(city: Ci
     page = context.new_page()
     page.add_init_script(WALLET)
     scan_and_look_up(city, page, plate)
-    page.get_by_role("button", name=ZH.pay_wechat).click()
+    tap(page, ZH.pay_wechat)
     expect(page.get_by_role("status")).to_have_text(ZH.waiting_title)  # the wallet said ok, and that proves nothing
     asked = json.loads(page.evaluate("window.sessionStorage.getItem('asked')"))
     assert asked["name"] == "getBrandWCPayRequest"

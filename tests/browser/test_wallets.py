@@ -1,0 +1,247 @@
+"""A driver pays with each wallet, from an ordinary browser and inside the wallet's own app, one charge and several together."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from app.pages.words import EN, ZH
+from ledger.ids import read_payment_number
+from tests.browser.conftest import PHONE, WAIT_MS, City
+from tests.browser.walking import SETTLE_MS, is_paid, scan_and_look_up, tap, type_plate
+
+ANDROID = "Mozilla/5.0 (Linux; Android 14; Mobile) AppleWebKit/537.36 "
+IN_WECHAT, IN_ALIPAY = ANDROID + "MicroMessenger/8.0.50", ANDROID + "AliApp(AP/10.5.96) AlipayClient/10.5.96"
+CASHIER_BUTTONS = {ZH.pay_wechat: "立即支付", ZH.pay_alipay: "确认付款", ZH.pay_unionpay: "立即支付"}
+WALLETS = list(CASHIER_BUTTONS)
+
+
+@contextmanager
+def inside(chromium: Browser, agent: str) -> Iterator[BrowserContext]:
+    """A phone on which the pages are open inside a wallet's app."""
+    context = chromium.new_context(viewport=PHONE, device_scale_factor=2, is_mobile=True, has_touch=True, user_agent=agent)
+    context.set_default_timeout(WAIT_MS)
+    yield context
+    context.close()
+
+
+def pay_at_cashier(page: Page, wallet: str) -> None:
+    """Press the cashier's button, and UnionPay's that leads back by a form."""
+    page.get_by_role("button", name=re.compile(CASHIER_BUTTONS[wallet])).click()
+    if wallet == ZH.pay_unionpay:
+        page.get_by_role("button", name="返回商家").click()
+
+
+@pytest.mark.parametrize("wallet", WALLETS, ids=["wechat", "alipay", "unionpay"])
+def test_an_ordinary_browser_pays_with_each_wallet_to_the_receipt(city: City, phone: BrowserContext, wallet: str) -> None:
+    plate = city.owe(amount_fen=1200)
+    page = phone.new_page()
+    scan_and_look_up(city, page, plate)
+    tap(page, wallet)
+    expect(page.get_by_text(CASHIER_BUTTONS[wallet])).to_be_visible()
+    pay_at_cashier(page, wallet)
+    is_paid(page)
+    assert page.url.startswith(f"{city.url}/r/")
+    expect(page.locator("main dd", has_text=wallet.removeprefix("银联")).first).to_be_visible()  # the channel that paid
+    assert read_payment_number(page.locator(".receipt").inner_text()) is not None
+    page.reload()
+    is_paid(page)
+    assert city.books() == [("settled", 1200)]
+
+
+@pytest.mark.parametrize("wallet", WALLETS, ids=["wechat", "alipay", "unionpay"])
+def test_back_from_the_cashier_stays_and_reload_stays_and_the_button_goes_on(
+    city: City, phone: BrowserContext, wallet: str
+) -> None:  # fmt: skip
+    page = phone.new_page()
+    scan_and_look_up(city, page, city.owe(amount_fen=300))
+    tap(page, wallet)
+    expect(page.get_by_text(CASHIER_BUTTONS[wallet])).to_be_visible()
+    page.go_back()
+    for again in (lambda: None, page.reload):
+        again()
+        page.wait_for_timeout(400)  # it would have left by then
+        expect(page.get_by_role("heading", name=ZH.opening_title)).to_be_visible()
+        assert page.url.startswith(f"{city.url}/r/")
+    page.locator("#leave").get_by_role("button").or_(page.locator("a#leave")).click()
+    pay_at_cashier(page, wallet)
+    is_paid(page)
+    assert city.attempts() == 1
+    assert city.books() == [("settled", 300)]
+
+
+@pytest.mark.parametrize("wallet", WALLETS, ids=["wechat", "alipay", "unionpay"])
+def test_without_scripts_every_wallet_is_reached(city: City, chromium: Browser, wallet: str) -> None:
+    context = chromium.new_context(viewport=PHONE, java_script_enabled=False)
+    context.set_default_timeout(WAIT_MS)
+    page = context.new_page()
+    page.goto(f"{city.url}/p/{city.code}")
+    page.get_by_label(ZH.plate_rest).fill(city.owe(amount_fen=500)[1:])
+    page.get_by_role("button", name=ZH.look_up).click()
+    tap(page, wallet)
+    if wallet == ZH.pay_unionpay:
+        page.get_by_role("button", name=ZH.opening_button).click()  # nothing can send a form by itself
+    expect(page.get_by_text(CASHIER_BUTTONS[wallet])).to_be_visible()
+    pay_at_cashier(page, wallet)
+    is_paid(page)
+    context.close()
+
+
+def test_going_on_leads_to_the_same_wallet_and_leaves_by_itself_again(city: City, phone: BrowserContext) -> None:
+    page = phone.new_page()
+    scan_and_look_up(city, page, city.owe(amount_fen=400))
+    tap(page, ZH.pay_alipay)
+    page.get_by_role("button", name="取消").click()
+    expect(page.get_by_role("status")).to_have_text(ZH.waiting_title)
+    page.get_by_role("link", name=ZH.continue_paying).click()
+    pay_at_cashier(page, ZH.pay_alipay)
+    is_paid(page)
+    assert city.attempts() == 1
+
+
+def test_a_double_tap_on_the_leaving_page_is_one_order(city: City, phone: BrowserContext) -> None:
+    page = phone.new_page()
+    scan_and_look_up(city, page, city.owe(amount_fen=900))
+    tap(page, ZH.pay_unionpay)
+    expect(page.get_by_text("立即支付")).to_be_visible()
+    page.go_back()
+    page.get_by_role("button", name=ZH.opening_button).dblclick(no_wait_after=True)
+    pay_at_cashier(page, ZH.pay_unionpay)
+    is_paid(page)
+    assert (city.attempts(), city.books()) == (1, [("settled", 900)])
+
+
+BRIDGE = """
+window.AlipayJSBridge = {call: function (name, request, answer) {
+  window.sessionStorage.setItem("asked", JSON.stringify([name, request]));
+  answer({resultCode: window.sessionStorage.getItem("say") || "6001"});
+}};
+"""
+
+
+def test_inside_alipay_the_payer_is_asked_for_and_the_wallet_called_up(city: City, chromium: Browser) -> None:
+    plate = city.owe(amount_fen=400)
+    with inside(chromium, IN_ALIPAY) as context:
+        page = context.new_page()
+        page.add_init_script(BRIDGE)
+        scan_and_look_up(city, page, plate)
+        expect(page.get_by_role("button")).to_have_count(1)  # no other wallet can be opened from here
+        tap(page, ZH.pay_alipay)
+        expect(page.locator("#note")).to_have_text(ZH.opening_cancelled)
+        asked = page.evaluate("JSON.parse(window.sessionStorage.getItem('asked'))")
+        assert (asked[0], list(asked[1])) == ("tradePay", ["tradeNO"])
+        assert {cookie["name"] for cookie in context.cookies(city.url)} == {"payer_alipay", "paying"}
+        page.evaluate("window.sessionStorage.setItem('say', '9000')")
+        page.get_by_role("button", name=ZH.opening_button).click()
+        expect(page.get_by_role("status")).to_have_text(ZH.waiting_title)  # the wallet said paid, and that proves nothing
+        page.evaluate("window.sessionStorage.setItem('say', '6001')")
+        page.get_by_role("link", name=ZH.continue_paying).click()
+        page.get_by_role("link", name=ZH.opening_cashier).click()
+        pay_at_cashier(page, ZH.pay_alipay)
+        is_paid(page)
+    assert (city.attempts(), city.books()) == (1, [("settled", 400)])
+
+
+# Several together
+
+
+def owe_at_both_lots(city: City) -> str:
+    """Let a car owe two fees at the first lot and one at the second; returns its plate."""
+    plate = city.owe(amount_fen=500)
+    city.owe(amount_fen=700, plate=plate)
+    city.owe(amount_fen=1100, plate=plate, lot=city.other_lot)
+    return plate
+
+
+def open_basket(city: City, page: Page, plate: str) -> None:
+    scan_and_look_up(city, page, plate)
+    page.get_by_role("button", name=re.compile(ZH.together)).click()
+    expect(page.locator(".amount span")).to_have_text(ZH.basket_open)
+
+
+def test_charges_of_two_operators_are_paid_in_one_act(city: City, phone: BrowserContext) -> None:
+    plate = owe_at_both_lots(city)
+    page = phone.new_page()
+    open_basket(city, page, plate)
+    tap(page, ZH.pay_wechat)
+    expect(page.get_by_text("合并支付 3 笔")).to_be_visible()
+    pay_at_cashier(page, ZH.pay_wechat)
+    expect(page.get_by_role("status")).to_have_text(ZH.basket_done, timeout=SETTLE_MS)
+    expect(page.locator(".receipt")).to_have_count(3)
+    assert city.paid_over(plate) == [("wechat", 500), ("wechat", 700), ("wechat", 1100)]
+
+
+@pytest.mark.parametrize(("agent", "wallet"), [(IN_WECHAT, ZH.pay_wechat), (IN_ALIPAY, ZH.pay_alipay)], ids=["wechat", "alipay"])
+def test_a_basket_is_paid_inside_a_wallet(city: City, chromium: Browser, agent: str, wallet: str) -> None:
+    plate = city.owe(amount_fen=500)
+    city.owe(amount_fen=1100, plate=plate, lot=city.other_lot)
+    acts = 1 if wallet == ZH.pay_wechat else 2
+    with inside(chromium, agent) as context:
+        page = context.new_page()
+        open_basket(city, page, plate)
+        for _ in range(acts):
+            tap(page, wallet)
+            page.get_by_role("link", name=ZH.opening_cashier).click()
+            pay_at_cashier(page, wallet)
+            expect(page.locator(".stage.wait", has_text=ZH.leg_waiting)).to_have_count(0, timeout=SETTLE_MS)
+        expect(page.get_by_role("status")).to_have_text(ZH.basket_done, timeout=SETTLE_MS)
+    assert [fen for _, fen in city.paid_over(plate)] == [500, 1100]
+
+
+def test_what_one_wallet_cannot_pay_is_said_and_paid_with_another(city: City, phone: BrowserContext) -> None:
+    plate = city.owe(amount_fen=500)
+    city.owe(amount_fen=1100, plate=plate, lot=city.other_lot)  # its operator has no account at UnionPay
+    page = phone.new_page()
+    open_basket(city, page, plate)
+    expect(page.get_by_text(ZH.basket_left.format(n=1))).to_be_visible()
+    tap(page, ZH.pay_unionpay)
+    pay_at_cashier(page, ZH.pay_unionpay)
+    partly = ZH.basket_partly.format(paid="5.00", open="11.00")
+    expect(page.get_by_role("status")).to_have_text(partly, timeout=SETTLE_MS)
+    expect(page.get_by_role("button", name=ZH.pay_unionpay)).to_have_count(0)
+    page.reload()
+    expect(page.get_by_role("status")).to_have_text(partly)
+    tap(page, ZH.pay_alipay)
+    pay_at_cashier(page, ZH.pay_alipay)
+    expect(page.get_by_role("status")).to_have_text(ZH.basket_done, timeout=SETTLE_MS)
+    assert city.paid_over(plate) == [("unionpay", 500), ("alipay", 1100)]
+
+
+def test_back_and_double_tap_make_no_second_act_of_a_basket(city: City, phone: BrowserContext) -> None:
+    plate = owe_at_both_lots(city)
+    page = phone.new_page()
+    open_basket(city, page, plate)
+    page.get_by_role("button", name=re.compile(f"^{ZH.pay_wechat} ")).dblclick(no_wait_after=True)
+    page.wait_for_url("**/cashier/**")
+    page.go_back()
+    page.go_back()
+    tap(page, ZH.pay_wechat)
+    pay_at_cashier(page, ZH.pay_wechat)
+    expect(page.get_by_role("status")).to_have_text(ZH.basket_done, timeout=SETTLE_MS)
+    assert city.attempts() == 1
+    page.go_back()
+    page.go_forward()
+    expect(page.get_by_role("status")).to_have_text(ZH.basket_done)
+
+
+def test_the_pages_of_all_wallets_fit_the_phone_and_the_thumb(city: City, phone: BrowserContext) -> None:
+    page = phone.new_page()
+    for language in (ZH, EN):
+        page.goto(f"{city.url}/p/{city.code}{'?lang=en' if language is EN else ''}")
+        type_plate(page, owe_at_both_lots(city))
+        page.get_by_role("button", name=language.look_up).click()
+        fits(page)
+        page.get_by_role("button", name=re.compile(language.together)).click()
+        expect(page.locator(".amount span")).to_have_text(language.basket_open)
+        fits(page)
+
+
+def fits(page: Page) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    for button in page.locator("button, .button").all():
+        box = button.bounding_box()
+        assert box is not None
+        assert box["height"] >= 48
+
