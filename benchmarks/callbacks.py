@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -41,6 +41,21 @@ MERCHANT: Final = 1620000007
 _IDS: Final = RandomIds()
 
 
+Filled = list[tuple[UUID, str]]
+"""Payments with their merchant numbers."""
+
+
+class Wire(Struct, frozen=True, kw_only=True):
+    """How one channel's notices are made. ``merchants`` are those that the notices may name, at most ``LOTS``."""
+
+    channel: str
+    way: str
+    merchants: tuple[str, ...]
+    provider_no: Callable[[Settings], str]
+    signed: Callable[[Filled, Settings], list[bytes]]
+    """Makes the bytes of one HTTP request for each payment."""
+
+
 class Load(Struct, frozen=True, kw_only=True):
     """One run of the load generator. ``positive`` answers acknowledge a committed payment; memory is of the serving processes."""
 
@@ -61,11 +76,15 @@ class Bench:
         self._settings, self._db, self._serving = settings, db, serving
         self._lots = _city(db, settings)
 
-    def round(self, *, connections: int, notices: int) -> Load:
-        """Answer ``notices`` fresh payments over ``connections`` connections; filling and signing are not measured."""
-        payments = self._filled(notices)
+    def round(self, *, connections: int, notices: int, wire: Wire | None = None) -> Load:
+        """Answer ``notices`` fresh payments over ``connections`` connections; filling and signing are not measured.
+
+        ``wire`` is the channel that tells of them; None: WeChat Pay.
+        """
+        chosen = WECHAT if wire is None else wire
+        payments = self._filled(notices, chosen)
         path = self._settings.home / "requests.bin"
-        written(path, signed(payments, self._settings))
+        written(path, chosen.signed(payments, self._settings))
         before = self.rss_mb()
         run = [sys.executable, "-m", "benchmarks.load", str(self._settings.callback_port), str(connections), str(path)]
         output = subprocess.run(run, check=True, capture_output=True).stdout
@@ -76,10 +95,17 @@ class Bench:
         """Resident memory of the largest serving process, from /proc; 0 where there is none."""
         return max(_rss_kb(process.pid) for process in self._serving) / 1000
 
-    def _filled(self, count: int) -> list[tuple[UUID, str]]:
+    def paid(self, channel: str) -> int:
+        """Return how many payments of a channel are booked as paid."""
+        told = text("select count(*) from payments.payment where channel = :channel and state = 'succeeded'")
+        with self._db.connect() as tx:
+            return int(tx.execute(told, {"channel": channel}).scalar_one())
+
+    def _filled(self, count: int, wire: Wire) -> Filled:
         """Make charges, orders and payments as the checkout leaves them; returns payment ids with their merchant numbers."""
+        number = wire.provider_no(self._settings)
         with self._db.begin() as tx:
-            return fill(tx, lots=self._lots, count=count)
+            return fill(tx, lots=self._lots, count=count, provider_no=number, wire=wire)
 
 
 @contextmanager
@@ -145,16 +171,20 @@ def _city(db: Engine, settings: Settings) -> list[Lot]:
         return register_lots(tx, lots=new, at=at)
 
 
-def fill(tx: Connection, *, lots: list[Lot], count: int, provider_no: str = "1900000001") -> list[tuple[UUID, str]]:
-    """Insert ``count`` pending payments, each with its own charge and order, spread over ``lots``."""
-    at = datetime.now(UTC)
+def fill(
+    tx: Connection, *, lots: list[Lot], count: int, provider_no: str = "1900000001", wire: Wire | None = None
+) -> Filled:  # fmt: skip
+    """Insert ``count`` pending payments, each with its own charge and order, spread over ``lots`` (one merchant each)."""
+    at, chosen = datetime.now(UTC), WECHAT if wire is None else wire
+    lots = lots[: len(chosen.merchants)]
     ids = [(_IDS.new(at, "charge"), _IDS.new(at, "order"), _IDS.new(at, "payment")) for _ in range(count)]
-    merchants = [str(MERCHANT + n % len(lots)) for n in range(count)]
+    merchants = [chosen.merchants[n % len(lots)] for n in range(count)]
     parameters = {
         "charge": [one[0] for one in ids], "order": [one[1] for one in ids], "payment": [one[2] for one in ids],
         "lot": [lots[n % len(lots)].lot_id for n in range(count)], "merchant": merchants, "lane": LANE,
         "operator": [lots[n % len(lots)].operator_id for n in range(count)], "fen": AMOUNT_FEN, "at": at,
         "until": at + timedelta(minutes=15), "query": at + timedelta(hours=1), "provider": provider_no,
+        "channel": chosen.channel, "way": chosen.way,
     }  # fmt: skip
     for statement in _FILL:
         tx.execute(text(statement), parameters)
@@ -180,16 +210,16 @@ _FILL: Final = (
     """,
     f"""
     insert into payments.payment (payment_id, order_id, charge_id, lane, operator_id, book_id, route_id, channel, provider_no,
-                                  merchant_no, amount_fen, state, payer_digest, created_at, expires_at)
-    select n.payment_id, n.order_id, n.charge_id, :lane, n.operator_id, o.book_id, 1, 'wechat', :provider, n.merchant, :fen,
-           'pending', '', :at, :until
+                                  merchant_no, amount_fen, state, payer_digest, created_at, expires_at, way)
+    select n.payment_id, n.order_id, n.charge_id, :lane, n.operator_id, o.book_id, 1, :channel, :provider, n.merchant, :fen,
+           'pending', '', :at, :until, :way
     from {_GIVEN} join payments.operator o on o.operator_id = n.operator_id
     """,
     f"insert into payments.next_query (payment_id, lane, due_at) select n.payment_id, :lane, :query from {_GIVEN}",
 )
 
 
-def signed(payments: list[tuple[UUID, str]], settings: Settings) -> list[bytes]:
+def signed(payments: Filled, settings: Settings) -> list[bytes]:
     """Return a genuine notice for each payment as the bytes of its HTTP request; signing uses every core."""
     workers = os.cpu_count() or 1
     parts = [payments[n::workers] for n in range(workers)]
@@ -217,6 +247,20 @@ def _request(payment_id: UUID, merchant: str, signer: Signer, api_key: bytes, pr
         paid_at=at,
     )
     headers, body = signed_callback(signer, paid, api_key=api_key, at=at)
+    return request("wechat", headers, body)
+
+
+def request(channel: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """Return the bytes of the HTTP request that brings a notice."""
     lines = [f"{name}: {value}" for name, value in headers.items()]
-    head = ["POST /callbacks/wechat HTTP/1.1", "host: 127.0.0.1", f"content-length: {len(body)}", *lines]
+    head = [f"POST /callbacks/{channel} HTTP/1.1", "host: 127.0.0.1", f"content-length: {len(body)}", *lines]
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+WECHAT: Final = Wire(
+    channel="wechat",
+    way="in_wallet",
+    merchants=tuple(str(MERCHANT + n) for n in range(LOTS)),
+    provider_no=lambda settings: settings.wechat_provider_no,
+    signed=signed,
+)
