@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from app.database import prepare
-from benchmarks import callbacks, posting
+from benchmarks import callbacks, channels, posting
 from benchmarks.figures import Notebook, save, table
 from benchmarks.ground import Ground, ground
 
@@ -90,10 +90,18 @@ def measure_callbacks(on: Ground, plan: Plan, notes: Notebook) -> None:
                 notes.write("callbacks.rss", run.rss_mb_end, unit="MB")
 
 
+def measure_channels(on: Ground, plan: Plan, notes: Notebook) -> None:
+    """``channels.*``: notices of every channel as ratios to WeChat's, and building a signed payment by channel and way."""
+    url = on.server.url("channels")
+    prepare(url, today=datetime.now(UTC).date())
+    channels.measure(on, notes, rounds=plan.rounds, url=url)
+
+
 PARTS: Final[dict[str, Callable[[Ground, Plan, Notebook], None]]] = {
     "post": measure_posting,
     "callbacks": measure_callbacks,
     "growth": measure_growth,
+    "channels": measure_channels,
 }
 
 
