@@ -32,5 +32,18 @@ def tap(page: Page, wallet: str) -> None:
     page.get_by_role("button", name=re.compile(f"^{wallet} ")).click()
 
 
+def at_cashier(page: Page) -> None:
+    """Wait until the page that leaves has left: its button is named like the cashier's."""
+    page.wait_for_url("**/cashier/**")
+
+
+def pay_at_cashier(page: Page, wallet: str) -> None:
+    """Press the cashier's button, and UnionPay's that leads back by a form."""
+    at_cashier(page)
+    page.get_by_role("button", name=re.compile("确认付款" if wallet == ZH.pay_alipay else "立即支付")).click()
+    if wallet == ZH.pay_unionpay:
+        page.get_by_role("button", name="返回商家").click()
+
+
 def is_paid(page: Page) -> None:
     expect(page.get_by_role("status")).to_have_text(ZH.paid_title, timeout=SETTLE_MS)
