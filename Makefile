@@ -34,8 +34,11 @@ $(STAMP): requirements.lock.txt pyproject.toml
 run: install
 	@$(BIN)/tongting run
 
+# Processes that share the tests out; 0 runs them in one.
+WORKERS ?= 2
+
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 check: install
 	$(BIN)/ruff format --check .
