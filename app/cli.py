@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from app import routes_cli
 from app import run as running
 from app.callbacks import serve as callbacks
 from app.checks import violations
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     simulated.add_argument("--out", type=Path, default=Path("build/day"), help="directory for its files (default: build/day)")
     looked_at = _add(commands, "keys", _keys, "look at the key files and say in words what is wrong, or will soon be")
     looked_at.add_argument("action", choices=["check"], help="check: read every file; exit code 1 when one is wrong")
+    routes_cli.arguments(_add(commands, "route", _route, "list, add or end an operator's merchant account at a channel"))
     checkpoint = _add(commands, "checkpoint", _checkpoint, "print the last signed checkpoint and the key that verifies it")
     checkpoint.add_argument("--accept", action="store_true", help="take the database's last checkpoint as the last one signed")
     return parser
@@ -188,6 +190,16 @@ def _keys(settings: Settings, _given: argparse.Namespace) -> int:
     for one in said:
         print(f"{one.level:<7} {one.file:<60} {one.words}")
     return WRONG if any(one.level == "wrong" for one in said) else DONE
+
+
+def _route(settings: Settings, given: argparse.Namespace) -> int:
+    with running.available_database(settings), _wired(settings) as wiring:
+        try:
+            print(routes_cli.run(wiring, given))
+        except Refused as refused:
+            print(f"tongting: {refused}", file=sys.stderr)
+            return WRONG
+    return DONE
 
 
 def _positive(word: str) -> int:
