@@ -1,4 +1,4 @@
-"""The doors of the city as outsiders use them: a lot's system, a payer's browser, a payer at the cashier, the control routes.
+"""The doors of the city as outsiders use them: a lot's system, a payer's browser, a payer at the cashier, a plate's owner, control.
 
 Knows addresses and forms; must not know the plan or the database. Called by ``app.day``.
 """
@@ -16,9 +16,12 @@ import httpx
 import msgspec
 from msgspec import Struct
 
+from app.api.deductions import DeductedView, EntranceIn, EntranceView
 from app.run import RunError
 from app.simulation import ClockAt, JobsRun, SealedUpTo, SimulationState
 from config.settings import Settings
+from gateways.etc.codes import PlateColour
+from gateways.sandbox.etc import shapes as etc_shapes
 from gateways.sandbox.shapes import Delivered, FaultPlan, RefundByHandIn, RefundedByHandOut, SetClockIn
 from ledger.clock import EPOCH
 from payments.records import NewCharge, Posted
@@ -33,6 +36,8 @@ _AGENTS: Final = {
 }
 _ORDINARY: Final = "Mozilla/5.0 (Linux; Android 14; Mobile) AppleWebKit/537.36 Chrome/124.0 Mobile Safari/537.36"
 _ORDER_NO: Final = re.compile(r"<dt>商户订单号</dt><dd>([0-9A-Z]{28})</dd>")
+_ETC_COLOURS: Final = {"blue": PlateColour.BLUE, "green": PlateColour.GRADIENT_GREEN}
+"""The colours that cars of the demo have."""
 T = TypeVar("T")
 
 
@@ -170,6 +175,16 @@ class Doors:
             raise DoorClosed(f"charges of {lot_code} were refused: {answer.text[:1500]}")
         return sum(result.outcome == "created" for result in results)
 
+    async def post_entrance(self, operator: str, lot_code: str, entrance: EntranceIn) -> EntranceView:
+        """Tell of a car that came to a lot; returns what the channels said."""
+        path, headers = f"/v1/lots/{lot_code}/entrances", await self._signed_in(operator)
+        return _read(await self._web.post(path, content=msgspec.json.encode(entrance), headers=headers), EntranceView)
+
+    async def deduct(self, operator: str, lot_code: str, serial: str) -> DeductedView:
+        """Let a charge be taken by the plate's mandate; returns what became of it."""
+        path, headers = f"/v1/lots/{lot_code}/charges/{serial}/deduct", await self._signed_in(operator)
+        return _read(await self._web.post(path, headers=headers), DeductedView)
+
     async def statement(self, operator: str, booked_on: str, cursor: str | None) -> dict[str, Any]:
         """Return a page of an operator's statement."""
         path, headers = f"/v1/operators/{operator}/statements/{booked_on}", await self._signed_in(operator)
@@ -186,6 +201,22 @@ class Doors:
             token, ends_at = answer.access_token, self._now + timedelta(seconds=answer.expires_in - 60)
             self._tokens[operator] = token, ends_at
         return {"authorization": f"Bearer {token}", "content-type": "application/json"}
+
+    # A plate's owner
+
+    async def sign_mandate(self, channel: str, charge: NewCharge, *, owner: str, answer: etc_shapes.Answered) -> None:
+        """Let a channel deduct from the plate of a charge; ``answer`` is how ETC's issuer answers."""
+        if channel == "etc":
+            account = etc_shapes.PlateIn(plate=charge.plate, colour=_ETC_COLOURS[charge.plate_color], answer=answer)
+            _expect(await self._channel.post("/etc-sandbox/plates", content=msgspec.json.encode(account)), 200)
+            return
+        color = charge.plate_color.upper()
+        if channel == "alipay":
+            signed = {"plate": charge.plate, "plate_color": color, "buyer_id": _buyer(owner)}
+            _expect(await self._channel.post("/alipay/agreements", data=signed), 303)
+            return
+        opened = {"plates": [{"plate_number": charge.plate, "plate_color": color, "openid": owner}]}
+        _expect(await self._channel.post("/_control/plates", content=msgspec.json.encode(opened)), 200, 204)
 
     # A payer
 

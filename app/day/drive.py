@@ -1,9 +1,9 @@
-"""Live through a planned day, minute by minute: everybody of a minute at once, then the channel's notices one after another.
+"""Live through a planned day, minute by minute: lots' deductions, everybody of a minute at once, then the channel's notices.
 
 Knows the plan and the doors; must not know the database. Called by ``app.day.command``.
 
-People act concurrently, on the product's real pages. What decides the order of the books, the channel's notices and the query job,
-runs one after another in a fixed order: so the same seed gives the same books however the machine schedules the people.
+People act concurrently, on the product's real pages. What decides the order of the books, deductions, the channel's notices and the
+query job, runs one after another in a fixed order: so the same seed gives the same books however the machine schedules the people.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from app import demo
+from app.api.deductions import EntranceIn
 from app.day.doors import Browser, DoorClosed, Doors, Form, Visit
 from app.day.plan import Plan, Return, Stay, Tap, answering, failing_again, faults
 from gateways.sandbox.shapes import FaultPlan
@@ -36,6 +37,9 @@ class Counts(Struct):
     reloaded: int = 0
     """Cashiers' pages that came at the second try only."""
     taken: int = 0
+    entrances: int = 0
+    deductions: dict[str, int] = field(default_factory=dict)
+    """What lots were told when they let a charge be deducted, by channel: ``etc pending`` and then the barrier opens."""
     wallets: dict[str, int] = field(default_factory=dict)
     """Money taken by the wallet and where its page was open: ``wechat inside``, ``wechat browser``."""
     refunded_by_hand: dict[str, int] = field(default_factory=dict)
@@ -94,7 +98,11 @@ class Day:
             await self._doors.set_faults(channel, faults(channel))
         for minute in self._plan.minutes():
             await self._doors.set_clock(self._plan.at(minute))
+            for stay in agenda.entering[minute]:
+                await self._enter(stay)
             await self._post_charges(minute)
+            for stay in agenda.deducting[minute]:
+                await self._deduct(stay)
             await _together(self._open(stay, tap) for stay, tap in agenda.tapping[minute])
             await self._tap_all(minute)
             await _together(self._pay(stay, tap) for stay, tap in agenda.paying[minute])
@@ -106,6 +114,32 @@ class Day:
     async def _change_faults(self, changed: Callable[[FaultPlan], FaultPlan]) -> None:
         for channel in self._doors.channels:
             await self._doors.set_faults(channel, changed(await self._doors.faults(channel)))
+
+    async def _enter(self, stay: Stay) -> None:
+        """A plate's owner has given a mandate; its car has come, and the lot's system tells of it."""
+        assert stay.mandate is not None, "only cars with a mandate are told of"
+        charge = self._charge(stay)
+        channel, answer = stay.mandate.channel, stay.mandate.answer
+        await self._doors.sign_mandate(channel, charge, owner=f"owner-{stay.serial}", answer=answer)
+        entrance = EntranceIn(
+            serial=stay.serial, plate=charge.plate, plate_color=charge.plate_color, entered_at=charge.entered_at,
+            free_minutes=demo.FREE_MINUTES,
+        )  # fmt: skip
+        told = await self._doors.post_entrance(demo.operator_of(stay.lot_code), stay.lot_code, entrance)
+        open_at = [one.channel for one in told.channels if one.state == "open"]
+        if open_at != [channel] and channel != "etc":
+            raise DoorClosed(f"{channel} may deduct from {stay.plate}, but {open_at} said so")
+        self.counts.entrances += 1
+
+    async def _deduct(self, stay: Stay) -> None:
+        """The lot's system lets the charge be taken by the mandate; what is refused is for a payer."""
+        assert stay.mandate is not None, "only these are deducted"
+        told = await self._doors.deduct(demo.operator_of(stay.lot_code), stay.lot_code, stay.serial)
+        _count(self.counts.deductions, f"{told.channel} {told.state}")
+        is_taken = told.state in ("succeeded", "pending", "unknown")
+        if told.channel != stay.mandate.channel or is_taken != stay.mandate.takes:
+            raise DoorClosed(f"{stay.plate} was to be deducted over {stay.mandate.channel}: {told}")
+        self.counts.taken += is_taken
 
     async def _post_charges(self, minute: int) -> None:
         """Each lot posts its charges of the minute; every fifth time its system sends them twice."""
@@ -196,12 +230,17 @@ class _Agenda:
     """A plan by its minutes."""
 
     def __init__(self, plan: Plan) -> None:
+        self.entering: dict[int, list[Stay]] = defaultdict(list)
         self.charged: dict[int, list[Stay]] = defaultdict(list)
+        self.deducting: dict[int, list[Stay]] = defaultdict(list)
         self.tapping: dict[int, list[tuple[Stay, Tap]]] = defaultdict(list)
         self.paying: dict[int, list[tuple[Stay, Tap]]] = defaultdict(list)
         self.returning: dict[int, list[tuple[Stay, Return]]] = defaultdict(list)
         for stay in plan.stays:
             self.charged[stay.charged_minute].append(stay)
+            if stay.mandate is not None:
+                self.entering[stay.told_minute].append(stay)
+                self.deducting[stay.charged_minute].append(stay)
             for tap in stay.taps:
                 self._take(stay, tap)
 

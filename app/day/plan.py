@@ -1,12 +1,13 @@
-"""What happens in a simulated day: who stays where, who pays when with which wallet, and what the channels do wrong. Pure.
+"""What happens in a simulated day: who stays where, who pays when with which wallet or by mandate, and what goes wrong. Pure.
 
 Knows the demo city and a seed; must not know HTTP or the database. The same seed gives the same day. Called by ``app.day``.
 """
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import cycle
 from random import Random
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -25,6 +26,10 @@ TWICE_SHARE: Final = 0.03
 GIVEN_UP_SHARE: Final = 0.02
 CONSOLE_SHARE: Final = 0.01
 """Share of the payments that operators refund in their own merchant consoles; at least one per channel."""
+DEDUCTED_SHARE: Final = 0.08
+"""Share of the payments that are taken by the plate's mandate."""
+REFUSED_SHARE: Final = 0.02
+"""Share of the payments that the plate's issuer refuses first, and the payer makes by hand then."""
 ENERGY_SHARE: Final = 0.3
 _PEAKS: Final = ((3.5, 1.2), (7.0, 1.5), (12.0, 1.6))
 """Busy hours after 6:00 with their spread: late morning, after lunch, evening."""
@@ -33,6 +38,9 @@ _WALLETS: Final = {"wechat": 0.5, "alipay": 0.35, "unionpay": 0.15}
 """Shares of the wallets that payers have, where the city has them all."""
 _INSIDE: Final = {"wechat": 0.7, "alipay": 0.6, "unionpay": 0.0}
 """Shares of those who scan with the wallet's own app, so that the page is open inside it."""
+
+_LISTENS_EVERY: Final = 10
+"""Minutes between two looks of a lot's system at its entrances."""
 
 _LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ"
 _SERIAL: Final = "0123456789" + _LETTERS
@@ -113,6 +121,24 @@ class Tap(Struct, frozen=True):
     returned: Return | None = None
 
 
+class Mandate(Struct, frozen=True):
+    """At which channel a plate may be deducted, and how ETC's issuer answers: WeChat and Alipay take every charge."""
+
+    channel: str
+    answer: Literal["accepted", "paid", "unknown", "refused"] = "accepted"
+
+    @property
+    def takes(self) -> bool:
+        """Whether the charge is taken, at once or later."""
+        return self.answer != "refused"
+
+
+_MANDATES: Final = (
+    Mandate("etc"), Mandate("wechat"), Mandate("etc", "paid"), Mandate("alipay"), Mandate("etc"), Mandate("etc", "unknown"),
+)  # fmt: skip
+"""Mandates that plates have, in turns."""
+
+
 class Stay(Struct, frozen=True):
     """A car's stay. Minutes count from the start of the day's clock."""
 
@@ -122,6 +148,13 @@ class Stay(Struct, frozen=True):
     stayed_minutes: int
     charged_minute: int
     taps: tuple[Tap, ...]
+    mandate: Mandate | None = None
+
+    @property
+    def told_minute(self) -> int:
+        """When the lot's system tells of the entrance: at its next look, at the first of the day for cars that came before."""
+        entered = self.charged_minute - self.stayed_minutes
+        return max(0, -(-entered // _LISTENS_EVERY) * _LISTENS_EVERY)
 
 
 class Plan(Struct, frozen=True):
@@ -134,12 +167,14 @@ class Plan(Struct, frozen=True):
     @property
     def payments(self) -> int:
         """How many times money is taken."""
-        return sum(tap.pays_minute is not None for stay in self.stays for tap in stay.taps)
+        deducted = sum(stay.mandate is not None and stay.mandate.takes for stay in self.stays)
+        return deducted + sum(tap.pays_minute is not None for stay in self.stays for tap in stay.taps)
 
     def minutes(self) -> list[int]:
         """Return the minutes in which something happens or late things may arrive, in order."""
         taps = [tap for stay in self.stays for tap in stay.taps]
         busy = {stay.charged_minute for stay in self.stays} | {tap.minute for tap in taps}
+        busy |= {stay.told_minute for stay in self.stays if stay.mandate is not None}
         busy |= {tap.pays_minute for tap in taps if tap.pays_minute is not None}
         busy |= {tap.returned.minute for tap in taps if tap.returned is not None}
         return sorted(busy | set(range(0, LAST_MINUTE + 1, 10)))
@@ -157,6 +192,7 @@ def draw(*, seed: int, payments: int, starts_at: datetime, channels: Collection[
     random = Random(f"tongting day {seed}")
     wallets = {name: share for name, share in _WALLETS.items() if name in channels}
     stays = list(_stays(random, payments, wallets))
+    stays = _with_mandates(Random(f"tongting day {seed} mandates"), stays, payments, channels)
     return Plan(seed, starts_at, tuple(_with_returns(random, stays, wallets)))
 
 
@@ -205,9 +241,34 @@ def _wallet(random: Random, wallets: dict[str, float]) -> Wallet:
     return Wallet(channel, random.random() < _INSIDE[channel])
 
 
+def _with_mandates(random: Random, stays: Sequence[Stay], payments: int, channels: Collection[str]) -> list[Stay]:
+    """Let some charges that one payer would pay be deducted; others are refused by ETC's issuer, and their payer pays after all.
+
+    Hospitals have no agreement with ETC, and deduct nothing.
+    """
+    turns = [mandate for mandate in _MANDATES if mandate.channel in channels]
+    hospitals = {lot.code for lot in demo.LOTS if lot.scene == "hospital"}
+    once = [stay for stay in stays if _is_paid_once(stay) and stay.lot_code not in hospitals]
+    count = min(len(once), round(DEDUCTED_SHARE * payments)) if turns else 0
+    refused = min(len(once) - count, round(REFUSED_SHARE * payments)) if "etc" in channels else 0
+    serials = [stay.serial for stay in random.sample(once, count + refused)]
+    deducted = dict(zip(serials[:count], cycle(turns), strict=False))
+    deducted |= {serial: Mandate("etc", "refused") for serial in serials[count:]}
+    return [_mandated(stay, deducted[stay.serial]) if stay.serial in deducted else stay for stay in stays]
+
+
+def _mandated(stay: Stay, mandate: Mandate) -> Stay:
+    """Give a stay's plate a mandate; nobody pays by hand what it takes."""
+    return msgspec.structs.replace(stay, mandate=mandate, taps=() if mandate.takes else stay.taps)
+
+
+def _is_paid_once(stay: Stay) -> bool:
+    return len(stay.taps) == 1 and stay.taps[0].pays_minute is not None
+
+
 def _with_returns(random: Random, stays: Sequence[Stay], wallets: dict[str, float]) -> Iterator[Stay]:
     """Let operators refund a few payments of each channel; never one of a charge that was paid twice: we refund those ourselves."""
-    once = [stay for stay in stays if len(stay.taps) == 1 and stay.taps[0].pays_minute is not None]
+    once = [stay for stay in stays if _is_paid_once(stay)]
     chosen: dict[str, Return] = {}
     for channel in wallets:
         paid = [stay for stay in once if stay.taps[0].wallet.channel == channel]

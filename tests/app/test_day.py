@@ -20,6 +20,8 @@ SECONDS_MAX = 300.0
 PAYMENTS = 50
 SEED = 11
 WALLETS = ("alipay", "unionpay", "wechat")
+CHANNELS = (*WALLETS, "etc")
+DEDUCTING = {"alipay deduction", "etc deduction", "wechat deduction"}
 
 
 def environment_of(**more: str) -> dict[str, str]:
@@ -66,20 +68,32 @@ def of_channel(counts: dict[str, int], channel: str, *, ends: str = "") -> int:
 def test_every_wallet_takes_money_inside_its_app_and_from_an_ordinary_browser(summary: Summary) -> None:
     assert summary.seen.taken == summary.payments == sum(summary.treatments.values()) == PAYMENTS
     assert {name.split()[0] for name in summary.seen.wallets} == set(WALLETS)
-    assert set(summary.ways) == {"wechat in_wallet", "wechat browser", "alipay in_wallet", "alipay browser", "unionpay browser"}
+    by_hand = {"wechat in_wallet", "wechat browser", "alipay in_wallet", "alipay browser", "unionpay browser"}
+    assert set(summary.ways) == by_hand | DEDUCTING
     assert summary.seen.turned_away == {}
     for channel in WALLETS:
-        assert of_channel(summary.seen.wallets, channel) == of_channel(summary.ways, channel)
+        deducted = summary.ways.get(f"{channel} deduction", 0)
+        assert of_channel(summary.seen.wallets, channel) == of_channel(summary.ways, channel) - deducted
+    for channel in CHANNELS:
         assert of_channel(summary.evidence, channel) == of_channel(summary.states, channel, ends="succeeded")
 
 
+def test_mandates_take_charges_at_the_barrier_or_a_little_later_and_refusals_are_paid_by_hand(summary: Summary) -> None:
+    told = summary.seen.deductions
+    assert told == {"alipay succeeded": 1, "etc failed": 1, "etc pending": 1, "etc succeeded": 1, "wechat pending": 1}
+    assert {name: times for name, times in summary.ways.items() if name in DEDUCTING} == {
+        "alipay deduction": 1, "etc deduction": 2, "wechat deduction": 1,
+    }  # fmt: skip
+    assert summary.states["etc failed"] == 1
+    assert summary.seen.entrances == sum(told.values())
+
+
 def test_each_channels_bills_agree_with_the_book_to_the_last_line(summary: Summary) -> None:
-    for channel in WALLETS:
+    for channel in CHANNELS:
         matching, refunds = summary.matching[channel], of_channel(summary.refunds, channel)
         assert matching.bill_lines == matching.matched == of_channel(summary.treatments, channel) + refunds
         assert matching.differences == {}
         assert matching.refused == 1, "the first file that is fetched is cut, and is taken at the next round"
-    assert summary.matching["etc"].bill_lines == 0
 
 
 def test_second_payments_go_back_over_the_channel_that_took_them(summary: Summary) -> None:

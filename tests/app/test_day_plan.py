@@ -61,6 +61,26 @@ def test_every_stay_owes_something_and_has_a_plate_of_its_own_that_can_exist() -
     assert {stay.lot_code for stay in stays} == {lot.code for lot in LOTS}
 
 
+def test_some_charges_are_deducted_most_by_etc_and_those_refused_are_paid_by_hand() -> None:
+    plan = plan_of(1)
+    mandated = [stay for stay in plan.stays if stay.mandate is not None]
+    taken = [stay.mandate.channel for stay in mandated if stay.mandate and stay.mandate.takes]
+    assert len(taken) == 40
+    assert set(taken) == {"alipay", "etc", "wechat"}
+    assert taken.count("etc") > len(taken) / 2
+    assert {len(stay.taps) for stay in mandated if stay.mandate and stay.mandate.takes} == {0}
+    assert {len(stay.taps) for stay in mandated if stay.mandate and not stay.mandate.takes} == {1}
+    assert all(stay.mandate is None for stay in plan_of(1, channels=("unionpay",)).stays)
+    assert {stay.mandate.channel for stay in plan_of(1, channels=("wechat",)).stays if stay.mandate} == {"wechat"}
+
+
+def test_lots_tell_of_a_car_after_it_came_and_before_it_leaves() -> None:
+    for stay in plan_of(1, 2000).stays:
+        entered = stay.charged_minute - stay.stayed_minutes
+        assert max(0, entered) <= stay.told_minute < stay.charged_minute or stay.charged_minute <= stay.stayed_minutes
+        assert stay.told_minute == 0 or stay.told_minute - entered < 10
+
+
 def test_the_whole_day_lies_on_one_business_date() -> None:
     plan = plan_of(1)
     minutes = plan.minutes()
