@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from app.database import prepare
-from benchmarks import callbacks, channels, posting
+from benchmarks import bills, callbacks, channels, posting
+from benchmarks.bill_files import FORMS
 from benchmarks.figures import Notebook, save, table
 from benchmarks.ground import Ground, ground
 
@@ -29,6 +30,7 @@ class Plan:
         self.seconds = 2 if quick else 6
         self.sustained_seconds = 5 if quick else 60
         self.large = GROWTH_SMALL * 5 if quick else GROWTH_LARGE
+        self.bill_rows = 20_000 if quick else 1_000_000
         self.notices = {64: 3_000, 1: 300, 1000: 3_000} if quick else {64: 20_000, 1: 2_000, 1000: 20_000}
 
 
@@ -90,6 +92,20 @@ def measure_callbacks(on: Ground, plan: Plan, notes: Notebook) -> None:
                 notes.write("callbacks.rss", run.rss_mb_end, unit="MB")
 
 
+def measure_bills(on: Ground, plan: Plan, notes: Notebook) -> None:
+    """``bills.FORM.*``: rows per second of reading a large bill, and of keeping it in the database too; memory of each."""
+    url, folder = on.server.url("bills"), on.folder("bills")
+    prepare(url, today=datetime.now(UTC).date())
+    for name, form in FORMS.items():
+        path = folder / name
+        form.write(path, plan.bill_rows)
+        for task, run in (("read", bills.read(name, path)), ("keep", bills.keep(name, path, url=url))):
+            assert run.rows == plan.bill_rows, "not every row was read"
+            notes.write(f"bills.{name}.{task}", run.rate, unit="rows/s")
+            notes.write(f"bills.{name}.{task}.rss", run.peak_mb, unit="MB")
+        path.unlink()
+
+
 def measure_channels(on: Ground, plan: Plan, notes: Notebook) -> None:
     """``channels.*``: notices of every channel as ratios to WeChat's, and building a signed payment by channel and way."""
     url = on.server.url("channels")
@@ -102,6 +118,7 @@ PARTS: Final[dict[str, Callable[[Ground, Plan, Notebook], None]]] = {
     "callbacks": measure_callbacks,
     "growth": measure_growth,
     "channels": measure_channels,
+    "bills": measure_bills,
 }
 
 

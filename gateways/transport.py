@@ -81,14 +81,15 @@ class HttpTransport:
         self.close()
 
     def _send(self, request: Request, url: str, write: Callable[[bytes], object], bytes_max: int) -> Answer | Unanswered:
-        deadline = time.monotonic() + self._seconds
+        deadline, answered = time.monotonic() + self._seconds, False
         try:
             with self._client.stream(request.method, url, headers=request.headers, content=request.body or None) as response:
+                answered = True
                 return _taken(response, write, bytes_max=bytes_max, deadline=deadline)
         except httpx.TimeoutException as late:
             return Unanswered(reason="timeout", detail=type(late).__name__)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as broken:
-            return Unanswered(reason=_reason(broken), detail=str(broken)[:200])
+            return Unanswered(reason="broken" if answered else _reason(broken), detail=str(broken)[:200])
 
 
 def _taken(

@@ -32,7 +32,9 @@ TOTALS_NEEDED: Final = True
 ZIP_MAGIC: Final = b"PK"
 _ZIP_END: Final = b"PK\x05\x06"
 """Begins the last record of an archive, after which at most a remark of 64 KB comes."""
-_TAIL_BYTES: Final = 22 + 65_535
+_ZIP_END_BYTES: Final = 22
+"""Its length; its last two bytes are the remark's."""
+_TAIL_BYTES: Final = _ZIP_END_BYTES + 65_535
 _HEAD_BYTES: Final = 40
 _ENCRYPTED: Final = 0x1
 _UTF8_NAME: Final = 0x800
@@ -267,8 +269,10 @@ def whole(parts: Iterable[bytes]) -> Iterator[bytes]:
     for part in parts:
         tail = (tail + part)[-_TAIL_BYTES:]
         yield part
-    if _ZIP_END not in tail:
-        raise BillRefused("the bill's archive ends early: it has no directory", code="bill_cut")
+    end = tail.rfind(_ZIP_END)
+    remark = tail[end + _ZIP_END_BYTES :] if end >= 0 else b""
+    if end < 0 or len(tail) < end + _ZIP_END_BYTES or len(remark) < int.from_bytes(tail[end + 20 : end + 22], "little"):
+        raise BillRefused("the bill's archive ends early: its directory is not whole", code="bill_cut")
 
 
 def _opened(archive: Archive) -> ZipFile:

@@ -51,7 +51,7 @@ KINDS: Final[dict[str, Literal["payment", "refund", "revoked"]]] = {
 """By txnType: payment, completed pre-authorisation, refund, cancel, cancel of a completion. Authorisations move no money."""
 
 _LINE_BYTES_MAX: Final = 1_024
-_READ_BYTES: Final = 1024 * 1024
+_READ_BYTES: Final = 256 * 1024
 _MEMBER: Final = re.compile(r"INN(?P<day>[0-9]{6})..(?P<kind>ZME?)_(?P<rest>.*)", re.DOTALL)
 _ORDER_NO: Final = re.compile(r"[0-9A-Za-z]{1,32}")
 _ENCRYPTED: Final = 0x1

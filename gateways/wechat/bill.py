@@ -11,7 +11,7 @@ from typing import BinaryIO, Final, Literal
 from msgspec import Struct
 
 from gateways.contract import Bill, BillLine, BillRefused, RefundState
-from gateways.wechat.files import SEPARATOR, amount_of, instant_of, text_lines, values_of
+from gateways.wechat.files import SEPARATOR, amounts_of, instant_of, text_lines, values_of
 from ledger.money import fen, yuan
 
 _OLD_NAMES: Final = {"总金额": "应结订单金额", "企业红包金额": "代金券金额"}
@@ -114,7 +114,7 @@ def _layout(names: list[str]) -> _Layout:
 
 
 def _line(number: int, values: list[str], layout: _Layout, provider_no: str, sums: dict[str, int]) -> BillLine:
-    amounts = {name: amount_of(values[index], number, name) for name, index in layout.summed}
+    amounts = amounts_of(values, layout.summed, number)
     for name, amount_fen in amounts.items():
         sums[name] += amount_fen
     if (provider := values[layout.provider_no]) != provider_no:

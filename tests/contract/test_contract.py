@@ -4,18 +4,22 @@ Golden files hold every request byte for byte. To make them anew after a wanted 
 tests/contract``, and read the difference.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, timedelta
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateways.contract import (
     Answer,
+    Bill,
     BillAbsent,
     BillInline,
     BillLink,
@@ -378,6 +382,29 @@ def test_a_genuine_bill_is_read(case: Case) -> None:
     bill = case.channel.parse_bill(case.bill_file, bill=case.bill)
     assert bill.lines
     assert bill.total_fen == sum(line.amount_fen for line in bill.lines if line.kind == "payment")
+
+
+def test_a_bill_is_read_line_by_line_from_a_file(case: Case) -> None:
+    assert case.bill is not None
+    assert case.bill_file is not None
+    lines = case.channel.read_bill(BytesIO(case.bill_file), bill=case.bill)
+    assert Bill.of(lines) == case.channel.parse_bill(case.bill_file, bill=case.bill)
+
+
+@pytest.mark.parametrize("length", [1, 100, 1_000_000])
+def test_a_fetched_file_is_the_same_however_its_parts_come(case: Case, length: int) -> None:
+    if case.link is None:
+        assert Operation.BILL_FILE not in case.channel.supports
+        return
+    assert case.bill_file is not None
+    link, content = case.link, case.bill_file
+    if link.digest_kind == "SHA1":
+        link = replace(link, digest=hashlib.sha1(content, usedforsecurity=False).hexdigest())
+    cut = [content[at : at + length] for at in range(0, len(content), length)]
+    assert b"".join(case.channel.open_bill_parts(200, cut, link=link)) == content
+    for status, parts in ((404, cut), (200, cut[:-1]), (200, [b"<html></html>"]), (200, [])):
+        with pytest.raises(BillRefused):
+            list(case.channel.open_bill_parts(status, parts, link=link))
 
 
 def test_a_bill_that_is_cut_is_refused_whole(case: Case) -> None:

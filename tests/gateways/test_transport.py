@@ -117,6 +117,28 @@ def test_a_larger_answer_is_taken_when_it_is_asked_for(transport: HttpTransport)
     assert len(answer.body) == 70_000
 
 
+def test_a_file_is_handed_on_as_it_comes_and_is_never_held_whole(transport: HttpTransport) -> None:
+    parts: list[bytes] = []
+    with peer(b"HTTP/1.1 200 OK\r\nContent-Length: 700000\r\n\r\n" + b"x" * 700_000) as (url, _):
+        answer = transport.fetch(Request(method="GET", url=url, headers={}), write=parts.append, bytes_max=700_000)
+    assert isinstance(answer, Answer)
+    assert (answer.status, answer.body, sum(map(len, parts))) == (200, b"", 700_000)
+    assert max(map(len, parts)) < 700_000
+
+
+def test_a_file_that_breaks_off_is_no_answer_and_is_not_asked_for_elsewhere() -> None:
+    parts: list[bytes] = []
+    broken = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"
+    with (
+        peer(broken) as (url, _),
+        peer(OK) as (other, received),
+        HttpTransport(timeout_seconds=0.3, fallbacks={url: other}) as transport,
+    ):
+        answer = transport.fetch(Request(method="GET", url=url, headers={}), write=parts.append, bytes_max=100)
+    assert isinstance(answer, Unanswered)
+    assert (answer.reason, b"".join(parts), received) == ("broken", b"half", [])
+
+
 @pytest.mark.parametrize(
     ("url", "reason"), [("http://127.0.0.1:{port}", "connect"), ("http://no-such-host.invalid", "dns"), ("gopher://x", "broken")]
 )

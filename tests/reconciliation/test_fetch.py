@@ -98,6 +98,24 @@ def test_a_cut_bill_is_refused_whole_and_the_next_good_one_is_taken(played: Play
     assert (taken.outcome, taken.version) == ("new", 1)
 
 
+def test_a_refused_file_is_kept_as_it_came(played: Played, city: City, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bills, "PART_BYTES", 100)
+    pay(played, city)
+    pay(played, city)
+    played.clock.set(MORNING)
+    played.sandbox.desk.set_plan(FaultPlan(faults=(Fault(kind=FaultKind.BILL_CUT, next=1),)))
+    fetched = bills.fetch(played.line, bill_on=DAY, occasion="1")
+    with city.db.begin() as tx:
+        assert bills.keep(tx, lane=0, fetched=fetched, at=MORNING, ids=IDS).outcome == "refused"
+        first = tx.execute(text("select body from reconciliation.refused_bill")).scalar_one()
+        following = tx.execute(text("select body from reconciliation.refused_part order by part")).scalars()
+        content = b"".join([first, *following])
+    assert fetched.file is not None
+    assert content == fetched.file.content()
+    assert len(content) > 100
+    assert "交易时间".encode() in content[:20]
+
+
 def test_a_reissued_bill_is_a_new_version_and_only_the_difference_is_new(played: Played, city: City) -> None:
     for _ in range(3):
         pay(played, city)
