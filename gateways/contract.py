@@ -415,6 +415,12 @@ class HandOff(Struct, frozen=True):
     kind: Literal["jsapi", "redirect", "form", "code", "none"]
     fields: Mapping[str, str] = {}
     url: str | None = None
+    valid_until: datetime | None = None
+    """From then on it leads nowhere (WeChat's H5 address lives five minutes); the identical order gives a fresh one."""
+
+    def holds(self, at: datetime) -> bool:
+        """Tell whether it still leads to the wallet at ``at``."""
+        return self.valid_until is None or at < self.valid_until
 
 
 class PrepayOutcome(Struct, frozen=True):

@@ -130,7 +130,7 @@ def start(till: Till, *, token: str, channel: str, payer: Payer) -> Started:
     """
     attempts = _next_act(till, token, channel, payer)
     hand_off = attempts[0].hand_off
-    if hand_off is None:
+    if hand_off is None or not hand_off.holds(till.clock.now()):
         outcome = _order_at_channel(till, attempts, payer)
         hand_off = outcome.hand_off
         if hand_off is None:
@@ -266,7 +266,9 @@ def _order_at_channel(till: Till, attempts: Sequence[Attempt], payer: Payer) -> 
         return checkout.order_at_channel(till, first, payer)
     with till.db.connect() as tx:
         order = _combined_order(tx, attempts, payer)
-    call = calls.combine(till.line(first.channel), order, subject=first.payment_id, occasion=f"{first.act_id}")
+    call = calls.combine(
+        till.line(first.channel), order, subject=first.payment_id, occasion=f"{first.act_id}{checkout.turn(first)}"
+    )
     outcome = call.outcome
     with till.db.begin() as tx:
         notices = [

@@ -108,7 +108,7 @@ def start(till: Till, *, lot_id: int, charge_id: UUID, token: str, channel: str,
     """
     for _ in range(ATTEMPTS_MAX):
         order, attempt = _attempt(till, lot_id, charge_id, token, channel, payer)
-        if attempt.hand_off is not None:
+        if attempt.hand_off is not None and attempt.hand_off.holds(till.clock.now()):
             return Started(order, attempt, attempt.hand_off)
         outcome = order_at_channel(till, attempt, payer)
         if outcome.hand_off is not None:
@@ -224,12 +224,17 @@ def _attempt(
     return order, attempt
 
 
+def turn(attempt: Attempt) -> str:
+    """Tell the first order of an attempt from the one that fetches a fresh hand-off: their answers are messages of their own."""
+    return "" if attempt.hand_off is None else f" after {attempt.hand_off.valid_until}"
+
+
 def order_at_channel(till: Till, attempt: Attempt, payer: Payer) -> PrepayOutcome:
     """Make the order at the channel and keep its answer. The order depends on the attempt alone, so a repeat is identical."""
     with till.db.connect() as tx:
         prepay = _prepay_order(tx, attempt, payer)
     call = calls.prepay(
-        till.line(attempt.channel), prepay, subject=attempt.payment_id, occasion=f"{attempt.payment_id}"
+        till.line(attempt.channel), prepay, subject=attempt.payment_id, occasion=f"{attempt.payment_id}{turn(attempt)}"
     )  # fmt: skip
     outcome = call.outcome
     with till.db.begin() as tx:

@@ -471,9 +471,12 @@ def insert_payment(
 
 
 def keep_hand_off(tx: Connection, *, lane: int, payment_id: UUID, hand_off: HandOff) -> None:
-    """Keep what the payer's page needs. A payment has one: the first stays."""
+    """Keep what the payer's page needs; a fresh one takes the place of one that leads nowhere any more."""
     tx.execute(
-        text("insert into payments.hand_off (payment_id, lane, body) values (:id, :lane, :body) on conflict do nothing"),
+        text(
+            "insert into payments.hand_off (payment_id, lane, body) values (:id, :lane, :body) "
+            "on conflict (payment_id, lane) do update set body = excluded.body"
+        ),
         {"lane": lane, "id": payment_id, "body": msgspec.json.encode(hand_off)},
     )
 

@@ -28,6 +28,8 @@ from gateways.wechat.speaker import Opened, Speaker, decoded, plain, read, rfc33
 from gateways.wechat.wire import Meaning
 
 _PATHS: Final = {Way.IN_WALLET: wire.JSAPI_PATH, Way.BROWSER: wire.H5_PATH, Way.CODE: wire.NATIVE_PATH}
+H5_LIFE: Final = timedelta(minutes=5)
+"""How long an H5 address leads to the wallet."""
 _PREPAY_STATES: Final = {Meaning.REFUSED: ChannelState.FAILED, Meaning.ORDER_CLOSED: ChannelState.CLOSED}
 _CLOSE_STATES: Final = {Meaning.ORDER_CLOSED: ChannelState.CLOSED, Meaning.NOT_FOUND: ChannelState.NOT_FOUND}
 
@@ -75,7 +77,7 @@ class Orders(Speaker):
         hand_off: HandOff | None = None
         if way is Way.BROWSER:
             if (led := decoded(wire.decode_h5, opened)) is not None:
-                hand_off = HandOff(kind="redirect", url=_with_return(led.h5_url, return_url))
+                hand_off = HandOff(kind="redirect", url=_with_return(led.h5_url, return_url), valid_until=now + H5_LIFE)
         elif way is Way.CODE:
             if (shown := decoded(wire.decode_native, opened)) is not None:
                 hand_off = HandOff(kind="code", fields={"code": shown.code_url})

@@ -32,3 +32,4 @@ create index payment_act on payments.payment (act_id) where act_id is not null;
 
 grant select, insert on payments.basket, payments.basket_charge, payments.basket_order to tongting_app;
 grant update (expires_at) on payments.basket to tongting_app; -- so that a basket's row can be held while an act is made
+grant update (body) on payments.hand_off to tongting_app; -- a link to a wallet may live shorter than its order

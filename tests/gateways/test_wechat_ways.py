@@ -87,12 +87,12 @@ def test_the_browser_is_led_to_the_wallet_and_back(pair: Pair) -> None:
     outcome = answered(pair, ORDER, h5_url=H5_URL)
     assert (outcome.verdict, outcome.state) == ("verified", ChannelState.PENDING)
     back = "https%3A%2F%2Fpay.example%2Fo%2F1%3Fa%3D1%26b%3D2"
-    assert outcome.hand_off == HandOff(kind="redirect", url=f"{H5_URL}&redirect_url={back}")
+    assert outcome.hand_off == HandOff(kind="redirect", url=f"{H5_URL}&redirect_url={back}", valid_until=NOW + timedelta(minutes=5))
 
 
 def test_without_a_way_back_the_address_is_taken_verbatim(pair: Pair) -> None:
     outcome = answered(pair, of(Way.BROWSER, return_url=None), h5_url=H5_URL)
-    assert outcome.hand_off == HandOff(kind="redirect", url=H5_URL)
+    assert outcome.hand_off == HandOff(kind="redirect", url=H5_URL, valid_until=NOW + timedelta(minutes=5))
 
 
 def test_a_code_is_shown_as_it_came(pair: Pair) -> None:

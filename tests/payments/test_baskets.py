@@ -285,6 +285,20 @@ def test_a_payer_in_an_ordinary_browser_pays_the_act_over_h5(world: World) -> No
     assert world.stages() == ["paid"] * 3
 
 
+def test_a_link_to_the_wallet_that_has_died_is_followed_by_a_fresh_one_of_the_same_act(world: World) -> None:
+    world.open()
+    browser = {"payer": "", "way": Way.BROWSER, "ip": "127.0.0.1", "return_url": "http://pay.test/b/x"}
+    first = world.start(**browser)
+    assert world.start(**browser).hand_off == first.hand_off
+    world.later(minutes=6)
+    second = world.start(**browser)
+    assert [one.payment_id for one in second.attempts] == [one.payment_id for one in first.attempts]
+    assert second.hand_off.url != first.hand_off.url
+    world.pay(second)
+    world.later(seconds=5)
+    assert world.stages() == ["paid"] * 3
+
+
 def test_sixty_charges_do_not_fit_and_fifty_are_one_act(db: Engine, play: Play) -> None:  # noqa: F811  # a fixture
     world = World(db, play(), operators=2)
     with world.db.begin() as tx:
