@@ -131,7 +131,8 @@ def test_a_repeat_has_the_same_body(pair: Pair, wechat: WeChat) -> None:
     ("way", "body", "hand_off"),
     [
         (Way.BROWSER, {"h5_url": "https://wx.example/h5?x=1"},
-         HandOff(kind="redirect", url="https://wx.example/h5?x=1&redirect_url=https%3A%2F%2Fpay.example%2F")),
+         HandOff(kind="redirect", url="https://wx.example/h5?x=1&redirect_url=https%3A%2F%2Fpay.example%2F",
+                 valid_until=NOW + timedelta(minutes=5))),
         (Way.CODE, {"code_url": "weixin://c"}, HandOff(kind="code", fields={"code": "weixin://c"})),
     ],
 )  # fmt: skip
