@@ -194,6 +194,7 @@ def table(summary: Summary, *, seconds: float, out: Path) -> str:
         ("turned away inside", _listed(seen.turned_away)),
         ("money taken", f"{seen.taken} times: {_listed(seen.wallets)}"),
         ("deducted", f"{_listed(seen.deductions)}; {seen.entrances} entrances told"),
+        ("paid together", f"{seen.together} charges in {seen.baskets} baskets; acts: {_listed(seen.acts)}"),
         ("refunded by hand", _listed(seen.refunded_by_hand)),
         ("notices", f"{seen.notices}; {seen.notices_refused} refused"),
         ("asked channels", f"{seen.asked} times about payments, {seen.refund_calls} calls for refunds"),

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from app.api.deductions import DeductedView, EntranceIn, EntranceView
+from app.pages import words
 from app.run import RunError
 from app.simulation import ClockAt, JobsRun, SealedUpTo, SimulationState
 from config.settings import Settings
@@ -35,7 +36,7 @@ _AGENTS: Final = {
     "alipay": "Mozilla/5.0 (Linux; Android 14; Mobile) AppleWebKit/537.36 AliApp(AP/10.5.96) AlipayClient/10.5.96",
 }
 _ORDINARY: Final = "Mozilla/5.0 (Linux; Android 14; Mobile) AppleWebKit/537.36 Chrome/124.0 Mobile Safari/537.36"
-_ORDER_NO: Final = re.compile(r"<dt>商户订单号</dt><dd>([0-9A-Z]{28})</dd>")
+_ORDER_NO: Final = re.compile(r"<dt>(?:合单)?商户订单号</dt><dd>([0-9A-Z]{28})</dd>")
 _ETC_COLOURS: Final = {"blue": PlateColour.BLUE, "green": PlateColour.GRADIENT_GREEN}
 """The colours that cars of the demo have."""
 T = TypeVar("T")
@@ -52,6 +53,14 @@ class Form(Struct, frozen=True):
     fields: dict[str, str]
     wallets: tuple[str, ...] = ()
     """Channels that its buttons name, in their order."""
+
+
+class BasketPage(Struct, frozen=True):
+    """What a basket's page shows. ``form`` has the wallets for its next act, None where there is none."""
+
+    is_done: bool
+    is_waiting: bool
+    form: Form | None
 
 
 class Browser(Struct, frozen=True):
@@ -222,12 +231,30 @@ class Doors:
 
     async def ask(self, pay_code: str, *, plate: str, browser: Browser) -> Form:
         """Scan and enter the plate: return the form with the buttons to pay."""
-        typed = {"province": plate[0], "rest": plate[1:]}
-        page = _expect(await self._web.post(f"/p/{pay_code}/due", data=typed, headers=browser.headers()), 200)
-        form = next((form for form in forms(page.text) if form.action.split("?")[0].endswith("/pay")), None)
+        page = await self._due(pay_code, plate, browser)
+        form = _form(page, "/pay")
         if form is None or not form.wallets:
             raise DoorClosed(f"the page for {plate} offers nothing to pay with: {page.text[:2000]}")
         return form
+
+    async def ask_together(self, pay_code: str, *, plate: str, browser: Browser) -> str:
+        """Scan, enter the plate and tap "pay all together": return the address of the basket's page."""
+        page = await self._due(pay_code, plate, browser)
+        form = _form(page, "/basket")
+        if form is None:
+            raise DoorClosed(f"the page for {plate} offers nothing to pay together: {page.text[:2000]}")
+        answer = _expect(await self._web.post(form.action, data=form.fields, headers=browser.headers()), 303)
+        return urljoin(str(answer.url), answer.headers["location"])
+
+    async def basket(self, address: str, browser: Browser) -> BasketPage:
+        """Look at a basket's page, which asks the channel about what is under way."""
+        page = _expect(await self._web.get(address, headers=browser.headers()), 200)
+        form, is_done = _form(page, "/pay"), words.ZH.basket_done in page.text
+        return BasketPage(is_done, words.ZH.waiting_text in page.text, form if form is not None and form.wallets else None)
+
+    async def _due(self, pay_code: str, plate: str, browser: Browser) -> httpx.Response:
+        typed = {"province": plate[0], "rest": plate[1:]}
+        return _expect(await self._web.post(f"/p/{pay_code}/due", data=typed, headers=browser.headers()), 200)
 
     async def tap(self, form: Form, *, channel: str, browser: Browser) -> Visit | None:
         """Tap a wallet's button: return what leads to the channel, or None when the page asks to try again in a moment."""
@@ -321,6 +348,11 @@ def _read_page(html: str) -> _Page:
 def forms(html: str) -> list[Form]:
     """Return the forms of a page in their order."""
     return _read_page(html).forms
+
+
+def _form(page: httpx.Response, end: str) -> Form | None:
+    """Return the first form of a page whose address ends so."""
+    return next((form for form in forms(page.text) if form.action.split("?")[0].endswith(end)), None)
 
 
 def _expect(answer: httpx.Response, *statuses: int) -> httpx.Response:

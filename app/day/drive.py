@@ -18,7 +18,7 @@ from msgspec import Struct, field
 from app import demo
 from app.api.deductions import EntranceIn
 from app.day.doors import Browser, DoorClosed, Doors, Form, Visit
-from app.day.plan import Plan, Return, Stay, Tap, answering, failing_again, faults
+from app.day.plan import Basket, Plan, Return, Stay, Tap, answering, failing_again, faults
 from gateways.sandbox.shapes import FaultPlan
 from payments.records import NewCharge
 
@@ -40,6 +40,11 @@ class Counts(Struct):
     entrances: int = 0
     deductions: dict[str, int] = field(default_factory=dict)
     """What lots were told when they let a charge be deducted, by channel: ``etc pending`` and then the barrier opens."""
+    baskets: int = 0
+    together: int = 0
+    """Charges that were paid in baskets."""
+    acts: dict[str, int] = field(default_factory=dict)
+    """Acts by which baskets were paid, by wallet."""
     wallets: dict[str, int] = field(default_factory=dict)
     """Money taken by the wallet and where its page was open: ``wechat inside``, ``wechat browser``."""
     refunded_by_hand: dict[str, int] = field(default_factory=dict)
@@ -76,6 +81,14 @@ class _Taken(Struct, frozen=True):
     amount_fen: int
 
 
+class _Filled(Struct, frozen=True):
+    """A basket that is not paid to its end."""
+
+    basket: Basket
+    address: str
+    browser: Browser
+
+
 _Who = tuple[str, str]
 """A stay's serial and a payer."""
 
@@ -89,6 +102,7 @@ class Day:
         self._carts: dict[_Who, _Cart] = {}
         self._away: dict[_Who, _Away] = {}
         self._taken: dict[str, _Taken] = {}
+        self._filled: list[_Filled] = []
         self._agenda = _Agenda(plan)
 
     async def live(self, *, progress: Callable[[int, Counts], None]) -> None:
@@ -106,10 +120,13 @@ class Day:
             await _together(self._open(stay, tap) for stay, tap in agenda.tapping[minute])
             await self._tap_all(minute)
             await _together(self._pay(stay, tap) for stay, tap in agenda.paying[minute])
+            await self._pay_baskets(minute)
             for stay, returned in agenda.returning[minute]:
                 await self._return(stay, returned)
             await self._settle()
             progress(minute, self.counts)
+        if self._filled:
+            raise DoorClosed(f"{len(self._filled)} baskets were not paid to their end: {self._filled[0]}")
 
     async def _change_faults(self, changed: Callable[[FaultPlan], FaultPlan]) -> None:
         for channel in self._doors.channels:
@@ -210,6 +227,46 @@ class Day:
         if tap.returned is not None:
             self._taken[stay.serial] = _Taken(away.channel, paid.order_no, self._charge(stay).amount_fen)
 
+    async def _pay_baskets(self, minute: int) -> None:
+        """Whoever has a basket pays its next act; who comes back to its page and finds all paid is done. One after another."""
+        for basket in self._agenda.filling[minute]:
+            browser = Browser(basket.payer, basket.wallet.channel if basket.wallet.inside else None)
+            pay_code = self._pay_codes[basket.lot_code]
+            self._filled.append(
+                _Filled(basket, await self._doors.ask_together(pay_code, plate=basket.plate, browser=browser), browser)
+            )
+        self._filled = [filled for filled in self._filled if not await self._go_on(filled)]
+
+    async def _go_on(self, filled: _Filled) -> bool:
+        """Look at a basket's page and pay one more act; returns whether all is paid."""
+        page = await self._doors.basket(filled.address, filled.browser)
+        if page.is_done:
+            self.counts.baskets += 1
+            self.counts.together += len(filled.basket.serials)
+            self.counts.taken += len(filled.basket.serials)
+            return True
+        if page.is_waiting:
+            return False
+        if page.form is None:
+            raise DoorClosed(f"the page of {filled.basket} offers nothing to pay with")
+        wanted = filled.basket.wallet.channel
+        channel = wanted if wanted in page.form.wallets else page.form.wallets[0]
+        await self._doors.pay(await self._tapped(page.form, channel, filled.browser))
+        _count(self.counts.acts, f"{channel} {'inside' if filled.browser.inside is not None else 'browser'}")
+        return False
+
+    async def _tapped(self, form: Form, channel: str, browser: Browser) -> Visit:
+        """Tap a button of a basket's page, and once more when the channel did not answer."""
+        visit = await self._doors.tap(form, channel=channel, browser=browser)
+        if visit is None:
+            self.counts.tapped_again += 1
+            await self._change_faults(answering)
+            visit = await self._doors.tap(form, channel=channel, browser=browser)
+            await self._change_faults(failing_again)
+        if visit is None:
+            raise DoorClosed("the product left a payer of a basket without an answer although the channel answers")
+        return visit
+
     async def _return(self, stay: Stay, returned: Return) -> None:
         """An operator refunds a payment in its merchant console: nobody tells us, the channel's bill does."""
         taken = self._taken.pop(stay.serial)
@@ -236,6 +293,9 @@ class _Agenda:
         self.tapping: dict[int, list[tuple[Stay, Tap]]] = defaultdict(list)
         self.paying: dict[int, list[tuple[Stay, Tap]]] = defaultdict(list)
         self.returning: dict[int, list[tuple[Stay, Return]]] = defaultdict(list)
+        self.filling: dict[int, list[Basket]] = defaultdict(list)
+        for basket in plan.baskets:
+            self.filling[basket.minute].append(basket)
         for stay in plan.stays:
             self.charged[stay.charged_minute].append(stay)
             if stay.mandate is not None:

@@ -30,6 +30,8 @@ DEDUCTED_SHARE: Final = 0.08
 """Share of the payments that are taken by the plate's mandate."""
 REFUSED_SHARE: Final = 0.02
 """Share of the payments that the plate's issuer refuses first, and the payer makes by hand then."""
+BASKET_SHARE: Final = 0.03
+"""Plates that owe at several lots and pay all together, for each payment of the day."""
 ENERGY_SHARE: Final = 0.3
 _PEAKS: Final = ((3.5, 1.2), (7.0, 1.5), (12.0, 1.6))
 """Busy hours after 6:00 with their spread: late morning, after lunch, evening."""
@@ -41,6 +43,11 @@ _INSIDE: Final = {"wechat": 0.7, "alipay": 0.6, "unionpay": 0.0}
 
 _LISTENS_EVERY: Final = 10
 """Minutes between two looks of a lot's system at its entrances."""
+
+_BASKET_LEGS: Final = (2, 3)
+_BETWEEN_LOTS_MINUTES: Final = 60
+"""Least time between a car's leaving one lot and leaving the next one; it drives for ten of them."""
+_DRIVE_MINUTES: Final = 10
 
 _LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ"
 _SERIAL: Final = "0123456789" + _LETTERS
@@ -104,6 +111,13 @@ class Wallet(Struct, frozen=True):
     inside: bool
 
 
+_BASKET_WALLETS: Final = (
+    Wallet("wechat", inside=True), Wallet("alipay", inside=False), Wallet("unionpay", inside=False),
+    Wallet("wechat", inside=False), Wallet("alipay", inside=True),
+)  # fmt: skip
+"""Wallets that pay baskets, in turns: WeChat takes several charges in one act."""
+
+
 class Return(Struct, frozen=True):
     """A refund by the operator in its merchant console, of the ``whole`` payment or of half of it."""
 
@@ -157,23 +171,38 @@ class Stay(Struct, frozen=True):
         return max(0, -(-entered // _LISTENS_EVERY) * _LISTENS_EVERY)
 
 
+class Basket(Struct, frozen=True):
+    """Somebody pays all that a plate owes together, act by act: the charges of these stays, at several operators."""
+
+    payer: str
+    lot_code: str
+    """Where the code was scanned: the last lot."""
+    plate: str
+    serials: tuple[str, ...]
+    minute: int
+    wallet: Wallet
+
+
 class Plan(Struct, frozen=True):
     """The whole day."""
 
     seed: int
     starts_at: datetime
     stays: tuple[Stay, ...]
+    baskets: tuple[Basket, ...] = ()
 
     @property
     def payments(self) -> int:
         """How many times money is taken."""
         deducted = sum(stay.mandate is not None and stay.mandate.takes for stay in self.stays)
-        return deducted + sum(tap.pays_minute is not None for stay in self.stays for tap in stay.taps)
+        together = sum(len(basket.serials) for basket in self.baskets)
+        return deducted + together + sum(tap.pays_minute is not None for stay in self.stays for tap in stay.taps)
 
     def minutes(self) -> list[int]:
         """Return the minutes in which something happens or late things may arrive, in order."""
         taps = [tap for stay in self.stays for tap in stay.taps]
         busy = {stay.charged_minute for stay in self.stays} | {tap.minute for tap in taps}
+        busy |= {basket.minute for basket in self.baskets}
         busy |= {stay.told_minute for stay in self.stays if stay.mandate is not None}
         busy |= {tap.pays_minute for tap in taps if tap.pays_minute is not None}
         busy |= {tap.returned.minute for tap in taps if tap.returned is not None}
@@ -193,7 +222,8 @@ def draw(*, seed: int, payments: int, starts_at: datetime, channels: Collection[
     wallets = {name: share for name, share in _WALLETS.items() if name in channels}
     stays = list(_stays(random, payments, wallets))
     stays = _with_mandates(Random(f"tongting day {seed} mandates"), stays, payments, channels)
-    return Plan(seed, starts_at, tuple(_with_returns(random, stays, wallets)))
+    stays, baskets = _with_baskets(Random(f"tongting day {seed} baskets"), stays, payments, wallets)
+    return Plan(seed, starts_at, tuple(_with_returns(random, stays, wallets)), tuple(baskets))
 
 
 def _stays(random: Random, payments: int, wallets: dict[str, float]) -> Iterator[Stay]:
@@ -260,6 +290,44 @@ def _with_mandates(random: Random, stays: Sequence[Stay], payments: int, channel
 def _mandated(stay: Stay, mandate: Mandate) -> Stay:
     """Give a stay's plate a mandate; nobody pays by hand what it takes."""
     return msgspec.structs.replace(stay, mandate=mandate, taps=() if mandate.takes else stay.taps)
+
+
+def _with_baskets(
+    random: Random, stays: Sequence[Stay], payments: int, wallets: Collection[str]
+) -> tuple[list[Stay], list[Basket]]:  # fmt: skip
+    """Let some cars go from lot to lot of several operators, and pay for all of it when they leave the last one."""
+    turns = cycle([wallet for wallet in _BASKET_WALLETS if wallet.channel in wallets])
+    free = [stay for stay in stays if _is_paid_once(stay) and stay.mandate is None]
+    random.shuffle(free)
+    tours: list[list[Stay]] = []
+    for _ in range(round(BASKET_SHARE * payments) if wallets else 0):
+        tour = _tour(free, random.choice(_BASKET_LEGS))
+        if len(tour) < min(_BASKET_LEGS):
+            break
+        tours.append(tour)
+        chosen = {stay.serial for stay in tour}
+        free = [stay for stay in free if stay.serial not in chosen]
+    toured = {stay.serial: msgspec.structs.replace(stay, plate=tour[0].plate, taps=()) for tour in tours for stay in tour}
+    return [toured.get(stay.serial, stay) for stay in stays], [_basket(tour, next(turns)) for tour in tours]
+
+
+def _basket(tour: Sequence[Stay], wallet: Wallet) -> Basket:
+    """Return what the payer of a tour does: who would have paid its last stay pays all of it then."""
+    serials, last = tuple(stay.serial for stay in tour), tour[-1]
+    payer, minute = last.taps[0].payer, last.taps[0].minute
+    return Basket(payer=payer, lot_code=last.lot_code, plate=tour[0].plate, serials=serials, minute=minute, wallet=wallet)
+
+
+def _tour(stays: Sequence[Stay], legs: int) -> list[Stay]:
+    """Return stays that one car can have made in turn, each at another operator; fewer than wanted where there are no more."""
+    tour = list(stays[:1])
+    for stay in stays[1:]:
+        if len(tour) == legs:
+            break
+        gap = stay.charged_minute - tour[-1].charged_minute
+        if gap >= _BETWEEN_LOTS_MINUTES and demo.operator_of(stay.lot_code) not in {demo.operator_of(one.lot_code) for one in tour}:
+            tour.append(msgspec.structs.replace(stay, stayed_minutes=min(stay.stayed_minutes, gap - _DRIVE_MINUTES)))
+    return tour
 
 
 def _is_paid_once(stay: Stay) -> bool:

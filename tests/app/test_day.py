@@ -73,7 +73,9 @@ def test_every_wallet_takes_money_inside_its_app_and_from_an_ordinary_browser(su
     assert summary.seen.turned_away == {}
     for channel in WALLETS:
         deducted = summary.ways.get(f"{channel} deduction", 0)
-        assert of_channel(summary.seen.wallets, channel) == of_channel(summary.ways, channel) - deducted
+        alone = of_channel(summary.seen.wallets, channel) + deducted
+        assert (alone < of_channel(summary.ways, channel)) == (of_channel(summary.seen.acts, channel) > 0)
+    assert sum(summary.seen.wallets.values()) + summary.seen.together + sum(map(summary.ways.__getitem__, DEDUCTING)) == PAYMENTS
     for channel in CHANNELS:
         assert of_channel(summary.evidence, channel) == of_channel(summary.states, channel, ends="succeeded")
 
@@ -86,6 +88,15 @@ def test_mandates_take_charges_at_the_barrier_or_a_little_later_and_refusals_are
     }  # fmt: skip
     assert summary.states["etc failed"] == 1
     assert summary.seen.entrances == sum(told.values())
+
+
+def test_plates_that_owe_several_operators_pay_together_in_one_act_at_wechat_and_in_turn_elsewhere(summary: Summary) -> None:
+    seen = summary.seen
+    assert seen.baskets == 2
+    assert set(seen.acts) == {"alipay browser", "wechat inside"}
+    assert seen.acts["wechat inside"] == 1
+    assert seen.acts["alipay browser"] in (2, 3)
+    assert 2 <= seen.together - seen.acts["alipay browser"] <= 3
 
 
 def test_each_channels_bills_agree_with_the_book_to_the_last_line(summary: Summary) -> None:

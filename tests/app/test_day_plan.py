@@ -1,6 +1,7 @@
 """The plan of a simulated day: a matter of the seed alone, and rich enough to meet every kind of trouble."""
 
 from datetime import datetime
+from itertools import pairwise
 
 import pytest
 
@@ -8,7 +9,7 @@ from app.day.command import Progress, free_ports
 from app.day.doors import forms
 from app.day.drive import Counts
 from app.day.plan import LAST_MINUTE, Plan, Tap, answering, draw, failing_again, faults
-from app.demo import FREE_MINUTES, LOTS
+from app.demo import FREE_MINUTES, LOTS, operator_of
 from gateways.sandbox.shapes import FaultKind
 from gateways.unionpay.wire import CUT_OVER
 from ledger.clock import CHINA, business_date
@@ -57,7 +58,8 @@ def test_every_stay_owes_something_and_has_a_plate_of_its_own_that_can_exist() -
     stays = plan_of(1, 2000).stays
     assert min(stay.stayed_minutes for stay in stays) > FREE_MINUTES
     assert [plates.checked(stay.plate) for stay in stays] == [stay.plate for stay in stays]
-    assert len({stay.plate for stay in stays}) == len(stays)
+    together = sum(len(basket.serials) - 1 for basket in plan_of(1, 2000).baskets)
+    assert len({stay.plate for stay in stays}) == len(stays) - together
     assert {stay.lot_code for stay in stays} == {lot.code for lot in LOTS}
 
 
@@ -79,6 +81,21 @@ def test_lots_tell_of_a_car_after_it_came_and_before_it_leaves() -> None:
         entered = stay.charged_minute - stay.stayed_minutes
         assert max(0, entered) <= stay.told_minute < stay.charged_minute or stay.charged_minute <= stay.stayed_minutes
         assert stay.told_minute == 0 or stay.told_minute - entered < 10
+
+
+def test_some_plates_go_from_operator_to_operator_and_pay_together_at_the_end() -> None:
+    plan = plan_of(1)
+    stays = {stay.serial: stay for stay in plan.stays}
+    assert len(plan.baskets) == 15
+    assert {basket.wallet.channel for basket in plan.baskets} == {"alipay", "unionpay", "wechat"}
+    assert {len(basket.serials) for basket in plan.baskets} == {2, 3}
+    for basket in plan.baskets:
+        tour = [stays[serial] for serial in basket.serials]
+        assert {(stay.plate, stay.taps, stay.mandate) for stay in tour} == {(basket.plate, (), None)}
+        assert len({operator_of(stay.lot_code) for stay in tour}) == len(tour)
+        assert basket.minute >= tour[-1].charged_minute
+        for before, after in pairwise(tour):
+            assert before.charged_minute < after.charged_minute - after.stayed_minutes
 
 
 def test_the_whole_day_lies_on_one_business_date() -> None:
