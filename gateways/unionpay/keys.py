@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 from msgspec import Struct
 
-from gateways.keys import FileKey, KeyNote, SigningKey, private_key
+from gateways.keys import FileKey, KeyNote, SigningFailed, SigningKey, private_key
 from gateways.unionpay.sign import SIGNERS, SignerCertificates, cert_id
 
 PLATFORM: Final = "platform"
@@ -57,10 +57,10 @@ class UnionPayKeys(Struct, frozen=True):
     """Decides which certificates inside messages are the channel's. Shared by all merchant accounts."""
 
     def signer(self, key_ref: str | None) -> MerchantSigner:
-        """Return what a merchant account signs with. Raises ValueError when there is none: our set-up is not whole."""
+        """Return what a merchant account signs with. Raises SigningFailed when there is none: nothing is sent then."""
         found = self.signers.get(key_ref)
         if found is None:
-            raise ValueError(f"there is no UnionPay signing key in {_folder(key_ref)}/")
+            raise SigningFailed(f"there is no UnionPay signing key in {_folder(key_ref)}/")
         return found
 
     def __repr__(self) -> str:
