@@ -1,4 +1,4 @@
-"""One payment over each channel, all over real HTTP: order, cashier, notice, refund, bill; and what comes in that is not genuine."""
+"""One payment over each channel over real HTTP: order, cashier, notice, refund, bill; and what comes in that is not genuine."""
 
 import shutil
 from collections.abc import Iterator

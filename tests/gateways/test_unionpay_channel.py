@@ -155,8 +155,8 @@ def test_without_an_institution_number_all_merchants_ask_for_themselves() -> Non
     assert (fields["accessType"], "acqInsCode" in fields) == ("0", False)
 
 
-def test_keys_that_are_not_there_are_our_own_mistake() -> None:
-    with pytest.raises(ValueError, match="merchants/hill/"):
+def test_without_keys_nothing_is_sent() -> None:
+    with pytest.raises(SigningFailed, match="merchants/hill/"):
         send(Way.BROWSER, key_ref="hill")
 
 

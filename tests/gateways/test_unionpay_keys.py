@@ -51,7 +51,7 @@ def test_each_merchant_account_signs_with_its_own_key() -> None:
 def test_an_operator_may_be_the_only_one_with_keys() -> None:
     keys = load(without("platform/key.pem", "platform/certificate.pem"))
     assert list(keys.signers) == [LAKE]
-    with pytest.raises(ValueError, match="platform/"):
+    with pytest.raises(SigningFailed, match="platform/"):
         keys.signer(None)
 
 
