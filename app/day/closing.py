@@ -105,15 +105,15 @@ _COUNTS: Final = {
 }
 _BILLS: Final = text("""
 select distinct on (b.merchant_no) b.merchant_no, b.bill_id, b.lines,
-       (select r.run_id from reconciliation.match_run r where r.bill_id = b.bill_id order by r.tree_size desc limit 1) as run_id
-from reconciliation.bill b where b.channel = :channel and b.bill_on = :day and b.kind = 'trade'
+       (select r.run_id from reconciliation.v_match_run r where r.bill_id = b.bill_id order by r.tree_size desc limit 1) as run_id
+from reconciliation.v_bill b where b.channel = :channel and b.bill_on = :day and b.kind = 'trade'
 order by b.merchant_no, b.version desc
 """)
 _RUNS: Final = text("""
 select coalesce(sum(matched), 0)::bigint as matched, coalesce(sum(matched_fen), 0)::bigint as matched_fen
-from reconciliation.match_run where run_id = any(:runs)
+from reconciliation.v_match_run where run_id = any(:runs)
 """)
-_REFUSED: Final = text("select count(*) from reconciliation.refused_bill where channel = :channel and bill_on = :day")
+_REFUSED: Final = text("select count(*) from reconciliation.v_refused_bill where channel = :channel and bill_on = :day")
 
 
 class Closing:

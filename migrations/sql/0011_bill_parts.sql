@@ -25,3 +25,16 @@ begin
         execute format('create trigger append_only_table before truncate on reconciliation.%I for each statement execute function ledger.refuse_change_v1()', t);
     end loop;
 end $$;
+
+-- What other rooms may read of bills and comparisons.
+create view reconciliation.v_bill as
+select bill_id, channel, kind, provider_no, merchant_no, bill_on, version, lines, total_fen, refund_fen, fee_fen, fetched_at
+from reconciliation.bill;
+comment on view reconciliation.v_bill is 'Bills without their files';
+create view reconciliation.v_match_run as
+select run_id, bill_id, lane, tree_size, matched, matched_fen, differences, run_at from reconciliation.match_run;
+comment on view reconciliation.v_match_run is 'Comparisons of bills with the book';
+create view reconciliation.v_refused_bill as
+select refused_id, channel, provider_no, merchant_no, bill_on, code, detail, refused_at from reconciliation.refused_bill;
+comment on view reconciliation.v_refused_bill is 'Files that could not be taken, without their bytes';
+grant select on reconciliation.v_bill, reconciliation.v_match_run, reconciliation.v_refused_bill to tongting_app;
