@@ -17,7 +17,7 @@ from gateways.etc import recon
 from gateways.spool import Spool
 from gateways.wechat import files
 
-MANY = {"wechat": 200_000, "alipay": 40_000, "unionpay": 40_000, "etc": 40_000}
+MANY = {"wechat": 60_000, "alipay": 40_000, "unionpay": 40_000, "etc": 40_000}
 """As lines in memory 40,000 rows would be 25 MB."""
 FEW = 1_000
 
