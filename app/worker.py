@@ -141,18 +141,14 @@ def reconcile_yesterday(wiring: Wiring) -> None:
     for name in wiring.channels.names():
         line = wiring.line(name)
         with wiring.db.connect() as tx:
-            accounts = daily.accounts(tx, channel=line.connected.channel, bill_on=bill_on)
-        for account in accounts:
+            waiting = daily.waiting(tx, channel=line.connected.channel, bill_on=bill_on)
+        for account in waiting:
             _reconcile(wiring, line, bill_on, account)
 
 
 def _reconcile(wiring: Wiring, line: Line, bill_on: date, account: MerchantAccount | None) -> None:
-    channel, merchant_no = line.connected.channel, "" if account is None else account.merchant_no
-    with wiring.db.connect() as tx:
-        if daily.is_closed(tx, channel=channel.name, provider_no=channel.provider_no, merchant_no=merchant_no, bill_on=bill_on):
-            return
     day = daily.reconcile(wiring.db, lane=wiring.lane, line=line, bill_on=bill_on, account=account)
-    whose = f"{channel.name} {merchant_no}".strip()
+    whose = line.connected.channel.name + ("" if account is None else f" {account.merchant_no}")
     if day.run is None:
         LOG.warning("the bill of %s for %s is %s: %s", whose, bill_on, day.bill.outcome, day.bill.reason)
     else:

@@ -6,6 +6,7 @@ who then store ``Call.message`` together with what follows from ``Call.outcome``
 
 import secrets
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Generic, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -96,7 +97,7 @@ def prepay(line: Line, order: PrepayOrder, *, subject: UUID, occasion: str) -> C
     own browser takes the order to the channel, nothing is sent here: the message is what the browser was given.
     """
     channel, keys, nonce = line.connected.channel, line.connected.keys, _nonce()
-    built = _built(line, lambda **with_: channel.build_prepay(order, **with_), nonce)
+    built = _built(line, partial(channel.build_prepay, order), nonce)
     if isinstance(built, HandOff):
         handed = PrepayOutcome("unanswered", ChannelState.PENDING, built, BY_PAYER)
         given = Request("GIVE", built.url or "", {}, msgspec.json.encode(built))
@@ -109,65 +110,58 @@ def prepay(line: Line, order: PrepayOrder, *, subject: UUID, occasion: str) -> C
 def combine(line: Line, order: CombinedOrder, *, subject: UUID, occasion: str) -> Call[PrepayOutcome]:
     """Order several payments that the payer makes in one act. As ``prepay``; ``subject`` is the basket."""
     channel, keys, nonce = line.connected.channel, line.connected.keys, _nonce()
-    request, answer = _asked(line, lambda **with_: channel.build_combined(order, **with_), nonce)
+    request, answer = _asked(line, partial(channel.build_combined, order), nonce)
     outcome = channel.parse_combined(answer, order=order, keys=keys, now=line.clock.now(), nonce=nonce)
     return _call(line, Operation.COMBINE, request, answer, outcome, subject, occasion)
 
 
 def combined_query(line: Line, order: CombinedRef, *, subject: UUID, occasion: str) -> Call[Reading]:
     """Ask the channel about a combined order: the reading has one result per leg."""
-    channel, keys = line.connected.channel, line.connected.keys
-    request, answer = _asked(line, lambda **with_: channel.build_combined_query(order, **with_))
-    reading = channel.parse_combined_query(answer, order=order, keys=keys, now=line.clock.now())
-    return _call(line, Operation.COMBINE, request, answer, reading, subject, occasion)
+    channel = line.connected.channel
+    build, parse = partial(channel.build_combined_query, order), partial(channel.parse_combined_query, order=order)
+    return _told(line, Operation.COMBINE, build, parse, subject, occasion)
 
 
 def combined_close(line: Line, order: CombinedRef, *, subject: UUID, occasion: str) -> Call[CloseOutcome]:
     """Close a combined order with all its legs. Query afterwards, because a payment can land between."""
-    channel, keys = line.connected.channel, line.connected.keys
-    request, answer = _asked(line, lambda **with_: channel.build_combined_close(order, **with_))
-    outcome = channel.parse_combined_close(answer, order=order, keys=keys, now=line.clock.now())
-    return _call(line, Operation.COMBINE, request, answer, outcome, subject, occasion)
+    channel = line.connected.channel
+    build, parse = partial(channel.build_combined_close, order), partial(channel.parse_combined_close, order=order)
+    return _told(line, Operation.COMBINE, build, parse, subject, occasion)
 
 
 def query(line: Line, order: OrderRef, *, subject: UUID, occasion: str) -> Call[Reading]:
     """Ask the channel about an order. ``occasion`` numbers the queries, so that two equal answers are two messages."""
-    channel, keys = line.connected.channel, line.connected.keys
-    request, answer = _asked(line, lambda **with_: channel.build_query(order, **with_))
-    reading = channel.parse_query(answer, order=order, keys=keys, now=line.clock.now())
-    return _call(line, Operation.QUERY, request, answer, reading, subject, occasion)
+    channel = line.connected.channel
+    build, parse = partial(channel.build_query, order), partial(channel.parse_query, order=order)
+    return _told(line, Operation.QUERY, build, parse, subject, occasion)
 
 
 def close(line: Line, order: OrderRef, *, subject: UUID, occasion: str) -> Call[CloseOutcome]:
     """Close an order at the channel. Repeatable; query afterwards, because a payment can land between."""
-    channel, keys = line.connected.channel, line.connected.keys
-    request, answer = _asked(line, lambda **with_: channel.build_close(order, **with_))
-    outcome = channel.parse_close(answer, order=order, keys=keys, now=line.clock.now())
-    return _call(line, Operation.CLOSE, request, answer, outcome, subject, occasion)
+    channel = line.connected.channel
+    build, parse = partial(channel.build_close, order), partial(channel.parse_close, order=order)
+    return _told(line, Operation.CLOSE, build, parse, subject, occasion)
 
 
 def deduct(line: Line, deduction: Deduction, *, subject: UUID, occasion: str) -> Call[Reading]:
     """Take a charge by a plate's mandate. May be repeated with the same deduction: the order number makes it one."""
-    channel, keys = line.connected.channel, line.connected.keys
-    request, answer = _asked(line, lambda **with_: channel.build_deduct(deduction, **with_))
-    reading = channel.parse_deduct(answer, deduction=deduction, keys=keys, now=line.clock.now())
-    return _call(line, Operation.DEDUCT, request, answer, reading, subject, occasion)
+    channel = line.connected.channel
+    build, parse = partial(channel.build_deduct, deduction), partial(channel.parse_deduct, deduction=deduction)
+    return _told(line, Operation.DEDUCT, build, parse, subject, occasion)
 
 
 def mandate(line: Line, asked: MandateRef, *, subject: UUID, occasion: str) -> Call[MandateOutcome]:
     """Ask the channel whether a plate may be deducted. ``subject`` is what is to be paid by it."""
-    channel, keys = line.connected.channel, line.connected.keys
-    request, answer = _asked(line, lambda **with_: channel.build_mandate_query(asked, **with_))
-    outcome = channel.parse_mandate_query(answer, mandate=asked, keys=keys, now=line.clock.now())
-    return _call(line, Operation.MANDATE_QUERY, request, answer, outcome, subject, occasion)
+    channel = line.connected.channel
+    build, parse = partial(channel.build_mandate_query, asked), partial(channel.parse_mandate_query, mandate=asked)
+    return _told(line, Operation.MANDATE_QUERY, build, parse, subject, occasion)
 
 
 def entry(line: Line, entrance: Entrance, *, subject: UUID, occasion: str) -> Call[EntryOutcome]:
     """Tell the channel that a car has come, where a deduction needs it. Repeatable under the same entrance number."""
-    channel, keys = line.connected.channel, line.connected.keys
-    request, answer = _asked(line, lambda **with_: channel.build_entry(entrance, **with_))
-    outcome = channel.parse_entry(answer, entrance=entrance, keys=keys, now=line.clock.now())
-    return _call(line, Operation.ENTRY, request, answer, outcome, subject, occasion)
+    channel = line.connected.channel
+    build, parse = partial(channel.build_entry, entrance), partial(channel.parse_entry, entrance=entrance)
+    return _told(line, Operation.ENTRY, build, parse, subject, occasion)
 
 
 def refund(line: Line, order: RefundOrder, *, subject: UUID, occasion: str) -> Call[Reading]:
@@ -175,18 +169,16 @@ def refund(line: Line, order: RefundOrder, *, subject: UUID, occasion: str) -> C
 
     ``occasion`` numbers the calls. Never raises for what the outside does: the reading then has no refund, and nothing is known.
     """
-    channel, keys = line.connected.channel, line.connected.keys
-    request, answer = _asked(line, lambda **with_: channel.build_refund(order, **with_))
-    reading = channel.parse_refund(answer, refund=order, keys=keys, now=line.clock.now())
-    return _call(line, Operation.REFUND, request, answer, reading, subject, occasion)
+    channel = line.connected.channel
+    build, parse = partial(channel.build_refund, order), partial(channel.parse_refund, refund=order)
+    return _told(line, Operation.REFUND, build, parse, subject, occasion)
 
 
 def refund_query(line: Line, ref: RefundRef, *, subject: UUID, occasion: str) -> Call[Reading]:
     """Ask the channel what became of a refund. ``occasion`` numbers the calls, so that two equal answers are two messages."""
-    channel, keys = line.connected.channel, line.connected.keys
-    request, answer = _asked(line, lambda **with_: channel.build_refund_query(ref, **with_))
-    reading = channel.parse_refund_query(answer, refund=ref, keys=keys, now=line.clock.now())
-    return _call(line, Operation.REFUND_QUERY, request, answer, reading, subject, occasion)
+    channel = line.connected.channel
+    build, parse = partial(channel.build_refund_query, ref), partial(channel.parse_refund_query, refund=ref)
+    return _told(line, Operation.REFUND_QUERY, build, parse, subject, occasion)
 
 
 def bill(line: Line, wanted: BillRequest, *, occasion: str) -> Call[BillFile | BillAbsent]:
@@ -199,7 +191,7 @@ def bill(line: Line, wanted: BillRequest, *, occasion: str) -> Call[BillFile | B
         BillRefused: the file that came is not the announced one.
     """
     channel, keys = line.connected.channel, line.connected.keys
-    request, answer = _asked(line, lambda **with_: channel.build_bill(wanted, **with_), bytes_max=BILL_FILE_BYTES_MAX)
+    request, answer = _asked(line, partial(channel.build_bill, wanted), bytes_max=BILL_FILE_BYTES_MAX)
     link = channel.parse_bill_link(answer, bill=wanted, keys=keys, now=line.clock.now())
     if isinstance(link, BillAbsent):
         return Call(link, _record(line, Operation.BILL, request, answer, _absent_verdict(answer), link.reason, occasion))
@@ -207,7 +199,7 @@ def bill(line: Line, wanted: BillRequest, *, occasion: str) -> Call[BillFile | B
         return Call(BillFile(Spool.of([link.content])), _record(line, Operation.BILL, request, answer, "verified", None, occasion))
     message = _record(line, Operation.BILL, request, answer, "verified", None, occasion)
     came = Spool()
-    file = _fetched(line, _built(line, lambda **with_: channel.build_bill_download(link, **with_)), came)
+    file = _fetched(line, _built(line, partial(channel.build_bill_download, link)), came)
     if isinstance(file, Unanswered):
         return Call(BillAbsent(reason=file.reason), message)
     return Call(BillFile(Spool.of(channel.open_bill_parts(file.status, came.parts(), link=link)), link), message)
@@ -225,6 +217,15 @@ def refresh_keys(line: Line) -> int | None:
         return None
     keys.add(found, at=line.clock.now())
     return len(found)
+
+
+def _told(
+    line: Line, operation: Operation, build: Callable[..., Request], parse: Callable[..., Told], subject: UUID, occasion: str
+) -> Call[Told]:  # fmt: skip
+    """Build a request, send it, and return what its answer comes to with the record of it."""
+    request, answer = _asked(line, build)
+    outcome = parse(answer, keys=line.connected.keys, now=line.clock.now())
+    return _call(line, operation, request, answer, outcome, subject, occasion)
 
 
 def _built(line: Line, build: Callable[..., B], nonce: str | None = None) -> B | Unanswered:

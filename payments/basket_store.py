@@ -8,7 +8,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, text
 
 from payments import store
-from payments.records import Charge, Order
+from payments.records import Charge
 
 
 class Basket(Struct, frozen=True, kw_only=True):
@@ -87,19 +87,6 @@ def order_ids(tx: Connection, *, basket: Basket) -> list[UUID]:
         {"lane": basket.lane, "id": basket.basket_id},
     )
     return list(rows.scalars())
-
-
-def orders(tx: Connection, *, basket: Basket) -> list[Order]:
-    """Return the orders made for a basket, the oldest first."""
-    rows = tx.execute(
-        text("""
-        select o.order_id, o.lane, o.charge_id, o.lot_id, o.amount_fen, o.expires_at, o.created_at
-        from payments.basket_order b join payments.pay_order o on o.lane = b.lane and o.order_id = b.order_id
-        where b.lane = :lane and b.basket_id = :id order by o.order_id
-        """),
-        {"lane": basket.lane, "id": basket.basket_id},
-    )
-    return [Order(**row._mapping) for row in rows]
 
 
 def insert_act(

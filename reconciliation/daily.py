@@ -39,17 +39,30 @@ def accounts(tx: Connection, *, channel: AnyChannel, bill_on: date) -> list[Merc
     return list(routing.merchants(tx, channel=channel.name, begin=begin, end=end))
 
 
+def waiting(tx: Connection, *, channel: AnyChannel, bill_on: date) -> list[MerchantAccount | None]:
+    """Return whose bills of a day have not been compared to their end, as ``accounts``."""
+    over = _closed(tx, channel=channel.name, provider_no=channel.provider_no, bill_on=bill_on)
+    return [one for one in accounts(tx, channel=channel, bill_on=bill_on) if ("" if one is None else one.merchant_no) not in over]
+
+
 def is_closed(tx: Connection, *, channel: str, provider_no: str, bill_on: date, merchant_no: str = "") -> bool:
     """Say whether the newest bill of a day has been compared and nothing in it waits. What a person decides does not count."""
+    return merchant_no in _closed(tx, channel=channel, provider_no=provider_no, bill_on=bill_on)
+
+
+def _closed(tx: Connection, *, channel: str, provider_no: str, bill_on: date) -> set[str]:
+    """Return the merchants whose newest bill of a day has been compared and has nothing that waits; empty: of all merchants."""
     query = text("""
-        select not exists (select from reconciliation.break_case c where c.run_id = r.run_id and c.code = any(:waiting))
-        from reconciliation.bill b join reconciliation.match_run r on r.bill_id = b.bill_id
-        where b.channel = :channel and b.provider_no = :provider
-          and b.merchant_no = :merchant and b.bill_on = :day and b.kind = 'trade'
-        order by b.version desc, r.tree_size desc limit 1
+        select merchant_no from (
+            select distinct on (b.merchant_no) b.merchant_no, not exists (
+                select from reconciliation.break_case c where c.run_id = r.run_id and c.code = any(:waiting)) as is_over
+            from reconciliation.bill b join reconciliation.match_run r on r.bill_id = b.bill_id
+            where b.channel = :channel and b.provider_no = :provider and b.bill_on = :day and b.kind = 'trade'
+            order by b.merchant_no, b.version desc, r.tree_size desc
+        ) newest where is_over
         """)
-    asked = {"channel": channel, "provider": provider_no, "merchant": merchant_no, "day": bill_on, "waiting": list(WAITING)}
-    return bool(tx.execute(query, asked).scalar_one_or_none())
+    asked = {"channel": channel, "provider": provider_no, "day": bill_on, "waiting": list(WAITING)}
+    return set(tx.execute(query, asked).scalars())
 
 
 def reconcile(db: Engine, *, lane: int, line: Line, bill_on: date, account: MerchantAccount | None = None) -> Day:

@@ -153,17 +153,12 @@ class Closing:
 
     def _waiting(self) -> list[str]:
         """Return whose bills were not compared to their end."""
-        found = []
         with self._wiring.db.connect() as tx:
-            for connected in self._wiring.channels:
-                channel = connected.channel
-                for account in daily.accounts(tx, channel=channel, bill_on=self._day):
-                    merchant_no = "" if account is None else account.merchant_no
-                    if not daily.is_closed(
-                        tx, channel=channel.name, provider_no=channel.provider_no, merchant_no=merchant_no, bill_on=self._day
-                    ):
-                        found.append(f"{channel.name} {merchant_no}".strip())
-        return found
+            return [
+                channel.name + ("" if account is None else f" {account.merchant_no}")
+                for channel in (connected.channel for connected in self._wiring.channels)
+                for account in daily.waiting(tx, channel=channel, bill_on=self._day)
+            ]
 
     def _matched(self) -> dict[str, Matching]:
         """Keep every bill as a file and return what the comparisons came to."""

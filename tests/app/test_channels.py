@@ -266,6 +266,7 @@ def test_the_watch_takes_up_changes_by_itself(settings: Settings) -> None:
     try:
         new_certificate(settings.keys_dir / "etc" / "channel" / "00000000000000FD" / "next.pem")
         awaited(lambda: channels.find("etc").keys is not before)
+        assert "next" in channels.find("etc").keys.theirs
     finally:
         watch.stop()
 
