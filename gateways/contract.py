@@ -45,6 +45,8 @@ class ChannelState(StrEnum):
     """The channel knows it and it is not decided."""
     NOT_FOUND = "not_found"
     """The channel says it never had this order."""
+    REVERSED = "reversed"
+    """It had been taken, and the channel took it back for good: the payee does not get it (ETC's bad debt)."""
     UNKNOWN = "unknown"
     """Time-out, bad signature, unreadable or unlisted: nothing is known."""
 
@@ -83,6 +85,8 @@ class Way(StrEnum):
     """The lot scans the payer's code (UnionPay). Nobody sees a page."""
     DEDUCTION = "deduction"
     """Nobody acts: the plate has a mandate."""
+    CARD = "card"
+    """The car's card paid at the lane; its record goes to the channel in a package, and the channel says later what it is worth."""
 
 
 class Operation(StrEnum):
@@ -381,6 +385,22 @@ class RawMessage(Struct, frozen=True):
     """For direction out: method, address and body of what we sent."""
 
 
+class EntryTold(Struct, frozen=True, kw_only=True):
+    """What a channel says later of a car that it was told of: whether the plate may be deducted now."""
+
+    entrance_no: str
+    """Our number of the entrance."""
+    provider_no: str
+    merchant_no: str
+    entry_no: str
+    """The channel's number of it."""
+    state: Literal["open", "none"]
+    word: str | None = None
+    """The channel's own word for why not."""
+    happened_at: datetime
+    """When it came to be so: an older word does not overtake a newer one."""
+
+
 class Reading(Struct, frozen=True):
     """What an adapter makes of a message about payments or one refund: a notice, or the answer to a call.
 
@@ -398,6 +418,10 @@ class Reading(Struct, frozen=True):
     refund: RefundResult | None = None
     reply_to: bytes | None = None
     """What the channel's acknowledgement must name, in the adapter's own form."""
+    entry: EntryTold | None = None
+    """What the channel says of a car that it was told of, on its own account."""
+    clearing: Struct | None = None
+    """What a clearing party says of packages of charges; whoever sends packages knows the types (``gateways.etc.clearing``)."""
 
     @property
     def result(self) -> Result | None:
