@@ -48,6 +48,8 @@ class EntryKind(IntEnum):
     """The channel has given the money back. Source: refund."""
     SETTLEMENT = 5
     """The channel has paid out to the operator's bank. Source: settlement."""
+    BAD_DEBT = 6
+    """The channel took back what it had paid: the plate owes the charge. Source: payment."""
 
 
 class Line(Struct, frozen=True, gc=False):

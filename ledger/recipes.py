@@ -66,6 +66,15 @@ def debt_paid(
     return Entry(EntryKind.PAYMENT, payment_id, book_id, happened_at, booked_on, evidence_id, (line,), route_id)
 
 
+def bad_debt(
+    *, payment_id: UUID, book_id: int, channel: str, amount_fen: int, happened_at: datetime, booked_on: date, evidence_id: UUID,
+    route_id: int = 0,
+) -> Entry:  # fmt: skip
+    """A channel took back what it had paid (1012): the plate owes the fee again (1122). The income stays."""
+    line = Line(debit=Account.RECEIVABLE, credit=clearing(channel), amount_fen=amount_fen)
+    return Entry(EntryKind.BAD_DEBT, payment_id, book_id, happened_at, booked_on, evidence_id, (line,), route_id)
+
+
 def refund_accepted(
     *,
     refund_id: UUID,

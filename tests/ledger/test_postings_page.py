@@ -23,6 +23,7 @@ def entries(channel: str) -> list[tuple[str, Entry]]:
         ("charge_paid", recipes.charge_paid(**paid)),  # type: ignore[arg-type]
         ("second_payment", recipes.second_payment(**paid)),  # type: ignore[arg-type]
         ("debt_paid", recipes.debt_paid(**paid)),  # type: ignore[arg-type]
+        ("bad_debt", recipes.bad_debt(**paid)),  # type: ignore[arg-type]
         ("left_unpaid", recipes.left_unpaid(**COMMON, charge_id=SOURCE, amount_fen=5)),  # type: ignore[arg-type]
         ("refund_accepted", recipes.refund_accepted(**COMMON, refund_id=SOURCE, from_suspense=True, amount_fen=5)),  # type: ignore[arg-type]
         ("refund_accepted", recipes.refund_accepted(**COMMON, refund_id=SOURCE, from_suspense=False, amount_fen=5)),  # type: ignore[arg-type]
