@@ -1,5 +1,6 @@
 """The questions that entrances and deductions ask of PostgreSQL. Private to this room."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -37,13 +38,25 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 
 class Word(Struct, frozen=True, kw_only=True):
-    """What a channel said when it was told of a car."""
+    """What a channel said when it was told of a car, or by itself since."""
 
     channel: str
     merchant_no: str
     entry_no: str | None
     state: MandateState
     word: str | None
+
+
+class HeldWord(Struct, kw_only=True):
+    """A channel's word while its row is held."""
+
+    channel: str
+    merchant_no: str
+    entry_no: str | None
+    state: MandateState
+    word: str | None
+    told_at: datetime
+    """When it was told, or when the channel says that it came to be so."""
 
 
 class Terms(Struct, frozen=True, kw_only=True):
@@ -165,21 +178,62 @@ def words(tx: Connection, *, lane: int, entrance_id: UUID) -> list[Word]:
 
 
 def keep_word(tx: Connection, *, lane: int, entrance_id: UUID, word: Word, at: datetime) -> None:
-    """Keep what a channel said. What is known is not overwritten by an answer that says nothing."""
+    """Keep what a channel answered when it was told of a car at ``at``.
+
+    What is known is overwritten neither by an answer that says nothing nor by one to an earlier second: meanwhile the channel may
+    have said otherwise by itself.
+    """
     tx.execute(
         text("""
         insert into payments.entrance_word as w (entrance_id, lane, channel, merchant_no, entry_no, state, word, told_at)
         values (:id, :lane, :channel, :merchant_no, :entry_no, :state, :word, :at)
         on conflict (entrance_id, channel, merchant_no, lane) do update
-        set entry_no = coalesce(excluded.entry_no, w.entry_no), told_at = excluded.told_at,
-            state = case when excluded.state = 'unknown' then w.state else excluded.state end,
-            word = case when excluded.state = 'unknown' then w.word else excluded.word end
+        set entry_no = coalesce(excluded.entry_no, w.entry_no),
+            (state, word, told_at) = (
+                select case when newer then excluded.state else w.state end, case when newer then excluded.word else w.word end,
+                       case when newer then excluded.told_at else w.told_at end
+                from (select w.state = 'unknown' or (excluded.state <> 'unknown'
+                             and date_trunc('second', w.told_at) < date_trunc('second', excluded.told_at)) as newer) as n)
         """),
-        {
-            "id": entrance_id, "lane": lane, "channel": word.channel, "merchant_no": word.merchant_no, "entry_no": word.entry_no,
-            "state": word.state, "word": word.word, "at": at,
-        },
-    )  # fmt: skip
+        _word_of(lane, entrance_id, word, at),
+    )
+
+
+def put_word(tx: Connection, *, lane: int, entrance_id: UUID, word: Word, at: datetime) -> None:
+    """Write down what a channel said by itself, in place of what it said before. The caller holds the row."""
+    tx.execute(
+        text("""
+        update payments.entrance_word set entry_no = :entry_no, state = :state, word = :word, told_at = :at
+        where entrance_id = :id and lane = :lane and channel = :channel and merchant_no = :merchant_no
+        """),
+        _word_of(lane, entrance_id, word, at),
+    )
+
+
+def hold_words(tx: Connection, *, lane: int, entrance_ids: Sequence[UUID]) -> dict[UUID, list[HeldWord]]:
+    """Lock and return what channels said of entrances, by entrance; in one order, so that nobody waits in a circle."""
+    query = text("""
+        select entrance_id, channel, merchant_no, entry_no, state, word, told_at from payments.entrance_word
+        where lane = :lane and entrance_id = any(:ids) order by entrance_id, channel, merchant_no for update
+        """)
+    held: dict[UUID, list[HeldWord]] = {}
+    for row in tx.execute(query, {"lane": lane, "ids": list(entrance_ids)}):
+        values = dict(row._mapping)
+        held.setdefault(values.pop("entrance_id"), []).append(HeldWord(**values))
+    return held
+
+
+def known_entrances(tx: Connection, *, lane: int, entrance_ids: Sequence[UUID]) -> set[UUID]:
+    """Return those of the ids that are entrances."""
+    query = text("select entrance_id from payments.entrance where lane = :lane and entrance_id = any(:ids)")
+    return set(tx.execute(query, {"lane": lane, "ids": list(entrance_ids)}).scalars())
+
+
+def _word_of(lane: int, entrance_id: UUID, word: Word, at: datetime) -> dict[str, object]:
+    return {
+        "id": entrance_id, "lane": lane, "channel": word.channel, "merchant_no": word.merchant_no, "entry_no": word.entry_no,
+        "state": word.state, "word": word.word, "at": at,
+    }  # fmt: skip
 
 
 # Deductions.

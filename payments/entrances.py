@@ -18,10 +18,10 @@ from gateways import calls, routing
 from gateways.contract import Entrance, EntryOutcome, MerchantAccount, Operation, RawMessage
 from ledger.clock import checked as in_utc
 from ledger.errors import Conflict, Refused
-from ledger.ids import payment_number
 from payments import charges, deduction_store, plates, store
 from payments.checkout import Till
 from payments.deduction_store import Entry, MandateState, Word
+from payments.entry_words import entrance_number
 from payments.lots import Lot
 from payments.plates import PlateColor
 
@@ -84,7 +84,7 @@ def record(till: Till, *, lot: Lot, entrance: NewEntrance) -> Recorded:
 
 def number(entry: Entry) -> str:
     """Return the 28 characters that channels know an entrance by: E, the lane, the id."""
-    return "E" + payment_number(entry.lane, entry.entrance_id)[1:]
+    return entrance_number(entry.lane, entry.entrance_id)
 
 
 def _told_channels(till: Till) -> list[str]:

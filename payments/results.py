@@ -13,14 +13,14 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from gateways import messages
-from gateways.contract import RawMessage, RefundResult, Result
+from gateways.contract import EntryTold, RawMessage, RefundResult, Result
 from ledger import book, recipes
 from ledger.clock import business_date
 from ledger.ids import Ids, read_payment_number
 from ledger.journal import Entry
 from ledger.money import yuan
 from ledger.volley import fire
-from payments import events, refund_decisions, refunds, store
+from payments import entry_words, events, refund_decisions, refunds, store
 from payments.decisions import ACCEPTED, CURRENCY, MONEY, Finding, HeldCharge, HeldPayment, PaymentState, Source, decide, moved_to
 
 _OPENS_CASE: Final = {
@@ -49,12 +49,14 @@ class Notice(Struct, frozen=True):
     refund: RefundResult | None = None
     again: bool = False
     """The same message as that of the notice before it: it is kept with that one."""
+    entry: EntryTold | None = None
+    """What it says of a car, when it is about one; then it is about no payment."""
 
 
 class Outcome(Struct, frozen=True):
     """What became of one notice. ``accepted``: the channel gets its positive answer once the transaction has committed."""
 
-    finding: Finding | refund_decisions.Finding
+    finding: Finding | refund_decisions.Finding | entry_words.Finding
     accepted: bool
     reason: str | None
     payment_id: UUID | None
@@ -80,10 +82,12 @@ def apply(
     """
     work = _Work(tx, lane=lane, notices=notices, at=at, ids=ids)
     refunded = work.carry_out_refunds([notice for notice in notices if notice.refund is not None])
+    entered = work.carry_out_entries([notice for notice in notices if notice.entry is not None])
     outcomes = [
-        work.carry_out(notice, subject) if notice.refund is None else next(refunded)
+        next(entered) if notice.entry is not None
+        else work.carry_out(notice, subject) if notice.refund is None else next(refunded)
         for notice, subject in zip(notices, work.subjects, strict=True)
-    ]
+    ]  # fmt: skip
     work.write(and_commit=and_commit)
     return outcomes
 
@@ -137,6 +141,17 @@ class _Work:
         found, entries = refunds.carry_out(self._tx, lane=self._lane, words=words, at=self._at, ids=self._ids)
         self._entries += entries
         return iter([self._refund_outcome(*pair) for pair in zip(notices, found, strict=True)])
+
+    def carry_out_entries(self, notices: Sequence[Notice]) -> Iterator[Outcome]:
+        """Carry out what is said about cars, and keep it. Returns an iterator of the outcomes, in order."""
+        told = [notice.entry for notice in notices if notice.entry is not None]
+        if not told:
+            return iter(())
+        channels = [notice.message.channel for notice in notices]
+        found = entry_words.carry_out(self._tx, lane=self._lane, channels=channels, told=told)
+        for notice, one in zip(notices, found, strict=True):
+            self._messages.append(msgspec.structs.replace(notice.message, subject=one.entrance_id, reason=one.reason))
+        return iter([Outcome(one.finding, one.accepted, one.reason, None) for one in found])
 
     def _refund_outcome(self, notice: Notice, found: refunds.Outcome) -> Outcome:
         reason = None if found.accepted else notice.message.reason or found.finding.value
