@@ -194,10 +194,10 @@ def bill(line: Line, wanted: BillRequest, *, occasion: str) -> Call[BillFile | B
     request, answer = _asked(line, partial(channel.build_bill, wanted), bytes_max=BILL_FILE_BYTES_MAX)
     link = channel.parse_bill_link(answer, bill=wanted, keys=keys, now=line.clock.now())
     if isinstance(link, BillAbsent):
-        return Call(link, _record(line, Operation.BILL, request, answer, _absent_verdict(answer), link.reason, occasion))
+        return Call(link, record(line, Operation.BILL, request, answer, _absent_verdict(answer), link.reason, occasion))
     if isinstance(link, BillInline):
-        return Call(BillFile(Spool.of([link.content])), _record(line, Operation.BILL, request, answer, "verified", None, occasion))
-    message = _record(line, Operation.BILL, request, answer, "verified", None, occasion)
+        return Call(BillFile(Spool.of([link.content])), record(line, Operation.BILL, request, answer, "verified", None, occasion))
+    message = record(line, Operation.BILL, request, answer, "verified", None, occasion)
     came = Spool()
     file = _fetched(line, _built(line, partial(channel.build_bill_download, link)), came)
     if isinstance(file, Unanswered):
@@ -258,7 +258,7 @@ def _call(
     line: Line, operation: Operation, request: Request, answer: Answer | Unanswered, outcome: Told, subject: UUID, occasion: str
 ) -> Call[Told]:  # fmt: skip
     """Return an outcome with the record of the message that proves it."""
-    return Call(outcome, _record(line, operation, request, answer, outcome.verdict, outcome.reason, occasion, subject))
+    return Call(outcome, record(line, operation, request, answer, outcome.verdict, outcome.reason, occasion, subject))
 
 
 def _nonce() -> str:
@@ -275,9 +275,9 @@ def _target(request: Request) -> str:
     return f"{parts.path}?{parts.query}"
 
 
-def _record(
+def record(
     line: Line,
-    operation: Operation,
+    operation: str,
     request: Request,
     answer: Answer | Unanswered,
     verdict: Verdict,
@@ -285,10 +285,11 @@ def _record(
     occasion: str,
     subject: UUID | None = None,
 ) -> RawMessage:
+    """Return the record of a call that is to be kept; for calls that no operation of the contract covers as well."""
     came = answer if isinstance(answer, Answer) else Answer(status=0, headers={}, body=b"")
     return received(
         line.connected.channel,
-        operation=operation.value,
+        operation=str(operation),
         direction="out",
         verdict=verdict,
         reason=reason,

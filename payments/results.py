@@ -21,6 +21,8 @@ from ledger.journal import Entry
 from ledger.money import yuan
 from ledger.volley import fire
 from payments import entry_words, events, refund_decisions, refunds, store
+from payments.cards import records as cards
+from payments.cards.hearing import hear
 from payments.decisions import ACCEPTED, CURRENCY, MONEY, Finding, HeldCharge, HeldPayment, PaymentState, Source, decide, moved_to
 
 _OPENS_CASE: Final = {
@@ -50,13 +52,15 @@ class Notice(Struct, frozen=True):
     again: bool = False
     """The same message as that of the notice before it: it is kept with that one."""
     entry: EntryTold | None = None
+    clearing: Struct | None = None
+    """What a clearing party says of packages of card charges."""
     """What it says of a car, when it is about one; then it is about no payment."""
 
 
 class Outcome(Struct, frozen=True):
     """What became of one notice. ``accepted``: the channel gets its positive answer once the transaction has committed."""
 
-    finding: Finding | refund_decisions.Finding | entry_words.Finding
+    finding: Finding | refund_decisions.Finding | entry_words.Finding | cards.Finding
     accepted: bool
     reason: str | None
     payment_id: UUID | None
@@ -80,6 +84,8 @@ def apply(
         psycopg.errors.UniqueViolation: another transaction booked the same fact at the same moment, or a message is already kept;
             nothing is committed. Repeat with fewer notices, at last one by one.
     """
+    if any(notice.clearing is not None for notice in notices):
+        return _apply_heard(tx, lane=lane, notices=notices, at=at, ids=ids, and_commit=and_commit)
     work = _Work(tx, lane=lane, notices=notices, at=at, ids=ids)
     refunded = work.carry_out_refunds([notice for notice in notices if notice.refund is not None])
     entered = work.carry_out_entries([notice for notice in notices if notice.entry is not None])
@@ -90,6 +96,28 @@ def apply(
     ]  # fmt: skip
     work.write(and_commit=and_commit)
     return outcomes
+
+
+def _apply_heard(
+    tx: Connection, *, lane: int, notices: Sequence[Notice], at: datetime, ids: Ids, and_commit: bool
+) -> list[Outcome]:  # fmt: skip
+    """Apply a batch in which a clearing party speaks of packages: each such word becomes what it says of each payment."""
+    heard = [None if n.clearing is None else hear(tx, lane=lane, told=n.clearing, message=n.message, at=at, ids=ids) for n in notices]
+    parts = [[notice] if word is None else _spelled_out(notice, word) for notice, word in zip(notices, heard, strict=True)]
+    flat = [part for one in parts for part in one]
+    told = iter(apply(tx, lane=lane, notices=flat, at=at, ids=ids, and_commit=and_commit))
+    outcomes = [[next(told) for _ in one] for one in parts]
+    return [own[0] if word is None else _outcome(word) for own, word in zip(outcomes, heard, strict=True)]
+
+
+def _spelled_out(notice: Notice, word: cards.Heard) -> list[Notice]:
+    """Return the message itself, which is kept, and behind it what it says of each payment."""
+    kept = msgspec.structs.replace(notice.message, reason=None if word.accepted else word.finding.value)
+    return [Notice(kept, None), *(Notice(kept, result, again=True) for result in word.results)]
+
+
+def _outcome(word: cards.Heard) -> Outcome:
+    return Outcome(word.finding, word.accepted, None if word.accepted else word.finding.value, None)
 
 
 def subject_of(order_no: str, *, lane: int) -> UUID | None:

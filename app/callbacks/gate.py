@@ -151,7 +151,7 @@ class Gate:
         )
         if len(reading.results) > 1:
             return tuple(Notice(message, result, again=number > 0) for number, result in enumerate(reading.results))
-        return (Notice(message, reading.result, refund=reading.refund),)
+        return (Notice(message, reading.result, refund=reading.refund, entry=reading.entry, clearing=reading.clearing),)
 
     def _occasion(self, body: bytes, now: datetime) -> str:
         """Tell equal messages of one instant apart: a simulated clock stands still while notices come twice."""

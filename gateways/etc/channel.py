@@ -47,14 +47,15 @@ from gateways.etc.orders import DeductionRefused as DeductionRefused
 from gateways.etc.services import CALLED_BY_US, PLATE_STATES, PlatePayNotice, PlatePayState, PlateState, Service
 from gateways.keys import SigningFailed
 
-KEPT: Final = "kept"
-"""Reason of a reading that is genuine and agrees in itself, and speaks of no single payment: keep it and acknowledge it."""
-
 _ACKS: Final[dict[str, Receipt]] = {word: receipt for receipt, word in line.OBJECTIONS.items()} | {
     "field_missing": Receipt.SCHEMA_INVALID,
     "contradiction": Receipt.CONTENT_WRONG,
     "event_unknown": Receipt.HEADER_WRONG,
     "other_sender": Receipt.HEADER_WRONG,
+    "package_unknown": Receipt.CONTENT_WRONG,
+    "booking_refused": Receipt.CONTENT_WRONG,
+    "dispute_refused": Receipt.CONTENT_WRONG,
+    "clearing_disagrees": Receipt.CLEARING_DISAGREES,
 }
 """What we answer to a notice that is not taken; whatever is not listed here is ``BUSY``: it comes again."""
 _UNSIGNED_STATUS: Final = {
@@ -69,12 +70,12 @@ _REFUSED_REFUNDS: Final[dict[RefundRefusal | None, RefundState]] = {
     RefundRefusal.ISSUER: RefundState.CLOSED,
     RefundRefusal.ACCOUNT: RefundState.STUCK,
 }
-_KEPT_KINDS: Final[dict[str, type[Struct]]] = {
+_CLEARING_KINDS: Final[dict[str, type[Struct]]] = {
     Service.ACCOUNT_RESULT: BookingResult,
     Service.DISPUTE_RESULT: DisputeResult,
     Service.CLEAR_STAT: ClearingStatistics,
 }
-_READ_HERE: Final = frozenset({*_KEPT_KINDS, Service.PLATE_PAY_NOTIFY, Service.REFUND_RESULT})
+_READ_HERE: Final = frozenset({*_CLEARING_KINDS, Service.PLATE_PAY_NOTIFY, Service.REFUND_RESULT})
 
 T = TypeVar("T", bound=Struct)
 
@@ -100,9 +101,8 @@ class Etc(Channel[EtcKeys]):
     def parse_callback(self, headers: Mapping[str, str], body: bytes, *, keys: EtcKeys, now: datetime) -> Reading:
         """Read a notice of a charge by plate, a refund, or of clearing.
 
-        Booking results, dispute results and clearing statistics are ``verified`` with the reason ``kept``: their form and sums were
-        checked, they belong to no single payment, and are to be acknowledged like any other. ``reply_to`` is the head that ``ack``
-        answers: there is one when the message says that it is the clearing party's and calls a service of ours, so that nobody else
+        Booking results, dispute results and clearing statistics come as ``clearing``: their form and sums agree in themselves, whether
+        they agree with what was sent is for whoever sent the packages. ``reply_to`` is the head that ``ack`` answers: there is one when the message says that it is the clearing party's and calls a service of ours, so that nobody else
         can have something signed by us. Source: docs/ETC.md, section 8.
         """
         head = envelope.claimed_head(body)
@@ -130,7 +130,7 @@ class Etc(Channel[EtcKeys]):
             return _reading_of(
                 services.RefundResult, body, lambda told: Reading(verdict="verified", refund=self._refund_result(told, ""))
             )
-        return _reading_of(_KEPT_KINDS[service], body, lambda _message: Reading(verdict="verified", reason=KEPT))
+        return _reading_of(_CLEARING_KINDS[service], body, lambda message: Reading(verdict="verified", clearing=message))
 
     def ack(
         self,

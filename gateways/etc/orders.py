@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from gateways.contract import BillRequest, Deduction, MandateRef, OrderRef, RefundOrder, RefundRef
+from gateways.contract import BillRequest, Deduction, MandateRef, OrderRef, RefundOrder, RefundRef, Way
 from gateways.etc import recon, services
 from gateways.etc.codes import PlateColour, RefundReason
 from gateways.etc.line import Provider
@@ -95,13 +95,15 @@ def plate_sign_query(mandate: MandateRef) -> dict[str, Any]:
 
 
 def refund_apply(refund: RefundOrder) -> dict[str, Any]:
-    """Return the body that asks for a refund. Raises DeductionRefused."""
+    """Return the body that asks for a refund: of a charge by card by its 26 digits, else of the order. Raises DeductionRefused."""
+    by_card = refund.way is Way.CARD
     return _body_of(
         services.RefundApply(
             refund_no=refund.refund_no,
             refund_fen=refund.refund_fen,
             reason=_refund_reason(refund.reason or ""),
-            order_no=refund.order_no,
+            charge_id=refund.trade_no if by_card else None,
+            order_no=None if by_card else refund.order_no,
             remark=_remark(refund.reason or ""),
         )
     )

@@ -128,24 +128,35 @@ def read_upload(body: Mapping[str, Any], *, cap_fen: int = CAP_FEN_DEFAULT) -> P
 
 
 def transaction_body(record: TransactionRecord, trans_no: int) -> dict[str, Any]:
-    """Return one charge of an upload: its place from 1 and the fields of section 4, those without a value left out."""
+    """Return one charge of an upload: its place from 1 and the record."""
+    return {"transId": trans_no} | record_body(record)
+
+
+def record_body(record: TransactionRecord) -> dict[str, Any]:
+    """Return a record in the fields of section 4, those without a value left out; ``read_record`` reads it back."""
     told: dict[str, Any] = msgspec.to_builtins(record, builtin_types=(datetime,))
     told["transTime"] = china_time(record.happened_at)
     told["enterTime"] = None if record.entered_at is None else china_time(record.entered_at)
-    return {"transId": trans_no} | {name: value for name, value in told.items() if value not in (None, "")}
+    return {name: value for name, value in told.items() if value not in (None, "")}
+
+
+def read_record(body: Mapping[str, Any]) -> TransactionRecord | str:
+    """Return a record from the fields of section 4, or what is wrong with it in words. Its form is for ``record.form_faults``."""
+    at, entered_at = _china_time_of(body, "transTime"), _china_time_of(body, "enterTime")
+    if at is None or (entered_at is None and "enterTime" in body):
+        return "a time is missing or has another form than yyyy-MM-dd HH:mm:ss"
+    try:
+        return msgspec.convert({**body, "transTime": at, "enterTime": entered_at}, TransactionRecord)
+    except (msgspec.ValidationError, OverflowError) as wrong:
+        return str(wrong)
 
 
 def read_transaction(body: Mapping[str, Any], *, trans_no: int) -> TransactionRecord | Rejection:
     """Return one charge of an upload, or what to answer; ``trans_no`` is the place it must have."""
     if body.get("transId") != trans_no or body["transId"] is True:
         return Rejection(Receipt.CONTENT_WRONG, f"charge {trans_no} says it is {body.get('transId')!r}")
-    at, entered_at = _china_time_of(body, "transTime"), _china_time_of(body, "enterTime")
-    if at is None or (entered_at is None and "enterTime" in body):
-        return Rejection(Receipt.SCHEMA_INVALID, f"charge {trans_no}: a time is missing or has another form")
-    try:
-        return msgspec.convert({**body, "transTime": at, "enterTime": entered_at}, TransactionRecord)
-    except (msgspec.ValidationError, OverflowError) as wrong:
-        return Rejection(Receipt.SCHEMA_INVALID, f"charge {trans_no}: {wrong}")
+    record = read_record(body)
+    return Rejection(Receipt.SCHEMA_INVALID, f"charge {trans_no}: {record}") if isinstance(record, str) else record
 
 
 def _china_time_of(body: Mapping[str, Any], name: str) -> Any:

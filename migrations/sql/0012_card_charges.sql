@@ -37,6 +37,7 @@ create table payments.card_record ( -- One charge by card as the lane made it: p
     operator_id     integer not null, -- Operator
     lot_id          integer not null, -- Lot
     charge_id       uuid, -- Charge that it pays; null: a stay that cost nothing, told so that the driver's list is complete
+    provider_no     text not null, -- Our own number at the channel
     merchant_no     text not null, -- Operator's merchant number at the channel
     service_no      text not null, -- Clearing party that the record is for
     issuer_no       text not null, -- Issuer of the card
