@@ -89,16 +89,20 @@ class PublicKey(Struct, frozen=True):
         """
         return len(signature) == SIGNATURE_BYTES and self.verifies_digest(message_number(self, message, user_id), signature)
 
-    def verifies_digest(self, e: int, signature: bytes) -> bool:
-        """Tell whether ``signature``, 64 bytes, is this key's over the message whose number is ``e``; others call ``verifies``."""
+    def verifies_digest(self, e: int, signature: bytes, *, tables: "KeyTables | None" = None) -> bool:
+        """Tell whether ``signature``, 64 bytes, is this key's over the message whose number is ``e``.
+
+        ``tables`` are those of the process unless others are given. Whoever has a message calls ``verifies``.
+        """
+        known = _TABLES if tables is None else tables
         r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
         t = (r + s) % N
         if not (0 < r < N and 0 < s < N and t):
             return False
-        point = _public_multiples(s, t, self)
+        point = _public_multiples(s, t, self, known.of(self))
         holds = bool(point.zz) and any(point.x == x * point.zz % P for x in range((r - e) % N, P, N))
         if holds:
-            _TABLES.held(self)
+            known.held(self)
         return holds
 
 
@@ -247,7 +251,7 @@ _TABLES: Final = KeyTables()
 
 
 @cache
-def _generator() -> Table:
+def generator_table() -> Table:
     """Return the generator's table. Threads that ask for it first at the same time may each make it: they are the same."""
     return _table(G)
 
@@ -281,18 +285,17 @@ def _chosen(table: Table, factor: int) -> list[Affine]:
 
 def _secret_multiple(factor: int) -> _Point:
     """Multiply the generator by a secret factor, in coordinates that differ each time."""
-    (x, y), *others = _chosen(_generator(), factor)
+    (x, y), *others = _chosen(generator_table(), factor)
     scale = secrets.randbelow(P - 1) + 1
     square = scale * scale % P
     cube = scale * square % P
     return _sum(others, _Point(x * square % P, y * cube % P, square, cube))
 
 
-def _public_multiples(s: int, t: int, key: PublicKey) -> _Point:
-    """Return s·G + t·key; both factors are public."""
-    table = _TABLES.of(key)
+def _public_multiples(s: int, t: int, key: PublicKey, table: Table | None) -> _Point:
+    """Return s·G + t·key; both factors are public. ``table`` is the key's, if it has one."""
     start = _product(t, (key.x, key.y)) if table is None else _sum(_chosen(table, t))
-    return _sum(_chosen(_generator(), s), start)
+    return _sum(_chosen(generator_table(), s), start)
 
 
 def _product(factor: int, point: Affine) -> _Point:
