@@ -5,7 +5,7 @@ may open, and the money is certain only with the notice or the query. There is n
 Source: docs/CHANNELS.md, WeChat Pay, parking.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 from urllib.parse import quote, urlencode
 
@@ -16,6 +16,7 @@ from gateways.contract import (
     Deduction,
     Entrance,
     EntryOutcome,
+    EntryTold,
     MandateOutcome,
     MandateRef,
     OrderRef,
@@ -163,18 +164,37 @@ class Parking(Orders):
         return self.queried(self.opened(answer, keys=keys, now=now), order, now=now, scene=scene)
 
     def read_entry_notice(self, body: bytes) -> Reading:
-        """Read that a plate was blocked, or may be deducted again, during its stay: kept, and of no payment."""
+        """Read that a plate was blocked, or may be deducted again, during its stay.
+
+        A state that is not listed proves nothing: the notice is kept and acknowledged, for no repeat would say more.
+        """
         told = read(parking_wire.decode_entry_notice, body)
         if told is None:
             return unreadable("field_missing")
         if told.sp_mchid != self.provider_no:
             return unreadable("other_provider")
-        return Reading(verdict="verified", reason=KEPT)
+        state = _ENTRY_STATES.get(told.parking_state)
+        if state is None:
+            return Reading(verdict="verified", reason=KEPT)
+        entry = EntryTold(
+            entrance_no=told.out_parking_no,
+            provider_no=told.sp_mchid,
+            merchant_no=told.sub_mchid,
+            entry_no=told.parking_id,
+            state=state,
+            word=None if state == "open" else _word(told.blocked_state_description),
+            happened_at=told.state_update_time.astimezone(UTC),
+        )
+        return Reading(verdict="verified", entry=entry)
 
 
 def _color(color: str) -> str:
     """Return a plate's colour as the channel writes it; ``unknown`` is none of its words and is refused there."""
     return color.upper()
+
+
+def _word(text: str | None) -> str | None:
+    return plain(text or "")[: parking_wire.WORD_CHARACTERS_MAX] or None
 
 
 def _lot(name: str) -> str:

@@ -3,10 +3,11 @@
 Knows what the channel's documents print; must not know keys or what follows from a message. Read by the adapter and the sandbox.
 """
 
-from typing import Final
+from datetime import datetime
+from typing import Annotated, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from gateways.contract import ChannelState
 from gateways.wechat.wire import Amount, Number
@@ -18,6 +19,8 @@ PARKING_ENTRY_PATH: Final = "/v3/vehicle/parking/parkings"
 DEDUCT_PATH: Final = "/v3/vehicle/transactions/parking"
 DEDUCTION_PATH: Final = "/v3/vehicle/transactions/out-trade-no/"
 DEVICE_CHARACTERS_MAX: Final = 32
+WORD_CHARACTERS_MAX: Final = 64
+"""Of the channel's word for why a plate is blocked; its own have up to seven."""
 LOT_CHARACTERS_MAX: Final = 128
 
 PARKING_STATES: Final[dict[str, ChannelState]] = {
@@ -69,7 +72,12 @@ class EntryNotice(Struct, frozen=True):
     sp_mchid: Number
     sub_mchid: Number
     parking_id: Number
+    out_parking_no: Number
+    plate_number: Annotated[str, Meta(min_length=1)]
+    plate_color: Annotated[str, Meta(min_length=1)]
     parking_state: str
+    state_update_time: Annotated[datetime, Meta(tz=True)]
+    blocked_state_description: str | None = None
 
 
 class ParkingInfo(Struct, frozen=True):

@@ -408,12 +408,19 @@ def notices() -> tuple[Genuine, ...]:
         "success_time": "2026-03-02T10:00:00+08:00",
     }
     failed = result(state=ChannelState.FAILED, trade_no=None, happened_at=None)
+    blocked = {
+        "sp_mchid": PROVIDER_NO, "sub_mchid": MERCHANT_NO, "parking_id": DEDUCTION.entry_no,
+        "out_parking_no": ENTRANCE.entrance_no, "plate_number": PLATE, "plate_color": "BLUE",
+        "start_time": "2026-03-02T08:00:00+08:00", "parking_name": ENTRANCE.lot_name, "free_duration": 1800,
+        "parking_state": "BLOCKED", "blocked_state_description": "PAUSE", "state_update_time": "2026-03-02T09:30:00+08:00",
+    }  # fmt: skip
     return (
         Genuine(body=body, headers=headers, results=(result(),)),
         Genuine(body=refund_body, headers=refund_headers, refund=refunded),
         sealed(COMBINED_TRANSACTION, "TRANSACTION.SUCCESS", "combined", results=(result(1), result(2))),
         sealed(deducted, "TRANSACTION.SUCCESS", "deducted", results=(result(),)),
         sealed(DEDUCTED | {"trade_state": "PAY_FAIL"}, "TRANSACTION.FAIL", "failed", results=(failed,)),
+        sealed(blocked, "VEHICLE.ENTRANCE_STATE_CHANGE", "blocked"),
     )
 
 

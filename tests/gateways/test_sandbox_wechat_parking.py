@@ -12,6 +12,7 @@ from gateways.contract import (
     Deduction,
     Entrance,
     EntryOutcome,
+    EntryTold,
     MandateOutcome,
     MandateRef,
     OrderRef,
@@ -179,11 +180,55 @@ def test_a_plate_that_is_blocked_during_its_stay_is_told_of_and_not_deducted(pla
         opened(played, state="OVERDUE")
         control(played, "deliver")
         reading = read(played, came[0])
-        assert (reading.verdict, reading.reason, reading.results) == ("verified", "kept", ())
+        assert (reading.verdict, reading.reason, reading.results) == ("verified", None, ())
+        assert reading.entry == EntryTold(
+            entrance_no=ENTRANCE.entrance_no, provider_no=played.line.connected.channel.provider_no, merchant_no=MERCHANT_NO,
+            entry_no=entry_no or "", state="none", word="OVERDUE", happened_at=NOW,
+        )  # fmt: skip
     assert deducted(played, entry_no).results == ()
     assert state(asked(played)) is ChannelState.PENDING
     played.clock.set(REF.expires_at)
     assert state(asked(played)) is ChannelState.NOT_FOUND
+
+
+def test_a_payer_pauses_and_ends_the_service_on_its_page_and_the_stay_is_told_of_each(play: Play) -> None:
+    with inbox(lambda _: 200) as (url, came):
+        played = play(notify_url=url)
+        opened(played)
+        entered(played)
+        page = f"{played.url}/pages/auth-creditpay/auth-creditpay"
+        query = {"openid": OPENID, "plate_number": PLATE, "plate_color": "BLUE"}
+        assert "暂停停车服务" in HTTP.get(page, params=query).text
+        for seconds, act, words in ((1, "PAUSE", "已暂停"), (2, "NORMAL", "已开通"), (3, "OUT_SERVICE", "已解除")):
+            later(played, seconds)
+            assert words in HTTP.post(page, data=query | {"state": act}).text
+        control(played, "deliver")
+        told = [read(played, message).entry for message in came]
+    assert [(one.state, one.word) for one in told if one] == [("none", "PAUSE"), ("open", None), ("none", "REMOVE")]
+    assert [one.happened_at for one in told if one] == [NOW + timedelta(seconds=after) for after in (1, 3, 6)]
+    assert mandate(played).state == "none"
+    assert HTTP.post(page, data=query | {"state": "OVERDUE"}).status_code == 400
+    assert HTTP.post(page, data=query | {"openid": "oOther", "state": "PAUSE"}).status_code == 404
+
+
+def test_a_notice_tells_of_the_entry_as_it_stood_and_comes_again_by_the_schedule(play: Play) -> None:
+    answers = iter([500, 500, 200, 200])
+    with inbox(lambda _: next(answers)) as (url, came):
+        played = play(notify_url=url)
+        opened(played)
+        entered(played)
+        opened(played, state="PAUSE")
+        control(played, "deliver")
+        later(played, 1)
+        opened(played)
+        control(played, "deliver")
+        assert len(came) == 2
+        later(played, 14)
+        control(played, "deliver")
+        later(played, 1)
+        control(played, "deliver")
+        told = [read(played, message).entry for message in came]
+    assert [one.state for one in told if one] == ["none", "open", "none", "open"]
 
 
 def test_a_lost_answer_leaves_the_deduction_made_and_the_repeat_is_safe(play: Play) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateways.contract import Answer, ChannelState, OrderRef, Reading, Request, Unanswered, Way
+from gateways.contract import Answer, ChannelState, EntryTold, OrderRef, Reading, Request, Unanswered, Way
 from gateways.sandbox.wechat.signing import Pair, answer_headers
 from gateways.sandbox.wechat.signing import notice as sealed_notice
 from gateways.wechat.channel import WeChat
@@ -210,17 +210,56 @@ def test_events_of_deductions_alone_are_taken_for_nothing_else(pair: Pair, wecha
     assert noticed(pair, wechat, b"[]", event).reason == "field_missing"
 
 
+CHANGED = {
+    "sp_mchid": PROVIDER_NO, "sub_mchid": MERCHANT_NO, "parking_id": "5K1", "out_parking_no": ENTRANCE.entrance_no,
+    "plate_number": ENTRANCE.plate, "plate_color": "BLUE", "start_time": "2026-03-02T08:00:00+08:00", "parking_state": "BLOCKED",
+    "blocked_state_description": "PAUSE", "state_update_time": "2026-03-02T09:30:00+08:00",
+}  # fmt: skip
+
+
+def changed(pair: Pair, wechat: WeChat, **changes: Any) -> Reading:
+    return noticed(pair, wechat, told(CHANGED, **changes), "VEHICLE.ENTRANCE_STATE_CHANGE")
+
+
 @pytest.mark.parametrize(
-    ("changes", "verdict", "reason"),
+    ("changes", "state", "word"),
     [
-        ({}, "verified", "kept"),
-        ({"sp_mchid": "1900009999"}, "unreadable", "other_provider"),
-        ({"parking_state": None}, "unreadable", "field_missing"),
+        ({}, "none", "PAUSE"),
+        ({"blocked_state_description": "OVERDUE"}, "none", "OVERDUE"),
+        ({"blocked_state_description": "NEW\x00" + "A" * 100}, "none", "NEW" + "A" * 61),
+        ({"blocked_state_description": None}, "none", None),
+        ({"parking_state": "NORMAL"}, "open", None),
+        ({"parking_state": "NORMAL", "blocked_state_description": None}, "open", None),
     ],
 )
-def test_a_change_during_the_stay_is_kept_and_is_no_payment(
-    pair: Pair, wechat: WeChat, changes: dict[str, Any], verdict: str, reason: str
+def test_a_change_during_the_stay_is_about_the_entry_and_no_payment(
+    pair: Pair, wechat: WeChat, changes: dict[str, Any], state: Any, word: str | None
 ) -> None:
-    fields = {"sp_mchid": PROVIDER_NO, "sub_mchid": MERCHANT_NO, "parking_id": "5K1", "parking_state": "BLOCKED"}
-    reading = noticed(pair, wechat, told(fields, **changes), "VEHICLE.ENTRANCE_STATE_CHANGE")
-    assert (reading.verdict, reading.reason, reading.results) == (verdict, reason, ())
+    assert changed(pair, wechat, **changes) == Reading(
+        verdict="verified",
+        entry=EntryTold(
+            entrance_no=ENTRANCE.entrance_no, provider_no=PROVIDER_NO, merchant_no=MERCHANT_NO, entry_no="5K1", state=state,
+            word=word, happened_at=datetime(2026, 3, 2, 1, 30, tzinfo=UTC),
+        ),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("state", ["NEW_WORD", "normal", ""])
+def test_a_state_that_is_not_listed_is_kept_and_proves_nothing(pair: Pair, wechat: WeChat, state: str) -> None:
+    assert changed(pair, wechat, parking_state=state) == Reading(verdict="verified", reason="kept")
+
+
+def test_a_change_told_to_another_provider_says_nothing(pair: Pair, wechat: WeChat) -> None:
+    assert changed(pair, wechat, sp_mchid="1900009999") == Reading(verdict="unreadable", reason="other_provider")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, None) for name in CHANGED if name not in ("start_time", "blocked_state_description")]
+    + [
+        ("plate_number", ""), ("plate_color", ""), ("out_parking_no", "E 1"), ("state_update_time", "2026-03-02T09:30:00"),
+        ("state_update_time", "soon"), ("sub_mchid", 1620000007),
+    ],
+)  # fmt: skip
+def test_a_change_without_a_needed_field_says_nothing(pair: Pair, wechat: WeChat, name: str, value: Any) -> None:
+    assert changed(pair, wechat, **{name: value}) == Reading(verdict="unreadable", reason="field_missing")

@@ -412,11 +412,17 @@ class Desk:
         combined_no: str | None = None,
         event: str | None = None,
         due_at: int | None = None,
+        told: bytes | None = None,
     ) -> None:
-        """Put the notice of a payment on the way, as its faults will have it. Called inside ``together``."""
+        """Put the notice of a payment, or of an entry with what it tells, on the way, as its faults will have it.
+
+        Called inside ``together``.
+        """
         kinds, name = {fault.kind for fault in hit}, (number,) if event is None else (number, event)
         if FaultKind.NEVER in kinds:
             return
+        if told is not None:  # an entry changes more than once
+            name = (*name, str(self.state.notices_about(number)))
         later = delay_seconds(hit, subject=number, seed=self.seed) / self.config.time_factor
         notice_id, kept = f"EV-{hex_text(32, self.seed, 'notice', *name)}", msgspec.json.encode(hit)
         for copy in range(2 if FaultKind.TWICE in kinds else 1):
@@ -430,6 +436,7 @@ class Desk:
                     faults=kept,
                     combined_no=combined_no,
                     event=event,
+                    told=told,
                 )
             )
 

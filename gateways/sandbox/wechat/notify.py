@@ -149,7 +149,7 @@ class Courier:
         desk, service = self._desk, ParkingService(self._desk)
         altered = sorted(touched & {FaultKind.WRONG_AMOUNT, FaultKind.OTHER_MERCHANT})
         if event == ENTRY_CHANGED:
-            url, told = service.entry_notice(notice.order_no)
+            url, told = service.entry_notice(notice.order_no, notice.told, frozenset(altered))
             plain, kind, at = wire.encode(told), "vehicle", instant(notice.due_at)
         else:
             desk.settle()

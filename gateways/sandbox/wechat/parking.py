@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from gateways.sandbox.chance import digits, hex_text
+from gateways.sandbox.chance import digits
 from gateways.sandbox.shapes import ON_NOTICE, Fault, FaultKind
 from gateways.sandbox.wechat.combined import OTHER_MERCHANT
 from gateways.sandbox.wechat.desk import ApiRefusal, Desk, instant
@@ -27,7 +27,7 @@ from gateways.sandbox.wechat.parking_shapes import (
 )
 from gateways.sandbox.wechat.parking_state import Deduction, Parking, Plate
 from gateways.sandbox.wechat.signing import rfc3339
-from gateways.sandbox.wechat.state import Notice, Order
+from gateways.sandbox.wechat.state import Order
 from gateways.wechat import wire
 from ledger.clock import microseconds
 
@@ -79,13 +79,14 @@ class ParkingService:
         if (state, reason) == (live.state, live.reason):
             return
         self._kept.set_parking(live.parking_id, state=state, reason=reason, at=now)
-        notice_id = f"EV-{hex_text(32, self._desk.seed, 'entry notice', live.parking_id, now)}"
-        self._desk.state.add_notice(
-            Notice(
-                notice_id=notice_id, order_no=live.parking_id, due_at=now, attempts=0, state="waiting", faults=b"[]",
-                event=ENTRY_CHANGED,
-            )
-        )  # fmt: skip
+        hit = self._desk.faults(ON_NOTICE, live.out_parking_no)
+        told = wire.encode(self._entry_told(live.parking_id))
+        self._desk.put_notices(live.parking_id, hit, event=ENTRY_CHANGED, due_at=now, told=told)
+
+    def standing(self, plate: str, color: str, openid: str) -> Plate | None:
+        """Return a plate that this payer opened the service for, whatever became of it; None when there is no such."""
+        kept = self._kept.plate(plate, color)
+        return kept if kept is not None and kept.openid == openid else None
 
     def find_service(self, plate: str, color: str, openid: str) -> ServiceOut:
         """Return whether a plate may be deducted. A plate never opened, or another payer's, is out of service."""
@@ -138,11 +139,21 @@ class ParkingService:
             block_reason=known.reason,
         )
 
-    def entry_notice(self, parking_id: str) -> tuple[str, EntryNoticeOut]:
-        """Return where a notice of an entry goes, and what it tells."""
+    def entry_notice(
+        self, parking_id: str, told: bytes | None, altered: frozenset[FaultKind]
+    ) -> tuple[str, EntryNoticeOut]:  # fmt: skip
+        """Return where a notice of an entry goes, and what it tells; ``altered`` are its faults."""
         kept = self._kept.parking(parking_id)
         assert kept is not None, "a notice belongs to an entry"
-        told = EntryNoticeOut(
+        true = self._entry_told(parking_id) if told is None else msgspec.json.decode(told, type=EntryNoticeOut)
+        merchant_no = OTHER_MERCHANT if FaultKind.OTHER_MERCHANT in altered else true.sub_mchid
+        return kept.notify_url, msgspec.structs.replace(true, sub_mchid=merchant_no)
+
+    def _entry_told(self, parking_id: str) -> EntryNoticeOut:
+        """Return what is told of an entry as it stands now."""
+        kept = self._kept.parking(parking_id)
+        assert kept is not None, "it has just changed"
+        return EntryNoticeOut(
             sp_mchid=self._desk.config.provider_no,
             sub_mchid=kept.merchant_no,
             parking_id=kept.parking_id,
@@ -156,7 +167,6 @@ class ParkingService:
             blocked_state_description=_BLOCKED_WORDS.get(kept.reason or ""),
             state_update_time=rfc3339(instant(kept.changed_at)),
         )
-        return kept.notify_url, told
 
     # Deductions
 

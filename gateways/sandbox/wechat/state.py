@@ -42,7 +42,7 @@ create table if not exists prepay (
 create table if not exists notice (
     notice_id text primary key, order_no text not null, due_at integer not null, attempts integer not null default 0,
     state text not null default 'waiting', faults blob not null, refund_no text, refund_word text, combined_no text,
-    event text) without rowid;
+    event text, told blob) without rowid;
 create index if not exists notice_due on notice (due_at, order_no, notice_id) where state = 'waiting';
 create table if not exists certificate (number integer primary key, certificate blob not null, key blob not null);
 create table if not exists code (
@@ -50,7 +50,7 @@ create table if not exists code (
 create table if not exists bill_file (token text primary key, content blob not null, expires_at integer not null) without rowid;
 """
 _LATER_COLUMNS: Final = {
-    "notice": {"refund_no": "text", "refund_word": "text", "combined_no": "text", "event": "text"},
+    "notice": {"refund_no": "text", "refund_word": "text", "combined_no": "text", "event": "text", "told": "blob"},
     "pay_order": {"trade_type": "text not null default 'JSAPI'", "combined_no": "text"},
     "prepay": {"made_at": "integer not null default 0", "combined_no": "text"},
 }
@@ -152,7 +152,9 @@ class Notice(Struct, frozen=True):
     refund_word: RefundWord | None = None
     combined_no: str | None = None
     event: str | None = None
-    """Of a deduction: what the notice tells."""
+    """Of a deduction or an entry: what the notice tells."""
+    told: bytes | None = None
+    """Of an entry: its plaintext, as things stood when they changed."""
 
 
 class Takings(Struct, frozen=True):
@@ -349,6 +351,10 @@ class State:
         """Return when the next notice is due."""
         row = self._one("select min(due_at) as due_at from notice where state = 'waiting'")
         return None if row is None else row["due_at"]
+
+    def notices_about(self, order_no: str) -> int:
+        """Return how many notices there have been about an order or an entry."""
+        return self._count("select count(*) from notice where order_no = ?", order_no)
 
     def waiting_notices(self) -> int:
         return self._count("select count(*) from notice where state = 'waiting'")
