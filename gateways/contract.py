@@ -165,7 +165,7 @@ class PrepayOrder(Struct, frozen=True, kw_only=True):
 
 
 class OrderRef(Struct, frozen=True, kw_only=True):
-    """Names an order at a channel for a query or a close."""
+    """Names an order at a channel for a query, a close or a cancel."""
 
     order_no: str
     merchant_no: str
@@ -176,6 +176,10 @@ class OrderRef(Struct, frozen=True, kw_only=True):
     way: Way = Way.IN_WALLET
     trade_no: str | None = None
     """The channel's number, once known."""
+    amount_fen: int | None = None
+    """What was taken, once known: some channels undo a payment by its amount."""
+    paid_at: datetime | None = None
+    """When it was taken, once known: some channels undo a payment on its own day only."""
     key_ref: str | None = None
 
 

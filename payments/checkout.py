@@ -185,7 +185,8 @@ def reference(attempt: Attempt) -> OrderRef:
     """Return how the channel knows an attempt."""
     return OrderRef(
         order_no=payment_number(attempt.lane, attempt.payment_id), merchant_no=attempt.merchant_no, created_at=attempt.created_at,
-        expires_at=attempt.expires_at, way=attempt.way, trade_no=attempt.trade_no, key_ref=attempt.key_ref,
+        expires_at=attempt.expires_at, way=attempt.way, trade_no=attempt.trade_no, amount_fen=attempt.taken_fen,
+        paid_at=attempt.succeeded_at, key_ref=attempt.key_ref,
     )  # fmt: skip
 
 

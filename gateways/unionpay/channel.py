@@ -57,7 +57,7 @@ _NOT_PROVEN: Final = frozenset(sign.Objection)
 _MALFORMED: Final = frozenset({"not_form", "field_missing"})
 _PRODUCTS: Final = {Way.BROWSER: Product.WAP, Way.IN_WALLET: Product.WAP, Way.CODE: Product.QR, Way.SCANNED: Product.QR}
 _CURRENCIES: Final = {wire.CURRENCY: "CNY"}
-_PAYMENT, _REFUND, _REVERSAL, _FILE = "01", "04", "99", "76"
+_PAYMENT, _REFUND, _CANCEL, _REVERSAL, _FILE = "01", "04", "31", "99", "76"
 _BY_PAYER: Final = "by_payer"
 
 
@@ -84,10 +84,19 @@ class _Opened(Struct, frozen=True):
     fields: Mapping[str, str] = {}
 
 
+class _PaymentKnown(Struct, frozen=True):
+    """What a cancel must know of the payment that it undoes."""
+
+    query_id: str
+    amount_fen: int
+    paid_at: datetime
+
+
 class UnionPay(Channel[UnionPayKeys]):
     """The adapter. It holds who we are and nothing that changes; see ``gateways.contract.Channel`` for each method's effect.
 
-    An order dies at its payTimeout: there is no close. Cancel is a reversal 冲正 of a charge of the payer's code.
+    An order dies at its payTimeout: there is no close. Cancel is 消费撤销 of a payment that is known, on its clearing day, and else
+    a reversal 冲正 of a charge of the payer's code.
     """
 
     name: str = "unionpay"
@@ -230,21 +239,46 @@ class UnionPay(Channel[UnionPayKeys]):
         return _payments(self._result(told, state))
 
     def build_cancel(self, order: OrderRef, *, keys: UnionPayKeys, now: datetime, nonce: str) -> Request:
-        """Take back a charge of a payer's code whose result stays unknown 冲正.
+        """Undo a whole payment 消费撤销 that is known by its queryId, amount and time, until its clearing day is cut at 23:00.
 
-        Raises Unsupported for the other ways: unpaid they end at payTimeout, paid they are refunded.
+        Its number follows from the order's and its time is the payment's: a repeat is identical and undoes nothing twice. Without
+        them, or later, take back a charge of a payer's code whose result stays unknown 冲正.
+        Raises Unsupported for other ways then: unpaid they end at payTimeout, paid they are refunded.
         """
-        if order.way is not Way.SCANNED:
-            raise Unsupported(
-                f"channel {self.name} takes back only what a payer's code was charged with, not way {order.way.value}"
+        party, paid = self._party(order.merchant_no, order.key_ref), _payment_known(order)
+        if paid is not None and now < wire.cut_over_after(paid.paid_at):
+            self._check_way(order.way)
+            undone = wire.cancel(
+                party,
+                OrderKey(wire.cancel_no(order.order_no), paid.paid_at),
+                product=_PRODUCTS[order.way],
+                payment_query_id=paid.query_id,
+                amount_fen=paid.amount_fen,
+                notify_url=self.provider.notify_url,
             )
-        undone = wire.reversal(self._party(order.merchant_no, order.key_ref), OrderKey(order.order_no, order.created_at))
+        elif order.way is Way.SCANNED:
+            undone = wire.reversal(party, OrderKey(order.order_no, order.created_at))
+        else:
+            raise Unsupported(
+                f"channel {self.name} takes back a charge of a payer's code, or a payment that is known, on its clearing day: "
+                f"not this one of way {order.way.value}"
+            )
         return self._request(wire.BACK_PATH, undone, keys, order.key_ref)
 
     def parse_cancel(self, answer: Answer | Unanswered, *, order: OrderRef, keys: UnionPayKeys, now: datetime) -> CloseOutcome:
-        """Read the answer to a reversal: done, or done before (12). On 03, 04, 05 ask again."""
+        """Read the answer to a reversal: done, or done before (12). On 03, 04, 05 ask again.
+
+        A cancel's answer never proves that the money goes back: 00 is only ``accepted``, and 45 may be a refund of a part. Ask with
+        ``build_refund_query`` and ``cancel_ref`` what became of it.
+        """
+        answered, paid = self._open(answer, keys=keys, now=now), _payment_known(order)
+        if paid is not None and answered.told is not None and answered.told.order_id == wire.cancel_no(order.order_no):
+            key = OrderKey(wire.cancel_no(order.order_no), paid.paid_at)
+            opened = self._of(answered, order.merchant_no, key, _CANCEL, other="other_order")
+            reason = opened.reason if opened.told is None else _reason(opened.told.resp_code)
+            return CloseOutcome(verdict=opened.verdict, state=ChannelState.UNKNOWN, reason=reason)
         key = OrderKey(order.order_no, order.created_at)
-        opened = self._of(self._open(answer, keys=keys, now=now), order.merchant_no, key, _REVERSAL, other="other_order")
+        opened = self._of(answered, order.merchant_no, key, _REVERSAL, other="other_order")
         if opened.told is None:
             return CloseOutcome(verdict=opened.verdict, state=ChannelState.UNKNOWN, reason=opened.reason)
         meaning = _meaning(opened.told.resp_code)
@@ -253,6 +287,19 @@ class UnionPay(Channel[UnionPayKeys]):
         if meaning is Meaning.NOT_FOUND and now >= order.expires_at + FINAL_MARGIN:
             return CloseOutcome(verdict="verified", state=ChannelState.NOT_FOUND, reason=meaning.value)
         return CloseOutcome(verdict="verified", state=ChannelState.UNKNOWN, reason=_reason(opened.told.resp_code))
+
+    def cancel_ref(self, order: OrderRef) -> RefundRef:
+        """Name the cancel of a payment that is known, as a refund to be asked about: done, closed, or not there.
+
+        Raises ValueError for an order of which no payment is known: such a one has no cancel.
+        """
+        paid = _payment_known(order)
+        if paid is None:
+            raise ValueError(f"order {order.order_no} has no payment that is known")
+        return RefundRef(
+            refund_no=wire.cancel_no(order.order_no), order_no=order.order_no, trade_no=paid.query_id,
+            merchant_no=order.merchant_no, asked_at=paid.paid_at, way=order.way, key_ref=order.key_ref,
+        )  # fmt: skip
 
     # Refunds
 
@@ -295,7 +342,8 @@ class UnionPay(Channel[UnionPayKeys]):
         self, answer: Answer | Unanswered, refund: RefundOrder | RefundRef, *, keys: UnionPayKeys, now: datetime
     ) -> _Opened:
         key = OrderKey(refund.refund_no, refund.asked_at)
-        opened = self._of(self._open(answer, keys=keys, now=now), refund.merchant_no, key, _REFUND, other="other_refund")
+        kind = _CANCEL if refund.refund_no == wire.cancel_no(refund.order_no) else _REFUND
+        opened = self._of(self._open(answer, keys=keys, now=now), refund.merchant_no, key, kind, other="other_refund")
         named = None if opened.told is None else opened.told.orig_qry_id
         if named is not None and named != refund.trade_no:
             return _Opened(verdict="unreadable", reason="other_refund")
@@ -453,6 +501,12 @@ class UnionPay(Channel[UnionPayKeys]):
 def _signed(fields: Mapping[str, str], keys: UnionPayKeys, key_ref: str | None) -> dict[str, str]:
     signer = keys.signer(key_ref)
     return sign.signed(fields, certificate_id=signer.certificate_id, sign=signer.sign)
+
+
+def _payment_known(order: OrderRef) -> _PaymentKnown | None:
+    if order.trade_no is None or order.amount_fen is None or order.paid_at is None:
+        return None
+    return _PaymentKnown(order.trade_no, order.amount_fen, order.paid_at)
 
 
 def _payments(result: Result | None) -> Reading:

@@ -286,6 +286,18 @@ def cancel(
     return _undo(party, "31", key, product, payment_query_id, amount_fen, notify_url)
 
 
+def cancel_no(order_no: str) -> str:
+    """Return the number of an order's cancel: its own, and always the same. X in place of the order number's first letter."""
+    return "X" + order_no[1:]
+
+
+def cut_over_after(paid_at: datetime) -> datetime:
+    """Return when the clearing day of a payment ends (UTC): from then on it can be refunded and no more be cancelled."""
+    local = checked(paid_at).astimezone(CHINA)
+    end = datetime.combine(local.date(), CUT_OVER, tzinfo=CHINA)
+    return (end if local < end else end + timedelta(days=1)).astimezone(UTC)
+
+
 def reversal(party: Party, key: OrderKey) -> dict[str, str]:
     """Take back a charge of a payer's code whose result stays unknown 冲正; goes to BACK_PATH.
 

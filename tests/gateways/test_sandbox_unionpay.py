@@ -21,6 +21,7 @@ from gateways.contract import (
     BillRefused,
     BillRequest,
     ChannelState,
+    CloseOutcome,
     HandOff,
     OrderRef,
     PrepayOrder,
@@ -31,6 +32,7 @@ from gateways.contract import (
     RefundState,
     Request,
     Result,
+    Unsupported,
     Way,
 )
 from gateways.registry import Connected
@@ -116,6 +118,16 @@ class Played:
         ref = reference(order)
         answer = self.transport.send(self.channel.build_cancel(ref, **self.given, nonce="n"))
         return self.channel.parse_cancel(answer, order=ref, **self.given).state
+
+    def undo(self, ref: OrderRef) -> CloseOutcome:
+        answer = self.transport.send(self.channel.build_cancel(ref, **self.given, nonce="n"))
+        return self.channel.parse_cancel(answer, order=ref, **self.given)
+
+    def undone(self, ref: OrderRef) -> Reading:
+        """What became of a cancel."""
+        named = self.channel.cancel_ref(ref)
+        answer = self.transport.send(self.channel.build_refund_query(named, **self.given, nonce="n"))
+        return self.channel.parse_refund_query(answer, refund=named, **self.given)
 
     def refund(self, refund: RefundOrder) -> Reading:
         answer = self.transport.send(self.channel.build_refund(refund, **self.given, nonce="n"))
@@ -831,6 +843,58 @@ def test_a_payment_can_be_cancelled_whole_within_its_clearing_day(play: Play) ->
         next_day(played)
         lines = played.channel.parse_bill(content(played.bill(bill())), bill=bill()).lines
         assert [(line.kind, line.order_no) for line in lines] == [("payment", order().order_no), ("revoked", order().order_no)]
+
+
+def known(order: PrepayOrder, taken: Result) -> OrderRef:
+    """An order as it is named once its payment is known."""
+    return msgspec.structs.replace(
+        reference(order), trade_no=taken.trade_no, amount_fen=taken.amount_fen, paid_at=taken.happened_at
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("way", [Way.BROWSER, Way.CODE, Way.SCANNED])
+def test_the_adapter_cancels_a_known_payment_and_asks_what_became_of_it(play: Play, way: Way) -> None:
+    played, wanted = play(), order(way=way)
+    if way is Way.BROWSER:
+        played.browse(wanted)
+    else:
+        played.prepay(wanted)
+    if way is not Way.SCANNED:
+        played.control("pay", order_no=wanted.order_no)
+    ref = known(wanted, result_of(played.query(wanted)))
+    assert refund_state(played.undone(ref)) is RefundState.NOT_FOUND
+    assert played.undo(ref).reason == "accepted"
+    assert refund_state(played.undone(ref)) is RefundState.DONE
+    assert played.undo(ref).reason == "order_number_taken"
+    next_day(played)
+    file = bill_file.transactions(content(played.bill(bill())), merchant_no=MERCHANT_NO, cleared_on=DAY)
+    assert [(line.order_no, line.txn_type, line.amount_fen) for line in file] == [
+        (wanted.order_no, "01", 1200), (wire.cancel_no(wanted.order_no), "31", 1200),
+    ]  # fmt: skip
+
+
+def test_a_payment_is_cancelled_once_by_its_own_product_and_not_after_a_refund(play: Play) -> None:
+    played = play()
+    taken = played.paid(order(1))
+    other = cancel_fields(played, taken) | {"bizType": "000000"}
+    assert signed(played, other)["respCode"] == "36"
+    assert played.undo(known(order(1), taken)).reason == "accepted"
+    assert signed(played, cancel_fields(played, taken))["respCode"] == "45"
+    part = played.paid(order(2))
+    played.refund(refund_order(order(2), part, 2))
+    assert played.undo(known(order(2), part)).reason == "original_unfit"
+
+
+def test_at_23_oclock_the_channel_refuses_what_it_took_a_second_before(play: Play) -> None:
+    at = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
+    played = play(now=at)
+    first, second = played.paid(order(1, at=at)), played.paid(order(2, at=at))
+    played.clock.set(datetime(2026, 3, 2, 14, 59, 59, tzinfo=UTC))
+    assert played.undo(known(order(1, at=at), first)).reason == "accepted"
+    played.later(1)
+    assert signed(played, cancel_fields(played, second))["respCode"] == "36"
+    with pytest.raises(Unsupported):
+        played.undo(known(order(2, at=at), second))
 
 
 def test_a_payment_of_another_clearing_day_cannot_be_cancelled(play: Play) -> None:

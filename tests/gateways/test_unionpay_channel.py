@@ -20,6 +20,7 @@ from gateways.contract import (
     CloseOutcome,
     HandOff,
     Operation,
+    OrderRef,
     PrepayOutcome,
     Reading,
     RefundState,
@@ -36,6 +37,7 @@ from gateways.unionpay import refunds, wire
 from gateways.unionpay.channel import FINAL_MARGIN, UnionPay
 from gateways.unionpay.keys import MerchantSigner, UnionPayKeys
 from tests.contract.case import NONCE, NOW
+from tests.contract.test_contract import GOLDEN, golden, rendered
 from tests.contract.unionpay import (
     BILL_ON,
     CHANNEL,
@@ -45,6 +47,7 @@ from tests.contract.unionpay import (
     MERCHANT_NO,
     ORDER_NO,
     ORDERED,
+    PAID_AT,
     PAYMENT,
     PAYMENT_LINE,
     QR_CODE,
@@ -192,6 +195,61 @@ def test_a_query_names_number_and_time() -> None:
             "acqInsCode": INSTITUTION_NO, "merId": MERCHANT_NO, "orderId": ORDER_NO, "txnTime": "20260302095730",
         },
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("way", "product"), [(Way.BROWSER, "000201"), (Way.IN_WALLET, "000201"), (Way.CODE, "000000"), (Way.SCANNED, "000000")]
+)
+def test_a_known_payment_is_cancelled_whole_under_its_cancels_own_number(way: Way, product: str) -> None:
+    url, fields = built(CHANNEL.build_cancel(paid_ref(way), keys=our_keys(), now=NOW, nonce=NONCE))
+    assert url == "https://gateway.95516.com/gateway/api/backTransReq.do"
+    assert fields == {
+        "version": "5.1.0", "encoding": "UTF-8", "txnType": "31", "txnSubType": "00", "bizType": product, "channelType": "08",
+        "accessType": "1", "acqInsCode": INSTITUTION_NO, "merId": MERCHANT_NO, "orderId": CANCEL_NO, "txnTime": "20260302095801",
+        "txnAmt": "1200", "currencyCode": "156", "origQryId": TRADE_NO, "backUrl": "https://pay.example/callbacks/unionpay",
+    }  # fmt: skip
+
+
+def test_a_cancel_is_byte_for_byte_as_before_whenever_it_is_repeated() -> None:
+    for later in (timedelta(), timedelta(hours=1)):
+        content = rendered(CHANNEL.build_cancel(paid_ref(), keys=our_keys(), now=NOW + later, nonce=NONCE))
+        assert content == golden(GOLDEN / "unionpay" / "cancel_paid.txt", content)
+
+
+CUT = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("paid_at", "now", "kind"),
+    [
+        (PAID_AT, CUT - timedelta(seconds=1), "31"),
+        (PAID_AT, CUT, "99"),
+        (CUT - timedelta(days=1), CUT - timedelta(seconds=1), "31"),
+        (CUT, CUT, "31"),
+        (CUT, CUT + timedelta(hours=23), "31"),
+        (CUT, CUT + timedelta(days=1), "99"),
+    ],
+)
+def test_a_payment_is_cancelled_until_its_clearing_day_is_cut(paid_at: datetime, now: datetime, kind: str) -> None:
+    _, fields = built(CHANNEL.build_cancel(paid_ref(paid_at=paid_at), keys=our_keys(), now=now, nonce=NONCE))
+    assert fields["txnType"] == kind
+
+
+@pytest.mark.parametrize("unknown", ["trade_no", "amount_fen", "paid_at"])
+def test_a_payment_that_is_not_wholly_known_is_not_cancelled(unknown: str) -> None:
+    _, fields = built(CHANNEL.build_cancel(paid_ref(**{unknown: None}), keys=our_keys(), now=NOW, nonce=NONCE))
+    assert fields["txnType"] == "99"
+    with pytest.raises(Unsupported):
+        CHANNEL.build_cancel(paid_ref(Way.BROWSER, **{unknown: None}), keys=our_keys(), now=NOW, nonce=NONCE)
+    with pytest.raises(ValueError, match="no payment"):
+        CHANNEL.cancel_ref(paid_ref(**{unknown: None}))
+
+
+def test_after_the_cut_a_payment_of_another_way_is_for_a_refund() -> None:
+    with pytest.raises(Unsupported):
+        CHANNEL.build_cancel(paid_ref(Way.BROWSER), keys=our_keys(), now=CUT, nonce=NONCE)
+    with pytest.raises(Unsupported):
+        CHANNEL.build_cancel(paid_ref(Way.DEDUCTION), keys=our_keys(), now=NOW, nonce=NONCE)
 
 
 def test_a_reversal_is_named_like_its_charge() -> None:
@@ -393,6 +451,62 @@ def queried(told: Answer | Unanswered, way: Way = Way.BROWSER, *, now: datetime 
 
 def cancelled(told: Answer | Unanswered, *, now: datetime = NOW) -> CloseOutcome:
     return CHANNEL.parse_cancel(told, order=ref(), keys=our_keys(), now=now)
+
+
+def paid_ref(way: Way = Way.SCANNED, **changes: Any) -> OrderRef:
+    return ref(way, **({"trade_no": TRADE_NO, "amount_fen": 1200, "paid_at": PAID_AT} | changes))
+
+
+CANCEL_NO = "X" + ORDER_NO[1:]
+CANCELLED = ORDERED | {"txnType": "31", "txnSubType": "00", "orderId": CANCEL_NO, "txnTime": "20260302095801"}
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("00", "accepted"), ("A6", "accepted"), ("12", "order_number_taken"), ("45", "already_undone"), ("36", "original_unfit"),
+        ("05", "undecided"), ("33", "not_allowed"), ("01", "failed"), ("34", "not_found"), ("ZZ", "error_unlisted"),
+    ],
+)  # fmt: skip
+def test_a_cancels_answer_alone_never_proves_that_the_money_goes_back(code: str, reason: str) -> None:
+    told = answer(CANCELLED, respCode=code)
+    for now in (NOW, CUT + timedelta(days=2)):
+        outcome = CHANNEL.parse_cancel(told, order=paid_ref(Way.BROWSER), keys=our_keys(), now=now)
+        assert outcome == CloseOutcome("verified", ChannelState.UNKNOWN, reason)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"merId": LAKE_NO}, {"orderId": ORDER_NO}, {"txnTime": "20260302095730"}, {"txnType": "04"}, {"txnType": "99"}]
+)
+def test_an_answer_about_another_cancel_proves_nothing(changes: dict[str, str]) -> None:
+    outcome = CHANNEL.parse_cancel(answer(CANCELLED | changes), order=paid_ref(), keys=our_keys(), now=NOW)
+    assert (outcome.state, outcome.reason) == (ChannelState.UNKNOWN, "other_order")
+
+
+def test_a_cancels_answer_is_none_to_an_order_whose_payment_is_not_known() -> None:
+    outcome = CHANNEL.parse_cancel(answer(CANCELLED), order=ref(), keys=our_keys(), now=NOW)
+    assert (outcome.state, outcome.reason) == (ChannelState.UNKNOWN, "other_order")
+
+
+def test_a_known_charge_that_is_reversed_after_the_cut_is_read_as_a_reversal() -> None:
+    told = answer(ORDERED, txnType="99", txnSubType="01")
+    assert CHANNEL.parse_cancel(told, order=paid_ref(), keys=our_keys(), now=CUT).state is ChannelState.CLOSED
+
+
+@pytest.mark.parametrize(
+    ("code", "state"),
+    [("00", RefundState.DONE), ("05", RefundState.PENDING), ("01", RefundState.CLOSED), ("61", RefundState.STUCK)],
+)
+def test_what_became_of_a_cancel_is_asked_like_a_refund(code: str, state: RefundState) -> None:
+    asked_for = CHANNEL.cancel_ref(paid_ref())
+    _, fields = built(CHANNEL.build_refund_query(asked_for, keys=our_keys(), now=NOW, nonce=NONCE))
+    assert (fields["txnType"], fields["orderId"], fields["txnTime"]) == ("00", CANCEL_NO, "20260302095801")
+    found = REFUND_QUERIED | {"txnType": "31", "orderId": CANCEL_NO, "txnTime": "20260302095801", "txnAmt": "1200"}
+    reading = CHANNEL.parse_refund_query(answer(found, origRespCode=code), refund=asked_for, keys=our_keys(), now=NOW)
+    assert reading.refund is not None
+    assert (reading.refund.state, reading.refund.refund_no, reading.refund.trade_no) == (state, CANCEL_NO, TRADE_NO)
+    other = CHANNEL.parse_refund_query(answer(found | {"txnType": "04"}), refund=asked_for, keys=our_keys(), now=NOW)
+    assert other == Reading(verdict="unreadable", reason="other_refund")
 
 
 def asked(told: Answer | Unanswered) -> Reading:

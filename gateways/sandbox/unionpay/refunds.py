@@ -63,7 +63,8 @@ class Refunds:
     def ask(self, fields: Mapping[str, str]) -> Asked:
         """Make a refund (04) or cancel (31); it ends by itself later.
 
-        Raises Refusal: 12 (the number was used), 35 (no such payment), 36 (another amount), 64 (too little balance), 38 (too old).
+        Raises Refusal: 12 (the number was used), 35 (no such payment), 36 (another amount or product, or a cancel on another
+        clearing day), 45 (nothing is left of it), 64 (too little balance), 38 (too old).
         """
         desk, request = self._desk, content_of(fields)
         kind = _KINDS[request["txnType"]]
@@ -72,6 +73,8 @@ class Refunds:
         if taken:
             raise Refusal("12", "重复交易")
         order = self._paid(desk.store.order_by_trade(request["origQryId"]), merchant_no)
+        if request["bizType"] != details_of(order).request["bizType"]:
+            raise Refusal("36", "与原交易信息不符，产品类型与原交易不同")
         refund_fen = int(request["txnAmt"])
         self._check(order, refund_fen, kind)
         if desk.faults({FaultKind.REFUND_NOT_ENOUGH}, order.order_no, refund_no=refund_no):
