@@ -12,7 +12,7 @@ import msgspec
 from gateways.contract import Answer
 from gateways.sandbox.etc.clearing import Packages
 from gateways.sandbox.etc.desk import Desk, plate_out
-from gateways.sandbox.etc.shapes import Behaviour, BookIn, ClearIn, PackagesOut, PlateIn, RotateOut, SettleIn
+from gateways.sandbox.etc.shapes import Behaviour, BookIn, ClearIn, LotIn, PackagesOut, PlateIn, RotateOut, SettleIn
 from gateways.sandbox.etc.signer import Signer
 from gateways.sandbox.hands import refused, said
 from gateways.sandbox.http import Incoming, Reply, Route, route
@@ -32,6 +32,7 @@ class Control:
         return [
             route("POST", f"{BASE}/plates", self._does(PlateIn, lambda one: said(plate_out(self._desk.set_plate(one))))),
             route("GET", f"{BASE}/plates", self._plates),
+            route("POST", f"{BASE}/lots", self._does(LotIn, self._name_lot)),
             route("GET", f"{BASE}/behaviour", lambda _incoming, _found: said(self._desk.store.behaviour())),
             route("POST", f"{BASE}/behaviour", self._does(Behaviour, self._behave)),
             route("GET", f"{BASE}/packages", self._listed),
@@ -53,6 +54,10 @@ class Control:
             store.set_remark("stale_version", str(store.last_version()).encode())
         store.set_behaviour(wanted)
         return said(wanted)
+
+    def _name_lot(self, wanted: LotIn) -> Reply:
+        self._desk.store.set_lot(wanted.lot_no, wanted.merchant_no)
+        return Reply(answer=Answer(status=204, headers={}, body=b""))
 
     def _book(self, wanted: BookIn) -> Reply:
         self._packages.book(wanted.message_no)

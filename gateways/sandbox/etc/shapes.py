@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from gateways.etc.clearing import MerchantNo
 from gateways.etc.codes import BookingReason, DisputeOutcome, PlateColour
 from gateways.etc.services import Plate as PlateNo
 
@@ -37,6 +38,13 @@ class PlateOut(Struct, frozen=True):
     balance_fen: int | None
     answer: Answered
     sign_no: str
+
+
+class LotIn(Struct, frozen=True, forbid_unknown_fields=True):
+    """A car park and the operator that is paid for it."""
+
+    lot_no: Annotated[str, Meta(pattern=r"^[0-9]{10}\Z")]
+    merchant_no: MerchantNo
 
 
 class Behaviour(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
