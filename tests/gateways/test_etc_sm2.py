@@ -237,6 +237,23 @@ def test_sums_go_on_after_the_point_at_infinity_and_after_a_doubling(window: int
     assert not with_and_without_table(public(q), r - point[0] + 1, signature(r, s))
 
 
+@pytest.mark.parametrize(
+    ("r", "s"), [(0, 7), (sm2.N, 7), (sm2.N + 5, 7), (7, 0), (7, sm2.N), (7, sm2.N + 5), (7, sm2.N - 7), (sm2.N - 7, 7)]
+)
+def test_what_would_hold_but_for_its_range_is_refused(r: int, s: int) -> None:
+    """The number of the message is chosen so that the last equation is true."""
+    point = added(times(s % sm2.N, sm2.G), times((r + s) % sm2.N, (PUBLIC_X, PUBLIC_Y)))
+    assert point is not None
+    assert not with_and_without_table(KEY.public, r - point[0], signature(r, s))
+
+
+def test_signing_asks_for_another_number_where_the_standard_does() -> None:
+    k, d, point = SECRET, int(PRIVATE, 16), times(SECRET, sm2.G)
+    assert point is not None
+    for r in (0, sm2.N - k, k * pow(d, -1, sm2.N) % sm2.N):  # r = 0, r + k = n, s = 0
+        assert KEY.sign_digest((r - point[0]) % sm2.N, k) is None
+
+
 def test_an_x_beyond_n_is_counted_modulo_n() -> None:
     for x in range(sm2.N, sm2.P):
         square = (x**3 + sm2.A * x + sm2.B) % sm2.P
