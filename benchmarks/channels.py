@@ -2,22 +2,28 @@
 
 Knows the contract, the stand-ins' signing functions and the demo's key files; must not change how the product runs. Called by
 ``benchmarks``. All notices are made before the clock runs; rounds alternate between the channels.
+
+ETC is measured twice, because an installation's own key there decides what its signatures cost: ``etc`` signs with SM2 on both
+sides, ``etc_rsa`` with RSA. The latter is a second installation on the same database, beside the first one.
 """
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 from app import demo
 from app.channels import connect, read_files
 from app.keys import make_missing, sandbox_keys_dir
 from benchmarks import callbacks
-from benchmarks.callbacks import AMOUNT_FEN, WECHAT, Filled, Wire, request
+from benchmarks.callbacks import AMOUNT_FEN, WECHAT, Bench, Filled, Wire, request
 from benchmarks.figures import Notebook
 from benchmarks.ground import Ground
 from config.settings import Settings, load
@@ -36,6 +42,7 @@ from ledger.money import yuan
 
 CONNECTIONS: Final = 64
 MERCHANTS: Final = 8
+ETC_RSA: Final = "etc_rsa"
 NONCE: Final = "593BEC0C930BF1AFEB40B4A08C8FB242"
 _FORM: Final = {"content-type": "application/x-www-form-urlencoded;charset=utf-8"}
 _JSON: Final = {"content-type": "application/json"}
@@ -82,8 +89,9 @@ def _unionpay_notices(payments: Filled, settings: Settings) -> list[bytes]:
 
 def _etc_notices(payments: Filled, settings: Settings) -> list[bytes]:
     config = etc_demo.config(read_files(sandbox_keys_dir(settings) / "etc"), notify_url="")
-    key, at = config.keys[0], datetime.now(UTC) + timedelta(seconds=_SECONDS_AHEAD)
-    made = []
+    algorithm = connect(settings).find("etc").keys.own(None).algorithm
+    key = next(key for key in config.keys if key.algorithm == algorithm)
+    made, at = [], datetime.now(UTC) + timedelta(seconds=_SECONDS_AHEAD)
     for payment_id, merchant_no in payments:
         body = {
             "orderId": payment_number(0, payment_id), "merchantNo": merchant_no, "fee": AMOUNT_FEN, "state": "PAID",
@@ -118,31 +126,53 @@ def _wire(channel: str, way: Way, make: Callable[[Filled, Settings], list[bytes]
     )
 
 
-WIRES: Final = (
-    WECHAT,
-    _wire("alipay", Way.IN_WALLET, _alipay_notices),
-    _wire("unionpay", Way.BROWSER, _unionpay_notices),
-    _wire("etc", Way.DEDUCTION, _etc_notices),
-)
+WIRES: Final[Mapping[str, Wire]] = {
+    "wechat": WECHAT,
+    "alipay": _wire("alipay", Way.IN_WALLET, _alipay_notices),
+    "unionpay": _wire("unionpay", Way.BROWSER, _unionpay_notices),
+    "etc": _wire("etc", Way.DEDUCTION, _etc_notices),
+    ETC_RSA: _wire("etc", Way.DEDUCTION, _etc_notices),
+}
+"""By the name under which it is noted."""
 
 
-def measure_notices(url: str, home: Path, notes: Notebook, *, rounds: int, notices: int) -> None:
+def _with_rsa(home: Path) -> Settings:
+    """Make the keys of an installation that signs to ETC's clearing party with RSA; the clearing party has a key of either kind."""
+    settings = load({"TONGTING_HOME": str(home)})
+    make_missing(settings)
+    own = settings.keys_dir / "etc" / "own"
+    (own / f"{etc_demo.OUR_KEY}.sm2").unlink()
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    content = rsa.generate_private_key(65537, 2048).private_bytes(pem, pkcs8, serialization.NoEncryption())
+    (own / f"{etc_demo.OUR_KEY}.pem").write_bytes(content)
+    return settings
+
+
+def measure_notices(url: str, home: Path, rsa_home: Path, notes: Notebook, *, rounds: int, notices: int) -> None:
     """Note ``channels.notice.NAME``: notices per second end to end over 64 connections, p99, and the ratio to WeChat's."""
-    with callbacks.opened(url, home) as service:
-        for wire in WIRES:
-            service.round(connections=CONNECTIONS, notices=min(notices, 500), wire=wire)  # warm up
+    _with_rsa(rsa_home)
+    with callbacks.opened(url, home) as usual, callbacks.opened(url, rsa_home) as with_rsa:
+        serving: dict[str, Bench] = dict.fromkeys(WIRES, usual) | {ETC_RSA: with_rsa}
+        for name, wire in WIRES.items():
+            serving[name].round(connections=CONNECTIONS, notices=min(notices, 500), wire=wire)  # warm up
         for number in range(rounds):
             rates: dict[str, float] = {}
-            for wire in WIRES if number % 2 == 0 else reversed(WIRES):
-                before = service.paid(wire.channel)
-                run = service.round(connections=CONNECTIONS, notices=notices, wire=wire)
-                assert run.positive == notices, f"a genuine notice of {wire.channel} was not acknowledged"
-                assert service.paid(wire.channel) - before == notices, f"a genuine notice of {wire.channel} was not booked"
-                rates[wire.channel] = run.rate
-                notes.write(f"channels.notice.{wire.channel}", run.rate, unit="notices/s")
-                notes.write(f"channels.notice.{wire.channel}.p99_ms", run.p99_ms, unit="ms")
+            for name in list(WIRES)[:: 1 if number % 2 == 0 else -1]:
+                rates[name] = _round(serving[name], name, notes, notices=notices)
             for name, rate in rates.items():
                 notes.write(f"channels.notice.{name}.to_wechat", rate / rates["wechat"], unit="ratio")
+
+
+def _round(service: Bench, name: str, notes: Notebook, *, notices: int) -> float:
+    """Note one round of a channel's notices and return its rate."""
+    wire = WIRES[name]
+    before = service.paid(wire.channel)
+    run = service.round(connections=CONNECTIONS, notices=notices, wire=wire)
+    assert run.positive == notices, f"a genuine notice of {name} was not acknowledged"
+    assert service.paid(wire.channel) - before == notices, f"a genuine notice of {name} was not booked"
+    notes.write(f"channels.notice.{name}", run.rate, unit="notices/s")
+    notes.write(f"channels.notice.{name}.p99_ms", run.p99_ms, unit="ms")
+    return run.rate
 
 
 # Building a call
@@ -207,11 +237,12 @@ def _microseconds(build: Callable[[int], Any], calls: int) -> float:
     return (time.perf_counter() - begin) / calls * 1e6
 
 
-def measure_builds(home: Path, notes: Notebook, *, rounds: int, calls: int) -> None:
+def measure_builds(home: Path, rsa_home: Path, notes: Notebook, *, rounds: int, calls: int) -> None:
     """Note ``channels.build.NAME.WAY``: microseconds of building and signing one payment; each round goes over all of them."""
     settings = load({"TONGTING_HOME": str(home)})
     make_missing(settings)
-    builds = {f"{one.channel.name}.{way}": build for one in connect(settings) for way, build in _builds(one).items()}
+    connected = {one.channel.name: one for one in connect(settings)} | {ETC_RSA: connect(_with_rsa(rsa_home)).find("etc")}
+    builds = {f"{name}.{way}": build for name, one in connected.items() for way, build in _builds(one).items()}
     for build in builds.values():
         _microseconds(build, 20)
     for _ in range(rounds):
@@ -223,5 +254,5 @@ def measure_builds(home: Path, notes: Notebook, *, rounds: int, calls: int) -> N
 def measure(on: Ground, notes: Notebook, *, rounds: int, url: str) -> None:
     """Measure both on a prepared database; ``--quick`` is one round."""
     quick = rounds == 1
-    measure_builds(on.folder("builds"), notes, rounds=rounds, calls=100 if quick else 1_000)
-    measure_notices(url, on.folder("channels"), notes, rounds=rounds, notices=500 if quick else 4_000)
+    measure_builds(on.folder("builds"), on.folder("builds_rsa"), notes, rounds=rounds, calls=100 if quick else 1_000)
+    measure_notices(url, on.folder("channels"), on.folder("channels_rsa"), notes, rounds=rounds, notices=500 if quick else 4_000)
