@@ -40,6 +40,8 @@ class HeldPayment(Struct):
     expires_at: datetime
     route_id: int = 0
     """Version of the route that it was ordered over."""
+    taken_back_at: datetime | None = None
+    """When the channel took back what it had paid; None: it did not."""
 
 
 class HeldCharge(Struct):
@@ -49,6 +51,8 @@ class HeldCharge(Struct):
     lot_id: int
     lot_serial: str
     settled_by: UUID | None
+    is_receivable: bool = False
+    """While it is open, the book carries it as a receivable: whoever pays it pays a debt."""
 
 
 class Finding(StrEnum):
@@ -69,28 +73,35 @@ class Finding(StrEnum):
     TRADE_DIFFERS = "trade_differs"
     """Its trade number belongs to another payment, or the payment has another one: never booked twice."""
     NOTICE_AMOUNT_DIFFERS = "notice_amount_differs"
-    """A notice with another amount than ordered: refused, and the channel is asked."""
+    """A notice with another amount than ordered: refused, and the channel is asked. Also a word that another amount than the one
+    taken was taken back: nothing is booked."""
     AMOUNT_SUSPENDED = "amount_differs"
     """The channel confirms, asked by us, that it took another amount: suspense in full, and the charge stays open."""
     SETTLED = "settled"
     """Success on an open charge."""
     SECOND_PAYMENT = "second_payment"
     """Success on a charge that another payment has settled: suspense, and a refund is due."""
+    TAKEN_BACK = "taken_back"
+    """The channel took back what it had paid: the charge is due again as a debt, or what lay in suspense is gone."""
+    TAKEN_BACK_AFTER_REFUND = "taken_back_after_refund"
+    """The channel took back a payment of which a refund was promised or made: nothing is booked, a person decides."""
     MOVED = "moved"
     """No money, but the payment has another state now."""
 
 
 ACCEPTED: Final = frozenset({
-    Finding.ALREADY, Finding.AMOUNT_SUSPENDED, Finding.SETTLED, Finding.SECOND_PAYMENT, Finding.MOVED,
+    Finding.ALREADY, Finding.AMOUNT_SUSPENDED, Finding.SETTLED, Finding.SECOND_PAYMENT, Finding.TAKEN_BACK,
+    Finding.TAKEN_BACK_AFTER_REFUND, Finding.MOVED,
 })  # fmt: skip
 """Findings that are acknowledged to the channel."""
 
 MONEY: Final = frozenset({Finding.AMOUNT_SUSPENDED, Finding.SETTLED, Finding.SECOND_PAYMENT})
-"""Findings that book money."""
+"""Findings that book money taken."""
 
 _STATES: Final[Mapping[ChannelState, PaymentState]] = {
     ChannelState.CLOSED: "closed",
     ChannelState.FAILED: "failed",
+    ChannelState.REVERSED: "failed",
     ChannelState.PENDING: "pending",
     ChannelState.UNKNOWN: "unknown",
 }
@@ -105,6 +116,7 @@ def decide(
     source: Source,
     at: datetime,
     trade_taken: bool,
+    refunded: bool = False,
 ) -> Finding:
     """Say what a message means. The first line that fits counts:
 
@@ -114,6 +126,11 @@ def decide(
     has no verified result                                                  not_read
     names no order of ours                                                  order_unknown
     names another provider or operator                                      merchant_differs
+    says taken back, again                                                  already
+    says taken back, under another trade number than the success            trade_differs
+    says taken back, another amount than was taken                          notice_amount_differs
+    says taken back, and a refund was promised or made                      taken_back_after_refund
+    says taken back                                                         taken_back (booked)
     says anything but success, and the payment would not move               already
     says anything but success, and the payment moves                        moved
     says success without amount, time or trade number                       incomplete
@@ -127,7 +144,11 @@ def decide(
     finds the charge settled by another payment                             second_payment (booked)
     ======================================================================  ======================
 
-    ``trade_taken`` says that the trade number is already a fact of another payment. A success overtakes closed and failed.
+    Taken back can only be what was taken: of a payment that has not succeeded the word means that it failed. A success told again
+    after that stays ``already``: the channel's one act is booked once, and money collected anew comes under a new payment.
+
+    ``trade_taken`` says that the trade number is already a fact of another payment; ``refunded`` that the payment has a refund
+    which is not closed. A success overtakes closed and failed.
     """
     if result is None:
         return Finding.NOT_READ
@@ -135,6 +156,8 @@ def decide(
         return Finding.ORDER_UNKNOWN
     if result.provider_no != payment.provider_no or result.merchant_no != payment.merchant_no:
         return Finding.MERCHANT_DIFFERS
+    if result.state is ChannelState.REVERSED and payment.state == "succeeded":
+        return _taken_back(payment, result, refunded=refunded)
     if result.state is not ChannelState.SUCCEEDED:
         return Finding.MOVED if moved_to(payment, result.state, at=at) else Finding.ALREADY
     if result.amount_fen is None or result.happened_at is None or not result.trade_no or result.amount_fen <= 0:
@@ -152,6 +175,16 @@ def _success(payment: HeldPayment, charge: HeldCharge, result: Result, *, source
     if result.amount_fen != payment.amount_fen:
         return Finding.AMOUNT_SUSPENDED if source == "query" else Finding.NOTICE_AMOUNT_DIFFERS
     return Finding.SETTLED if charge.settled_by is None else Finding.SECOND_PAYMENT
+
+
+def _taken_back(payment: HeldPayment, result: Result, *, refunded: bool) -> Finding:
+    if payment.taken_back_at is not None:
+        return Finding.ALREADY
+    if result.trade_no and result.trade_no != payment.trade_no:
+        return Finding.TRADE_DIFFERS
+    if result.amount_fen not in (None, payment.taken_fen) or result.currency not in (None, CURRENCY):
+        return Finding.NOTICE_AMOUNT_DIFFERS
+    return Finding.TAKEN_BACK_AFTER_REFUND if refunded else Finding.TAKEN_BACK
 
 
 def moved_to(payment: HeldPayment, state: ChannelState, *, at: datetime) -> PaymentState | None:

@@ -1,7 +1,7 @@
 """Standing checks of this room: what must hold between payments, charges, money facts, evidence and the book.
 
 Knows the tables of this room and the published views of the others; changes nothing. Called by ``app.checks``.
-Source: docs/ARCHITECTURE.md, invariants I2, I3, I4, I5, I7, I8, I15.
+Source: docs/ARCHITECTURE.md, invariants I2, I3, I4, I5, I7, I8, I15, and what was taken back.
 """
 
 from typing import Final
@@ -17,6 +17,10 @@ FOUND_MAX: Final = 100
 _ENTRY: Final = f"cast(left(f.payment_id::text, 34) || '{EntryKind.PAYMENT:02x}' as uuid)"
 """The entry of a fact: the payment's id with the kind in the last byte."""
 
+_BACK: Final = f"cast(left(p.payment_id::text, 34) || '{EntryKind.BAD_DEBT:02x}' as uuid)"
+_UNDONE: Final = f"cast(left(p.payment_id::text, 34) || '{EntryKind.PAYMENT + REVERSAL:02x}' as uuid)"
+"""The entries of a payment that was taken back: a debt, or what lay in suspense undone."""
+
 _REFUND_KINDS: Final = (
     EntryKind.REFUND_ACCEPTED,
     EntryKind.REFUND_ACCEPTED + REVERSAL,
@@ -31,7 +35,7 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
         """
         select format('charge %s is settled %s times', p.charge_id, count(*))
         from payments.payment_fact f join payments.payment p on p.lane = f.lane and p.payment_id = f.payment_id
-        where f.treatment = 'settled' group by p.charge_id having count(*) > 1
+        where f.treatment = 'settled' and p.taken_back_at is null group by p.charge_id having count(*) > 1
         """,
     ),
     (
@@ -42,7 +46,7 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
         full join (
             select p.lane, p.charge_id, f.payment_id
             from payments.payment_fact f join payments.payment p on p.lane = f.lane and p.payment_id = f.payment_id
-            where f.treatment = 'settled'
+            where f.treatment = 'settled' and p.taken_back_at is null
         ) f on f.lane = c.lane and f.charge_id = c.charge_id
         where c.settled_by is distinct from f.payment_id
         """,
@@ -73,7 +77,12 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
         join payments.payment p on p.lane = f.lane and p.payment_id = f.payment_id
         where m.message_id is null or m.verdict <> 'verified'
            or (m.subject is distinct from f.payment_id and not exists (
-               select from payments.payment leg where leg.lane = p.lane and leg.act_id = p.act_id and leg.payment_id = m.subject))
+               select from payments.payment leg where leg.lane = p.lane and leg.act_id = p.act_id and leg.payment_id = m.subject)
+             and not exists ( -- what was said of a whole package or dispute file
+               select from payments.card_record r
+               join payments.card_package k on k.lane = r.lane and k.package_id = r.package_id
+               left join payments.card_dispute_file d on d.lane = r.lane and d.channel = r.channel and d.file_no = r.file_no
+               where r.lane = f.lane and r.record_id = f.payment_id and f.evidence_id in (k.booked_evidence_id, d.evidence_id)))
         """,
     ),
     (
@@ -113,6 +122,52 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
         from ledger.v_posting e
         where e.kind = {EntryKind.PAYMENT:d} and not exists (
             select from payments.payment_fact f where f.lane = e.lane and {_ENTRY} = e.entry_id)
+        """,
+    ),
+    (
+        "taken_back",
+        f"""
+        select format('payment %s was taken back; entries that say so as a debt: %s, out of suspense: %s', p.payment_id,
+                      e.back, e.undone)
+        from payments.payment p
+        left join payments.payment_fact f on f.lane = p.lane and f.payment_id = p.payment_id
+        cross join lateral (
+            select count(*) filter (where e.kind = {EntryKind.BAD_DEBT}) as back,
+                   count(*) filter (where e.kind = {EntryKind.PAYMENT + REVERSAL}) as undone
+            from ledger.v_posting e
+            left join gateways.v_message m on m.lane = e.lane and m.message_id = e.evidence_id and m.verdict = 'verified'
+            where e.lane = p.lane and e.entry_id in ({_BACK}, {_UNDONE}) and e.book_id = p.book_id and e.amount_fen = p.taken_fen
+              and e.happened_at = p.taken_back_at and m.message_id is not null
+        ) e
+        where p.taken_back_at is not null
+          and (f.payment_id is null or (e.back, e.undone) <> ((f.treatment = 'settled')::int, (f.treatment <> 'settled')::int))
+        """,
+    ),
+    (
+        "taken_back",
+        f"""
+        select format('entry %s takes back a payment that was not taken back', e.entry_id)
+        from ledger.v_posting e
+        where e.kind in ({EntryKind.BAD_DEBT:d}, {EntryKind.PAYMENT + REVERSAL:d}) and not exists (
+            select from payments.payment p
+            where p.lane = e.lane and p.taken_back_at is not null
+              and p.payment_id = cast(left(e.entry_id::text, 34) || '00' as uuid))
+        """,
+    ),
+    (
+        "taken_back",
+        """
+        select format('payment %s was taken back and is %s', payment_id, state)
+        from payments.payment where taken_back_at is not null and state <> 'succeeded'
+        """,
+    ),
+    (
+        "I4",
+        """
+        select format('payment %s was taken back and has refunds', p.payment_id)
+        from payments.payment p
+        where p.taken_back_at is not null and exists (
+            select from payments.refund r where r.lane = p.lane and r.payment_id = p.payment_id and r.state <> 'closed')
         """,
     ),
     (

@@ -103,6 +103,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
     trade_no: str | None
     taken_fen: int | None
     succeeded_at: datetime | None
+    taken_back_at: datetime | None
+    """When the channel took back what it had paid: it stays succeeded, and what it paid for is due again."""
     created_at: datetime
     expires_at: datetime
     queries: int

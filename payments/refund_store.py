@@ -30,6 +30,8 @@ class Refundable(Struct, frozen=True):
     from_suspense: bool
     refunded_fen: int
     """Refunds that are promised or made."""
+    is_taken_back: bool
+    """The channel took back what it had paid."""
 
 
 class Refund(Struct, frozen=True, kw_only=True):
@@ -80,7 +82,7 @@ def hold_payment(tx: Connection, *, lane: int, payment_id: UUID) -> Refundable |
     row = tx.execute(
         text("""
         select p.payment_id, p.operator_id, p.book_id, c.lot_id, p.channel, p.provider_no, p.merchant_no, p.trade_no, p.taken_fen,
-               f.treatment <> 'settled' as from_suspense,
+               f.treatment <> 'settled' as from_suspense, p.taken_back_at is not null as is_taken_back,
                (select coalesce(sum(r.amount_fen), 0)::bigint from payments.refund r
                 where r.lane = p.lane and r.payment_id = p.payment_id and r.state <> 'closed') as refunded_fen
         from payments.payment p
@@ -150,6 +152,15 @@ def gone_back(tx: Connection, *, lane: int, payment_ids: Sequence[UUID]) -> dict
         {"lane": lane, "ids": list(payment_ids)},
     )
     return {row.payment_id: row.fen for row in rows}
+
+
+def refunded(tx: Connection, *, lane: int, payment_ids: Sequence[UUID]) -> set[UUID]:
+    """Return which of these payments have a refund that is not closed. They are held by the caller, so it stays so."""
+    query = text("""
+        select distinct payment_id from payments.refund
+        where lane = :lane and payment_id = any(cast(:ids as uuid[])) and state <> 'closed'
+        """)
+    return set(tx.execute(query, {"lane": lane, "ids": list(payment_ids)}).scalars())
 
 
 def hold(tx: Connection, *, lane: int, refund_ids: Sequence[UUID]) -> dict[UUID, HeldRefund]:

@@ -73,7 +73,8 @@ def promise(
     Raises:
         NotFound: ``payment_not_found``, no such payment has taken money.
         Refused: ``refund_exceeds``, the amount is more than what is left of the payment.
-        Conflict: ``refund_conflict``, the reference was used with another amount.
+        Conflict: ``refund_conflict``, the reference was used with another amount; ``payment_taken_back``, the channel took the
+            payment back, so that nothing is left to give back.
     """
     of = refund_store.hold_payment(tx, lane=lane, payment_id=payment_id)
     if of is None:
@@ -86,6 +87,9 @@ def promise(
                 code="refund_conflict",
             )
         return known
+    if of.is_taken_back:
+        number = payment_number(lane, payment_id)
+        raise Conflict(f"the channel took payment {number} back; nothing is left to give back", code="payment_taken_back")
     left = of.taken_fen - of.refunded_fen
     if not 0 < amount_fen <= left:
         raise Refused(
@@ -110,8 +114,9 @@ def adopt(
 ) -> bool:  # fmt: skip
     """Take over a refund that the operator made at the channel itself, in its own merchant console: promised and done at once.
 
-    Returns False, with nothing written, when it is not proven done, does not fit the payment, or is more than what is left of it:
-    then it stays a difference for a person. The same refund again is the same refund. Holds the payment's row.
+    Returns False, with nothing written, when it is not proven done, does not fit the payment, is more than what is left of it, or
+    the channel took the payment back: then it stays a difference for a person. The same refund again is the same refund. Holds the
+    payment's row.
     """
     of = refund_store.hold_payment(tx, lane=lane, payment_id=payment_id)
     if of is None or told.state is not RefundState.DONE or told.refund_fen is None or told.happened_at is None:
@@ -120,7 +125,7 @@ def adopt(
     if known is not None:
         return True
     fits = (told.provider_no, told.merchant_no, told.trade_no) == (of.provider_no, of.merchant_no, of.trade_no)
-    if not fits or told.refund_fen > of.taken_fen - of.refunded_fen:
+    if not fits or of.is_taken_back or told.refund_fen > of.taken_fen - of.refunded_fen:
         return False
     refund_id = ids.new(at, f"refund {payment_id} console {told.refund_no}")
     refund_store.insert(

@@ -13,14 +13,14 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from gateways import messages
-from gateways.contract import EntryTold, RawMessage, RefundResult, Result
+from gateways.contract import ChannelState, EntryTold, RawMessage, RefundResult, Result
 from ledger import book, recipes
 from ledger.clock import business_date
-from ledger.ids import Ids, read_payment_number
-from ledger.journal import Entry
+from ledger.ids import Ids, payment_number, read_payment_number
+from ledger.journal import Entry, reversal_of
 from ledger.money import yuan
 from ledger.volley import fire
-from payments import entry_words, events, refund_decisions, refunds, store
+from payments import entry_words, events, refund_decisions, refund_store, refunds, store
 from payments.cards import records as cards
 from payments.cards.hearing import hear
 from payments.decisions import ACCEPTED, CURRENCY, MONEY, Finding, HeldCharge, HeldPayment, PaymentState, Source, decide, moved_to
@@ -33,6 +33,7 @@ _OPENS_CASE: Final = {
     Finding.NOTICE_AMOUNT_DIFFERS: "notice_amount_differs",
     Finding.AMOUNT_SUSPENDED: "amount_differs",
     Finding.SECOND_PAYMENT: "refund_second_payment",
+    Finding.TAKEN_BACK_AFTER_REFUND: "taken_back_after_refund",
 }
 _CALLS_FOR_QUERY: Final = frozenset({
     Finding.INCOMPLETE, Finding.MERCHANT_DIFFERS, Finding.CURRENCY_DIFFERS, Finding.NOTICE_AMOUNT_DIFFERS,
@@ -50,7 +51,7 @@ class Notice(Struct, frozen=True):
     source: Source = "callback"
     refund: RefundResult | None = None
     again: bool = False
-    """The same message as that of the notice before it: it is kept with that one."""
+    """The same message as that of the notice before it, which it is kept with, or one that was kept before."""
     entry: EntryTold | None = None
     clearing: Struct | None = None
     """What a clearing party says of packages of card charges."""
@@ -102,7 +103,9 @@ def _apply_heard(
     tx: Connection, *, lane: int, notices: Sequence[Notice], at: datetime, ids: Ids, and_commit: bool
 ) -> list[Outcome]:  # fmt: skip
     """Apply a batch in which a clearing party speaks of packages: each such word becomes what it says of each payment."""
-    heard = [None if n.clearing is None else hear(tx, lane=lane, told=n.clearing, message=n.message, at=at, ids=ids) for n in notices]
+    heard = [
+        None if n.clearing is None else hear(tx, lane=lane, told=n.clearing, message=n.message, at=at, ids=ids) for n in notices
+    ]
     parts = [[notice] if word is None else _spelled_out(notice, word) for notice, word in zip(notices, heard, strict=True)]
     flat = [part for one in parts for part in one]
     told = iter(apply(tx, lane=lane, notices=flat, at=at, ids=ids, and_commit=and_commit))
@@ -137,6 +140,11 @@ class _Work:
         self._money: list[store.Taken] = []
         self._cases: list[store.NewCase] = []
         self._entries: list[Entry] = []
+        self._taken_back: dict[UUID, store.TakenBack] = {}
+        self._reopened: dict[UUID, HeldCharge] = {}
+        self._events: list[tuple[UUID, int, int, UUID, str, bytes]] = []
+        self._emptied: list[str] = []
+        self._refunded: set[UUID] | None = None
         self.subjects = [None if n.result is None else subject_of(n.result.order_no, lane=lane) for n in notices]
         pairs = zip(self.subjects, notices, strict=True)
         wanted = [(subject, n.result) for subject, n in pairs if subject is not None and n.result is not None]
@@ -148,7 +156,8 @@ class _Work:
         payment = None if subject is None else self._payments.get(subject)
         charge = None if payment is None else self._charges.get(payment.charge_id)
         taken = result is not None and payment is not None and self._trade_taken(payment, result)
-        finding = decide(payment, charge, result, source=notice.source, at=self._at, trade_taken=taken)
+        refunded = result is not None and payment is not None and self._is_refunded(payment, result)
+        finding = decide(payment, charge, result, source=notice.source, at=self._at, trade_taken=taken, refunded=refunded)
         accepted = finding in ACCEPTED
         reason = None if accepted else notice.message.reason if result is None else finding.value
         if not notice.again:
@@ -195,9 +204,16 @@ class _Work:
         if self._cases:
             cases = sorted(self._cases, key=lambda case: (case.order_no, case.kind))  # one order for all who open the same
             store.open_cases(self._tx, lane=self._lane, cases=cases, at=self._at)
+        if self._emptied:
+            store.close_suspense_cases(self._tx, lane=self._lane, order_nos=self._emptied)
+        if self._events:
+            refund_store.write_events(self._tx, lane=self._lane, rows=self._events)
         shots = [messages.keeping(lane=self._lane, messages=self._messages)]
         if self._money:
             shots.append(store.writing_taken(lane=self._lane, taken=self._money))
+        if self._taken_back:
+            reopened = [store.Reopened(charge.charge_id, charge.settled_by) for charge in self._reopened.values()]
+            shots.append(store.taking_back(lane=self._lane, taken_back=list(self._taken_back.values()), reopened=reopened))
         if self._entries:
             shots.append(book.posting_new(lane=self._lane, entries=self._entries, at=self._at))
         fire(self._tx, shots, and_commit=and_commit)
@@ -205,6 +221,14 @@ class _Work:
     def _trade_taken(self, payment: HeldPayment, result: Result) -> bool:
         holder = self._taken.get((payment.channel, result.merchant_no, result.trade_no or ""))
         return holder is not None and holder != payment.payment_id
+
+    def _is_refunded(self, payment: HeldPayment, result: Result) -> bool:
+        """Say whether a payment that the channel takes back has a refund that is not closed. Asks once, in rare batches only."""
+        if result.state is not ChannelState.REVERSED:
+            return False
+        if self._refunded is None:
+            self._refunded = refund_store.refunded(self._tx, lane=self._lane, payment_ids=list(self._payments))
+        return payment.payment_id in self._refunded
 
     def _keep(self, message: RawMessage, payment: HeldPayment | None, reason: str | None) -> None:
         subject = message.subject if payment is None else payment.payment_id
@@ -219,6 +243,8 @@ class _Work:
         if payment is not None and charge is not None:
             if finding in MONEY:
                 self._take(finding, notice, result, payment, charge)
+            elif finding is Finding.TAKEN_BACK:
+                self._take_back(notice, result, payment, charge)
             elif finding is Finding.MOVED:
                 self._move(payment, moved_to(payment, result.state, at=self._at) or payment.state)
             elif finding in _CALLS_FOR_QUERY and payment.state != "succeeded":
@@ -232,7 +258,8 @@ class _Work:
         assert result.happened_at is not None
         assert result.trade_no is not None
         settles = finding is Finding.SETTLED
-        recipe = recipes.charge_paid if settles else recipes.second_payment
+        paid = recipes.debt_paid if charge.is_receivable else recipes.charge_paid
+        recipe = paid if settles else recipes.second_payment
         self._entries.append(
             recipe(
                 payment_id=payment.payment_id, book_id=payment.book_id, channel=payment.channel, amount_fen=result.amount_fen,
@@ -254,6 +281,29 @@ class _Work:
                 _event(kind, finding, result, charge),
             )
         )  # fmt: skip
+
+    def _take_back(self, notice: Notice, result: Result, payment: HeldPayment, charge: HeldCharge) -> None:
+        """Book money that the channel took back: what it settled is due again as a debt, what lay in suspense is gone."""
+        assert payment.taken_fen is not None
+        at, settled = result.happened_at or self._at, charge.settled_by == payment.payment_id
+        recipe = recipes.bad_debt if settled else recipes.second_payment
+        entry = recipe(
+            payment_id=payment.payment_id, book_id=payment.book_id, channel=payment.channel, amount_fen=payment.taken_fen,
+            happened_at=at, booked_on=self._booked_on, evidence_id=notice.message.message_id, route_id=payment.route_id,
+        )  # fmt: skip
+        if settled:
+            charge.settled_by, charge.is_receivable = None, True
+            self._reopened[charge.charge_id] = charge
+        else:
+            entry = reversal_of(entry, happened_at=at, booked_on=self._booked_on, evidence_id=notice.message.message_id)
+            self._emptied.append(payment_number(self._lane, payment.payment_id))
+        self._entries.append(entry)
+        payment.taken_back_at = at
+        self._taken_back[payment.payment_id] = store.TakenBack(payment.payment_id, at)
+        kind: events.EventKind = "payment.taken_back"
+        event_id = self._ids.new(self._at, kind, payment.payment_id.bytes)
+        told = _taken_back_event(payment, charge, receipt=payment_number(self._lane, payment.payment_id), settled=settled)
+        self._events.append((event_id, payment.operator_id, charge.lot_id, payment.payment_id, kind, told))
 
     def _move(self, payment: HeldPayment, state: PaymentState) -> None:
         """Give a payment a state without money. What is over is not asked for any more; else the schedule stands."""
@@ -296,6 +346,19 @@ def _event(kind: events.EventKind, finding: Finding, result: Result, charge: Hel
             reason=None if finding is Finding.SETTLED else finding.value,
         )
     )
+
+
+def _taken_back_event(payment: HeldPayment, charge: HeldCharge, *, receipt: str, settled: bool) -> bytes:
+    """Return what the lot is told about money that the channel took back."""
+    assert payment.taken_fen is not None
+    assert payment.taken_back_at is not None
+    suspended = Finding.SECOND_PAYMENT if payment.taken_fen == payment.amount_fen else Finding.AMOUNT_SUSPENDED
+    return events.encode(
+        events.PaymentEvent(
+            kind="payment.taken_back", charge_serial=charge.lot_serial, receipt=receipt, channel=payment.channel,
+            amount_fen=payment.taken_fen, paid_at=payment.taken_back_at, reason=None if settled else suspended.value,
+        )
+    )  # fmt: skip
 
 
 def _explain(finding: Finding, result: Result, payment: HeldPayment | None) -> str:

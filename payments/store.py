@@ -64,6 +64,20 @@ class NewCase(Struct, frozen=True):
     detail: str
 
 
+class TakenBack(Struct, frozen=True):
+    """Money that a channel took back."""
+
+    payment_id: UUID
+    taken_back_at: datetime
+
+
+class Reopened(Struct, frozen=True):
+    """A charge whose payment was taken back, as it is afterwards. ``settled_by`` None: it is due."""
+
+    charge_id: UUID
+    settled_by: UUID | None
+
+
 Holders = dict[tuple[str, str, str], UUID]
 """Which payment holds a trade number, by channel, merchant number and trade number."""
 
@@ -71,23 +85,23 @@ _LOCK: Final = Statement(
     """
 with held as materialized (
     select p.payment_id, p.charge_id, p.operator_id, p.book_id, p.channel, p.provider_no, p.merchant_no, p.amount_fen,
-           p.state, p.trade_no, p.taken_fen, p.expires_at, p.route_id
+           p.state, p.trade_no, p.taken_fen, p.expires_at, p.route_id, p.taken_back_at
     from payments.payment p
     where p.lane = %(lane)s::smallint and p.payment_id = any(%(payments)s::uuid[])
     order by p.payment_id
     for update
 ), owed as materialized (
-    select c.charge_id, c.lot_id, c.lot_serial, c.settled_by
+    select c.charge_id, c.lot_id, c.lot_serial, c.settled_by, c.is_receivable
     from payments.charge c
     where c.lane = %(lane)s::smallint and c.charge_id = any(array(select charge_id from held))
     order by c.charge_id
     for update
 )
-select h.*, o.lot_id, o.lot_serial, o.settled_by, null::uuid
+select h.*, o.lot_id, o.lot_serial, o.settled_by, o.is_receivable, null::uuid
 from held h join owed o on o.charge_id = h.charge_id
 union all
 select null, null, null, null, f.channel, null, f.merchant_no, null, null, f.trade_no, null, null, null, null, null, null,
-       f.payment_id
+       null, null, f.payment_id
 from unnest(%(channels)s::text[], %(merchants)s::text[], %(trades)s::text[]) as w (channel, merchant_no, trade_no)
 cross join lateral (
     select * from payments.payment_fact f
@@ -116,10 +130,10 @@ def lock_payments(
     [rows] = fire(tx, [asked])
     for row in rows:
         if row[0] is None:
-            holders[row[4], row[6], row[9]] = row[16]
+            holders[row[4], row[6], row[9]] = row[18]
         else:
-            payments[row[0]] = HeldPayment(*row[:13])
-            charges[row[1]] = HeldCharge(row[1], *row[13:16])
+            payments[row[0]] = HeldPayment(*row[:14])
+            charges[row[1]] = HeldCharge(row[1], *row[14:18])
     return payments, charges, holders
 
 
@@ -179,6 +193,35 @@ def writing_taken(*, lane: int, taken: Sequence[Taken]) -> Shot:
     )
 
 
+_TAKE_BACK: Final = Statement(
+    """
+with marked as (
+    update payments.payment p set taken_back_at = u.taken_back_at
+    from unnest(%(payments)s::uuid[], %(times)s::timestamptz[]) as u (payment_id, taken_back_at)
+    where p.lane = %(lane)s::smallint and p.payment_id = u.payment_id
+)
+update payments.charge c
+set state = case when u.settled_by is null then 'open' else 'settled' end, settled_by = u.settled_by,
+    settled_at = (select p.succeeded_at from payments.payment p where p.lane = c.lane and p.payment_id = u.settled_by),
+    is_receivable = true
+from unnest(%(charges)s::uuid[], %(settlers)s::uuid[]) as u (charge_id, settled_by)
+where c.lane = %(lane)s::smallint and c.charge_id = u.charge_id
+""",
+)
+
+
+def taking_back(*, lane: int, taken_back: Sequence[TakenBack], reopened: Sequence[Reopened]) -> Shot:
+    """Return what marks payments that were taken back and leaves their charges as they are after the batch; behind
+    ``writing_taken``. The payments and charges are held by the caller."""
+    return _TAKE_BACK.shot(
+        lane=smallint(lane),
+        payments=uuids([x.payment_id for x in taken_back]),
+        times=instants([x.taken_back_at for x in taken_back]),
+        charges=uuids([x.charge_id for x in reopened]),
+        settlers=uuids([x.settled_by for x in reopened]),
+    )
+
+
 def move_payments(tx: Connection, *, lane: int, moves: Sequence[Move]) -> None:
     """Write states that came without money, and when the channel is asked next. The payments are held by the caller."""
     tx.execute(
@@ -216,6 +259,17 @@ def open_cases(tx: Connection, *, lane: int, cases: Sequence[NewCase], at: datet
         on conflict (lane, kind, channel, order_no) do nothing
         """),
         [{"lane": lane, "at": at} | {name: getattr(case, name) for name in NewCase.__struct_fields__} for case in cases],
+    )
+
+
+def close_suspense_cases(tx: Connection, *, lane: int, order_nos: Sequence[str]) -> None:
+    """Close the cases of money in suspense that is there no more."""
+    tx.execute(
+        text("""
+        update payments.payment_case set state = 'closed'
+        where lane = :lane and order_no = any(cast(:numbers as text[])) and kind in ('refund_second_payment', 'amount_differs')
+        """),
+        {"lane": lane, "numbers": list(order_nos)},
     )
 
 
@@ -392,7 +446,7 @@ def order_by_digest(tx: Connection, *, lane: int, digest: bytes, lock: bool) -> 
 _ATTEMPT: Final = """
 select payment_id, order_id, charge_id, lane, operator_id, book_id, route_id, channel, provider_no, merchant_no, way, key_ref,
        amount_fen,
-       state, trade_no, taken_fen, succeeded_at, created_at, expires_at, queries, payer_digest, act_id,
+       state, trade_no, taken_fen, succeeded_at, taken_back_at, created_at, expires_at, queries, payer_digest, act_id,
        (select h.body from payments.hand_off h
         where h.payment_id = coalesce(payment.act_id, payment.payment_id) and h.lane = payment.lane) as hand_off
 from payments.payment
@@ -415,10 +469,10 @@ def attempts(tx: Connection, *, lane: int, order_id: UUID) -> list[Attempt]:
 
 
 def being_deducted(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> set[UUID]:
-    """Return which of these charges are being taken by a plate's mandate right now."""
+    """Return which of these charges are being taken by a mandate right now, or were by a card whose issuer has to decide."""
     query = text("""
         select distinct charge_id from payments.payment
-        where lane = :lane and charge_id = any(cast(:ids as uuid[])) and way = 'deduction'
+        where lane = :lane and charge_id = any(cast(:ids as uuid[])) and way in ('deduction', 'card')
           and state in ('created', 'pending', 'unknown')
         """)
     return set(tx.execute(query, {"lane": lane, "ids": list(charge_ids)}).scalars())
@@ -504,8 +558,8 @@ def lot_names(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> dict[
 
 _CLAIMED: Final = """
 returning p.payment_id, p.order_id, p.charge_id, p.lane, p.operator_id, p.book_id, p.route_id, p.channel, p.provider_no,
-          p.merchant_no, p.way, p.key_ref, p.amount_fen, p.state, p.trade_no, p.taken_fen, p.succeeded_at, p.created_at,
-          p.expires_at,
+          p.merchant_no, p.way, p.key_ref, p.amount_fen, p.state, p.trade_no, p.taken_fen, p.succeeded_at, p.taken_back_at,
+          p.created_at, p.expires_at,
           (select h.body from payments.hand_off h
            where h.payment_id = coalesce(p.act_id, p.payment_id) and h.lane = p.lane) as hand_off,
           p.queries, p.payer_digest, p.act_id

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
+from gateways.contract import ChannelState
 from payments.invariants import check
 from payments.results import apply
 from tests.payments.conftest import AT, IDS, Due
@@ -13,12 +14,16 @@ from tests.payments.conftest import AT, IDS, Due
 
 @pytest.fixture
 def good(db: Engine, due: Callable[..., Due]) -> list[Due]:
-    """A settled charge, a second payment of it, an amount that differed, and an open one."""
+    """A settled charge, a second payment of it, an amount that differed, an open one, and two that were taken back."""
     first = due()
-    second, third, open_one = due(same_charge_as=first), due(), due()
+    second, third, open_one, bad = due(same_charge_as=first), due(), due(), due(amount_fen=700)
+    doubled = due(same_charge_as=first)
     with db.begin() as tx:
         notices = [first.callback(), second.callback(), third.answer(amount_fen=5)]
+        notices += [bad.callback(), doubled.callback()]
         apply(tx, lane=0, notices=notices, at=AT, ids=IDS)
+    with db.begin() as tx:
+        apply(tx, lane=0, notices=[one.answer(state=ChannelState.REVERSED) for one in (bad, doubled)], at=AT, ids=IDS)
     return [first, second, third, open_one]
 
 
@@ -47,6 +52,13 @@ def test_good_books_are_silent(db: Engine, good: list[Due]) -> None:
         ("delete from ledger.posting", "facts"),
         ("update ledger.posting set amount_fen = amount_fen + 1", "facts"),
         ("delete from payments.payment_fact where treatment = 'amount_differs'", "facts"),
+        ("update payments.payment set taken_back_at = null", "taken_back"),
+        ("update payments.payment set taken_back_at = now() where taken_fen = 700", "taken_back"),
+        ("update payments.payment set taken_back_at = succeeded_at where state = 'succeeded'", "taken_back"),
+        ("delete from ledger.posting where entry_id::text like '%06'", "taken_back"),
+        ("delete from ledger.posting where entry_id::text like '%81'", "taken_back"),
+        ("update payments.payment set taken_back_at = null where taken_fen = 700", "I2"),
+        ("update payments.charge set state = 'settled', settled_by = charge_id where is_receivable", "I2"),
         ("update ledger.book set owner_kind = 'platform'", "I15"),
     ],
 )
