@@ -67,6 +67,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     etc_api_url: str
     etc_notify_no: str
     etc_charge_fen_max: int
+    etc_own_network: str
+    etc_record_days_max: int
+    etc_pack_minutes: int
     channel_timeout_seconds: float
     keys_dir: Path
     simulated: bool

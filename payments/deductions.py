@@ -96,8 +96,8 @@ def deduct(till: Till, *, lot_id: int, lot_serial: str, channel: str | None = No
         ChargeUnknown: the lot has no such charge.
         NotFound: ``channel_not_found``.
         AlreadyPaid: the charge was paid otherwise.
-        Conflict: ``payment_under_way`` (a payer is at it), ``deduction_under_way`` (over another channel than the one named),
-            ``payment_in_suspense`` (another amount was taken for this charge: a person decides).
+        Conflict: ``payment_under_way`` (a payer is at it), ``card_under_way`` (the car's card has paid), ``deduction_under_way``
+            (over another channel than the one named), ``payment_in_suspense`` (another amount was taken: a person decides).
     """
     here = _channels(till, channel)
     with till.db.connect() as tx:
@@ -149,9 +149,11 @@ def _standing(tx: Connection, charge: Charge, channel: str | None) -> Attempt | 
         if settling.way is not Way.DEDUCTION or channel not in (None, settling.channel):
             raise AlreadyPaid("this charge has been paid")
         return settling
-    if any(one.state == "succeeded" for one in attempts):
+    if any(one.state == "succeeded" and one.taken_back_at is None for one in attempts):
         raise Conflict("another amount was taken for this charge; a person decides about it", code="payment_in_suspense")
     live = [one for one in attempts if one.state in orders.LIVE]
+    if any(one.way is Way.CARD for one in live):
+        raise Conflict("the car's card has paid this charge at the lane; its issuer decides", code="card_under_way")
     if any(one.way is not Way.DEDUCTION for one in live):
         raise Conflict("a payer is paying this charge; wait for it or for the end of its order", code="payment_under_way")
     if live and channel not in (None, live[0].channel):

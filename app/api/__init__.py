@@ -8,7 +8,7 @@ from typing import Final
 from litestar import Router
 from litestar.di import Provide
 
-from app.api import charges, deductions, proofs, refunds, statements, token
+from app.api import cards, charges, deductions, proofs, refunds, statements, token
 from app.auth import authenticate
 from app.problems import HANDLERS
 
@@ -23,6 +23,7 @@ routes: Final = [
             charges.post_charges,
             charges.get_charge,
             charges.get_events,
+            cards.post_card_charges,
             deductions.post_entrance,
             deductions.post_deduct,
             refunds.post_refund,

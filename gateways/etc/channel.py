@@ -101,8 +101,9 @@ class Etc(Channel[EtcKeys]):
     def parse_callback(self, headers: Mapping[str, str], body: bytes, *, keys: EtcKeys, now: datetime) -> Reading:
         """Read a notice of a charge by plate, a refund, or of clearing.
 
-        Booking results, dispute results and clearing statistics come as ``clearing``: their form and sums agree in themselves, whether
-        they agree with what was sent is for whoever sent the packages. ``reply_to`` is the head that ``ack`` answers: there is one when the message says that it is the clearing party's and calls a service of ours, so that nobody else
+        Booking results, dispute results and clearing statistics come as ``clearing``: form and sums agree in themselves; whether
+        they agree with what was sent is for whoever sent the packages. ``reply_to`` is the head that ``ack`` answers: there is one
+        when the message says that it is the clearing party's and calls a service of ours, so that nobody else
         can have something signed by us. Source: docs/ETC.md, section 8.
         """
         head = envelope.claimed_head(body)

@@ -1,7 +1,7 @@
 """What the clearing party says of packages: booking results, ends of disputes, clearing statistics. Checked whole, then written.
 
-Knows packages, records and their rules; must not know a wire, nor how payments are booked: it returns a result for each payment, and
-the applier carries those out in the same transaction. Called by the applier alone. Source: docs/ETC.md, sections 6, 7 and 9.
+Knows packages, records and their rules; must not know a wire, nor how payments are booked: it returns a result for each payment,
+and the applier carries those out in the same transaction. Called by the applier alone. Source: docs/ETC.md, sections 6, 7 and 9.
 
 Each word is taken whole or not at all, and once: the same again is acknowledged and changes nothing, another one is refused.
 """
@@ -22,7 +22,7 @@ from gateways.etc.codes import DisputeOutcome
 from ledger.ids import Ids, payment_number
 from payments import store
 from payments.cards import store as cards
-from payments.cards.packing import package_of
+from payments.cards.packages import package_of
 from payments.cards.records import CHANNEL, CardRow, Finding, Heard, PackageRow
 from payments.store import NewCase
 
@@ -74,8 +74,8 @@ class _Hearing:
             return self._refused(Finding.BOOKING_REFUSED, told.message_no, objection.reason)
         reasons = {one.trans_no: int(one.reason) for one in told.disputed}
         cards.book_package(
-            self._tx, lane=self._lane, package_id=row.package_id, booked=Totals(told.confirmed_count, told.amount_fen), reasons=reasons,
-            evidence=self._message.message_id,
+            self._tx, lane=self._lane, package_id=row.package_id, booked=Totals(told.confirmed_count, told.amount_fen),
+            reasons=reasons, evidence=self._message.message_id,
         )  # fmt: skip
         paid = [member for member in members if member.place not in reasons]
         return Heard(Finding.BOOKED, self._results(paid, ChannelState.SUCCEEDED))
@@ -117,9 +117,9 @@ class _Hearing:
         packages = cards.lock_packages(self._tx, lane=self._lane, numbers=told.message_nos)
         files = cards.released_files(self._tx, lane=self._lane, file_nos=told.file_nos)
         objection = clearing.clearing_objection(told, booked_packages=_booked(packages.values()), released_files=files)
-        words = objection.reason if objection is not None else self._share_objection(told)
-        if words:
-            return self._refused(Finding.CLEARING_DISAGREES, name, words)
+        differs = objection.reason if objection is not None else self._share_objection(told)
+        if differs is not None:
+            return self._refused(Finding.CLEARING_DISAGREES, name, differs)
         cards.clear(
             self._tx, lane=self._lane, clear_on=told.clear_on, digest=digest, totals=Totals(told.count, told.amount_fen),
             fee_fen=told.fee_fen, numbers=told.message_nos, file_nos=told.file_nos, shares=told.shares,

@@ -93,7 +93,9 @@ def take(till: Till, *, lot: Lot, charges: Sequence[NewCardCharge], body: bytes,
             wire, operation=OPERATION, direction="in", verdict="verified", reason=None, headers={}, body=body, at=at, ids=till.ids,
             occasion=f"{lot.lot_id} {at.isoformat()}",
         )  # fmt: skip
-        rows = _rows(till, lot, route, [one for one in judged if not isinstance(one, TakenCard)], owed, wire.provider_no, message, at)
+        rows = _rows(
+            till, lot, route, [one for one in judged if not isinstance(one, TakenCard)], owed, wire.provider_no, message, at
+        )
         created = cards.insert_cards(tx, lane=till.lane, rows=rows, at=at) if rows else set()
         _write(tx, till, [row for row in rows if row.number in created], route, message, at)
         known = cards.cards_by_number(tx, lane=till.lane, numbers=[row.number for row in rows]) if rows else {}
@@ -170,9 +172,7 @@ def body_of(record: TransactionRecord) -> bytes:
     return msgspec.json.encode(uploads.record_body(record), order="sorted")
 
 
-def _write(
-    tx: Connection, till: Till, rows: Sequence[CardRow], route: MerchantAccount, message: RawMessage, at: datetime
-) -> None:
+def _write(tx: Connection, till: Till, rows: Sequence[CardRow], route: MerchantAccount, message: RawMessage, at: datetime) -> None:
     """Keep the evidence of new records, make their payments, and book what their charges owe."""
     if not rows:
         return

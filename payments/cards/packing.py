@@ -5,26 +5,25 @@ simulation. Source: docs/ETC.md, sections 7 and 9.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID
 
-import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection
 
 from gateways import messages
 from gateways.calls import Call
 from gateways.contract import RawMessage
-from gateways.etc import state, uploads
+from gateways.etc import state
 from gateways.etc.clearing import Package
 from gateways.etc.record import TransactionRecord
 from gateways.etc.state import ChargeState, Event, Step, Task
 from gateways.etc.uploads import UploadOutcome
-from ledger.clock import business_date, milliseconds
+from ledger.clock import business_date
 from payments import store
 from payments.cards import store as cards
+from payments.cards.packages import number_of, package_of, record_of
 from payments.cards.records import CHANNEL, CardRow, PackageRow
 from payments.checkout import Till
 from payments.store import NewCase
@@ -108,29 +107,6 @@ def _packages(
     return made, places
 
 
-def number_of(package_id: UUID) -> str:
-    """Return a package's number: 0, thirteen digits of its millisecond, six that follow from its id. Never used again.
-
-    It must not come from a counter in the database: one that is restored from a backup would count the same numbers again.
-    """
-    return f"0{package_id.int >> 80:013d}{(package_id.int >> 8) % 1_000_000:06d}"
-
-
-def record_of(row: CardRow) -> TransactionRecord:
-    """Return the record of a row, as it was taken."""
-    record = uploads.read_record(msgspec.json.decode(row.body))
-    assert isinstance(record, TransactionRecord), "what is kept was read before"
-    return record
-
-
-def package_of(row: PackageRow, members: Sequence[CardRow]) -> Package:
-    """Return a package as it is sent; the same rows give the same package."""
-    return Package(
-        message_no=row.number, clear_on=row.clear_on, service_provider_no=row.service_no, issuer_no=row.issuer_no,
-        records=tuple(record_of(member) for member in members),
-    )  # fmt: skip
-
-
 def repack(tx: Connection, *, lane: int, number: str) -> int:
     """Take the records out of a package that was rejected, so that they are packed anew under another number; returns how many.
 
@@ -203,7 +179,9 @@ def _tell_unbooked(till: Till) -> None:
     at = till.clock.now()
     with till.db.begin() as tx:
         late = cards.unbooked(tx, lane=till.lane, before=at - BOOKING_WITHIN)
-        cases = [_case(till, row, "package_waits", None, "no booking result; ask the clearing party to send it again") for row in late]
+        cases = [
+            _case(till, row, "package_waits", None, "no booking result; ask the clearing party to send it again") for row in late
+        ]
         if cases:
             store.open_cases(tx, lane=till.lane, cases=cases, at=at)
 

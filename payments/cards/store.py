@@ -12,8 +12,8 @@ from gateways.etc.clearing import MerchantShare, Totals
 from payments.cards.records import CHANNEL, CardRow, PackageRow
 
 _CARD: Final = """
-select r.record_id, r.number, r.operator_id, r.lot_id, r.charge_id, r.provider_no, r.merchant_no, r.service_no, r.issuer_no, r.fee_fen,
-       r.happened_at, r.body, r.evidence_id, r.state, r.package_id, r.place, r.reason, r.file_no
+select r.record_id, r.number, r.operator_id, r.lot_id, r.charge_id, r.provider_no, r.merchant_no, r.service_no, r.issuer_no,
+       r.fee_fen, r.happened_at, r.body, r.evidence_id, r.state, r.package_id, r.place, r.reason, r.file_no
 from payments.card_record r
 """
 _PACKAGE: Final = """
@@ -33,13 +33,15 @@ def _columns(rows: Sequence[Any], *names: str) -> dict[str, list[Any]]:
 def insert_cards(tx: Connection, *, lane: int, rows: Sequence[CardRow], at: datetime) -> set[str]:
     """Insert records in the order given; returns the numbers that were new."""
     query = text("""
-        insert into payments.card_record (record_id, lane, channel, number, operator_id, lot_id, charge_id, provider_no, merchant_no,
-                                          service_no, issuer_no, fee_fen, happened_at, body, evidence_id, state, created_at)
+        insert into payments.card_record
+            (record_id, lane, channel, number, operator_id, lot_id, charge_id, provider_no, merchant_no, service_no, issuer_no,
+             fee_fen, happened_at, body, evidence_id, state, created_at)
         select record_id, :lane, :channel, number, operator_id, lot_id, charge_id, provider_no, merchant_no, service_no, issuer_no,
                fee_fen, happened_at, body, evidence_id, 'new', :at
-        from unnest(cast(:record_id as uuid[]), cast(:number as text[]), cast(:operator_id as integer[]), cast(:lot_id as integer[]),
-                    cast(:charge_id as uuid[]), cast(:provider_no as text[]), cast(:merchant_no as text[]), cast(:service_no as text[]),
-                    cast(:issuer_no as text[]), cast(:fee_fen as bigint[]), cast(:happened_at as timestamptz[]), cast(:body as bytea[]),
+        from unnest(cast(:record_id as uuid[]), cast(:number as text[]), cast(:operator_id as integer[]),
+                    cast(:lot_id as integer[]), cast(:charge_id as uuid[]), cast(:provider_no as text[]),
+                    cast(:merchant_no as text[]), cast(:service_no as text[]), cast(:issuer_no as text[]),
+                    cast(:fee_fen as bigint[]), cast(:happened_at as timestamptz[]), cast(:body as bytea[]),
                     cast(:evidence_id as uuid[]))
              as n (record_id, number, operator_id, lot_id, charge_id, provider_no, merchant_no, service_no, issuer_no, fee_fen,
                    happened_at, body, evidence_id)
@@ -120,7 +122,7 @@ def make_receivable(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) ->
 
 
 def lock_new(tx: Connection, *, lane: int, limit: int) -> list[tuple[CardRow, datetime]]:
-    """Lock records that are in no package, the oldest first, with when they were taken; those that another packer holds are left."""
+    """Lock records that are in no package, oldest first, with when they were taken; those that another packer holds are left."""
     query = text(
         _CARD.replace("r.file_no\n", "r.file_no, r.created_at\n")
         + "where r.lane = :lane and r.state = 'new' order by r.created_at, r.record_id limit :limit for update skip locked"
@@ -132,9 +134,10 @@ def lock_new(tx: Connection, *, lane: int, limit: int) -> list[tuple[CardRow, da
 def insert_packages(tx: Connection, *, lane: int, rows: Sequence[PackageRow], at: datetime) -> None:
     """Insert packages, due at once."""
     query = text("""
-        insert into payments.card_package (package_id, lane, channel, number, service_no, issuer_no, clear_on, count, amount_fen, state,
-                                           created_at, due_at)
-        values (:package_id, :lane, :channel, :number, :service_no, :issuer_no, :clear_on, :count, :amount_fen, 'packed', :at, :at)
+        insert into payments.card_package
+            (package_id, lane, channel, number, service_no, issuer_no, clear_on, count, amount_fen, state, created_at, due_at)
+        values (:package_id, :lane, :channel, :number, :service_no, :issuer_no, :clear_on, :count, :amount_fen, 'packed', :at,
+                :at)
         """)
     names = ("package_id", "number", "service_no", "issuer_no", "clear_on", "count", "amount_fen")
     given = {"lane": lane, "channel": CHANNEL, "at": at}
@@ -146,7 +149,8 @@ def put_into(tx: Connection, *, lane: int, places: Sequence[tuple[UUID, UUID, in
     tx.execute(
         text("""
         update payments.card_record r set state = 'packed', package_id = n.package_id, place = n.place
-        from unnest(cast(:records as uuid[]), cast(:packages as uuid[]), cast(:places as integer[])) as n (record_id, package_id, place)
+        from unnest(cast(:records as uuid[]), cast(:packages as uuid[]), cast(:places as integer[]))
+             as n (record_id, package_id, place)
         where r.lane = :lane and r.record_id = n.record_id
         """),
         {
@@ -167,8 +171,8 @@ def claim_packages(tx: Connection, *, lane: int, at: datetime, until: datetime, 
         update payments.card_package k
         set claimed_until = :until, tries = tries + 1, state = 'sent', sent_at = coalesce(sent_at, :at)
         from due where k.lane = :lane and k.package_id = due.package_id
-        returning k.package_id, k.number, k.service_no, k.issuer_no, k.clear_on, k.count, k.amount_fen, k.state, k.created_at, k.tries,
-                  k.booked_count, k.booked_fen, k.cleared_on
+        returning k.package_id, k.number, k.service_no, k.issuer_no, k.clear_on, k.count, k.amount_fen, k.state, k.created_at,
+                  k.tries, k.booked_count, k.booked_fen, k.cleared_on
         """)
     rows = tx.execute(query, {"lane": lane, "at": at, "until": until, "limit": limit})
     return sorted((PackageRow(**row._mapping) for row in rows), key=lambda row: row.package_id)
@@ -178,7 +182,7 @@ def answer_package(
     tx: Connection, *, lane: int, package_id: UUID, state: str, reason: str | None, due_at: datetime | None,
     clear_on: date | None, acked_at: datetime | None,
 ) -> bool:  # fmt: skip
-    """Write what an answer led to, and give the package back. One that was decided meanwhile keeps its state; says whether it moved."""
+    """Write what an answer led to, and give the package back; says whether it moved: one decided meanwhile keeps its state."""
     moved = tx.execute(
         text("""
         update payments.card_package
@@ -192,7 +196,9 @@ def answer_package(
         },
     ).rowcount  # fmt: skip
     if not moved:
-        release = text("update payments.card_package set due_at = null, claimed_until = null where lane = :lane and package_id = :id")
+        release = text(
+            "update payments.card_package set due_at = null, claimed_until = null where lane = :lane and package_id = :id"
+        )
         tx.execute(release, {"lane": lane, "id": package_id})
     return moved == 1
 
@@ -236,7 +242,9 @@ def lock_packages(tx: Connection, *, lane: int, numbers: Sequence[str]) -> dict[
     return {row.number: PackageRow(**row._mapping) for row in found}
 
 
-def book_package(tx: Connection, *, lane: int, package_id: UUID, booked: Totals, reasons: Mapping[int, int], evidence: UUID) -> None:
+def book_package(
+    tx: Connection, *, lane: int, package_id: UUID, booked: Totals, reasons: Mapping[int, int], evidence: UUID
+) -> None:
     """Write an issuer's decision: the places with their reasons are disputed, all others booked."""
     given = {"lane": lane, "id": package_id, "places": list(reasons), "reasons": list(reasons.values())}
     tx.execute(
@@ -322,7 +330,9 @@ def released_files(tx: Connection, *, lane: int, file_nos: Sequence[str]) -> dic
 
 def clearing_digest(tx: Connection, *, lane: int, clear_on: date) -> bytes | None:
     """Return the digest of a date's statistics that came before, or None. Holds the date for the transaction."""
-    tx.execute(text("select pg_advisory_xact_lock(hashtext('card clearing ' || :lane || :day))"), {"lane": str(lane), "day": f"{clear_on}"})
+    tx.execute(
+        text("select pg_advisory_xact_lock(hashtext('card clearing ' || :lane || :day))"), {"lane": str(lane), "day": f"{clear_on}"}
+    )
     query = text("select digest from payments.card_clearing where lane = :lane and channel = :channel and clear_on = :day")
     return tx.execute(query, {"lane": lane, "channel": CHANNEL, "day": clear_on}).scalar_one_or_none()
 
@@ -330,14 +340,14 @@ def clearing_digest(tx: Connection, *, lane: int, clear_on: date) -> bytes | Non
 def merchants_of(tx: Connection, *, lane: int, numbers: Sequence[str], file_nos: Sequence[str]) -> dict[str, Totals]:
     """Return what is paid to each merchant by what was booked in packages and released in files."""
     query = text("""
-        select r.merchant_no, count(*) as count, sum(r.fee_fen)::bigint as fen
+        select r.merchant_no, count(*) as times, sum(r.fee_fen)::bigint as fen
         from payments.card_record r join payments.card_package k on k.lane = r.lane and k.package_id = r.package_id
         where r.lane = :lane and r.channel = :channel
           and ((r.state = 'booked' and k.number = any(:numbers)) or (r.state = 'released' and r.file_no = any(:files)))
         group by r.merchant_no order by r.merchant_no
         """)
     found = tx.execute(query, {"lane": lane, "channel": CHANNEL, "numbers": list(numbers), "files": list(file_nos)})
-    return {row.merchant_no: Totals(row.count, row.fen) for row in found}
+    return {row.merchant_no: Totals(row.times, row.fen) for row in found}
 
 
 def clear(
@@ -358,12 +368,12 @@ def clear(
     if shares:
         tx.execute(
             text("""
-            insert into payments.card_clearing_share (clear_on, lane, channel, merchant_no, count, amount_fen, fee_fen, net_fen, pay_on,
-                                                      bank_ref)
+            insert into payments.card_clearing_share
+                (clear_on, lane, channel, merchant_no, count, amount_fen, fee_fen, net_fen, pay_on, bank_ref)
             values (:day, :lane, :channel, :merchant_no, :count, :amount_fen, :fee_fen, :net_fen, :pay_on, :bank_ref)
             """),
             [given | {name: getattr(share, name) for name in MerchantShare.__struct_fields__} for share in shares],
         )
     for table, column, names in (("card_package", "number", numbers), ("card_dispute_file", "file_no", file_nos)):
-        query = f"update payments.{table} set cleared_on = :day where lane = :lane and channel = :channel and {column} = any(:names)"  # noqa: S608  # both names stand above
-        tx.execute(text(query), given | {"names": list(names)})
+        listed = f"lane = :lane and channel = :channel and {column} = any(:names)"
+        tx.execute(text(f"update payments.{table} set cleared_on = :day where {listed}"), given | {"names": list(names)})
