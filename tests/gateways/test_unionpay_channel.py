@@ -237,12 +237,13 @@ def test_a_payment_is_cancelled_until_its_clearing_day_is_cut(paid_at: datetime,
 
 @pytest.mark.parametrize("unknown", ["trade_no", "amount_fen", "paid_at"])
 def test_a_payment_that_is_not_wholly_known_is_not_cancelled(unknown: str) -> None:
-    _, fields = built(CHANNEL.build_cancel(paid_ref(**{unknown: None}), keys=our_keys(), now=NOW, nonce=NONCE))
+    without: dict[str, Any] = {unknown: None}
+    _, fields = built(CHANNEL.build_cancel(paid_ref(**without), keys=our_keys(), now=NOW, nonce=NONCE))
     assert fields["txnType"] == "99"
     with pytest.raises(Unsupported):
-        CHANNEL.build_cancel(paid_ref(Way.BROWSER, **{unknown: None}), keys=our_keys(), now=NOW, nonce=NONCE)
+        CHANNEL.build_cancel(paid_ref(Way.BROWSER, **without), keys=our_keys(), now=NOW, nonce=NONCE)
     with pytest.raises(ValueError, match="no payment"):
-        CHANNEL.cancel_ref(paid_ref(**{unknown: None}))
+        CHANNEL.cancel_ref(paid_ref(**without))
 
 
 def test_after_the_cut_a_payment_of_another_way_is_for_a_refund() -> None:

@@ -1,6 +1,7 @@
 """What a channel says later of a car: kept, put beside the entrance that it was told of, and heeded by the next deduction."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,17 @@ def test_an_entrys_answer_does_not_overtake_what_the_channel_said_meanwhile(at: 
         with at.db.begin() as tx:
             deduction_store.keep_word(tx, lane=0, entrance_id=entrance_id, word=late, at=told_at)
         assert word(at) == ("none", "PAUSE", AT + timedelta(minutes=5))
+
+
+def test_words_that_come_at_once_end_with_the_newest(at: City) -> None:
+    entrance_id = entered(at)
+    said = [
+        told(at, entrance_id, "open" if minute % 2 else "none", happened_at=AT + timedelta(minutes=minute)) for minute in range(16)
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = [one for [one] in pool.map(lambda word: applied(at, word), reversed(said))]
+    assert {one.finding for one in outcomes} <= {Finding.APPLIED, Finding.OLDER}
+    assert word(at) == ("open", None, AT + timedelta(minutes=15))
 
 
 def test_words_about_cars_move_no_money_and_mix_with_payments(at: City) -> None:
