@@ -351,7 +351,7 @@ def _owed(charge: Charge) -> Owed:
 
 def _leg(charge: Charge, attempts: Sequence[Attempt], gone_back: Mapping[UUID, int]) -> LegStatus:
     """Say what became of one charge: money first, then what may still come."""
-    paid = [one for one in attempts if one.state == "succeeded"]
+    paid = [one for one in attempts if one.state == "succeeded" and one.taken_back_at is None]
     settling = [one for one in paid if one.payment_id == charge.settled_by]
     shown = next(iter(settling or paid), None)
     stage: LegStage

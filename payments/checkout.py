@@ -30,10 +30,10 @@ ATTEMPTS_MAX: Final = 3
 ASK_AGAIN: Final = timedelta(seconds=3)
 """The result page asks the channel about a payment no more often than this."""
 
-Stage = Literal["unpaid", "waiting", "paid", "refund_due", "refunded", "over"]
+Stage = Literal["unpaid", "waiting", "paid", "refund_due", "refunded", "taken_back", "over"]
 """unpaid: nothing tried yet. waiting: the channel has not decided. paid: this order settled the charge. refund_due: money came
 that nothing is owed for (another order had settled the charge, or the amount differed); it goes back. refunded: all that this order
-took has gone back. over: not paid here."""
+took has gone back. taken_back: the channel took back what this order had paid; an open charge is due again. over: not paid here."""
 
 
 class Till(Struct, frozen=True):
@@ -285,9 +285,10 @@ def _status(
     order: Order, charge: Charge, attempts: list[Attempt], gone_back: Mapping[UUID, int], at: datetime
 ) -> Status:  # fmt: skip
     """Choose what matters most to the payer: money first, then what may still come."""
-    paid = [attempt for attempt in attempts if attempt.state == "succeeded"]
+    taken = [attempt for attempt in attempts if attempt.state == "succeeded"]
+    paid = [attempt for attempt in taken if attempt.taken_back_at is None]
     settling = [attempt for attempt in paid if attempt.payment_id == charge.settled_by]
-    shown = next(iter(settling or paid), None)
+    shown = next(iter(settling or paid or taken), None)
     live = [attempt for attempt in attempts if attempt.state in orders.LIVE]
     stage: Stage
     if paid and all(gone_back.get(attempt.payment_id) == attempt.taken_fen for attempt in paid):
@@ -299,6 +300,8 @@ def _status(
         stage = "refund_due"
     elif live:
         stage = "waiting"
+    elif taken:
+        stage = "taken_back"
     else:
         stage = "over" if attempts or charge.state == "settled" or at >= order.expires_at else "unpaid"
     return Status(

@@ -63,8 +63,13 @@ def _shown(
         refresh_seconds=_refresh(status, wiring) if open_still else None,
         refresh_at=page.link(f"/r/{order_token}", **via) if open_still else None,
         continue_at=page.link(f"/r/{order_token}/pay", **via) if can_go_on else None,
-        back_at=None if open_still else scan_at, back_text=w.scan_again if status.stage == "over" else w.back_to_lot,
+        back_at=None if open_still else scan_at, back_text=w.scan_again if _is_due_anew(status) else w.back_to_lot,
     )  # fmt: skip
+
+
+def _is_due_anew(status: Status) -> bool:
+    """Say whether the way to the lot's page is the way to pay."""
+    return status.stage == "over" or (status.stage == "taken_back" and status.charge.state == "open")
 
 
 def _refresh(status: Status, wiring: Wiring) -> int:
@@ -84,6 +89,10 @@ def _words(page: Page, status: Status) -> tuple[str, str, str]:
             return "warn", w.twice_title, w.twice_text
         case "refunded":
             return "done", w.refunded_title, w.refunded_text
+        case "taken_back" if status.charge.state == "settled":
+            return "warn", w.taken_back_title, w.taken_back_settled
+        case "taken_back":
+            return "warn", w.taken_back_title, w.taken_back_text
         case "waiting":
             return "wait", w.waiting_title, w.waiting_text
         case "unpaid":

@@ -113,6 +113,9 @@ class Words(Struct, frozen=True, kw_only=True):
     refunded_title: str
     refunded_text: str
     refunded: str
+    taken_back_title: str
+    taken_back_text: str
+    taken_back_settled: str
     check_title: str
     check_text: str
     refresh: str
@@ -234,6 +237,9 @@ ZH: Final = Words(
     refunded_title="已全额退款",
     refunded_text="款项已按原支付方式退回，到账时间以支付机构为准。",
     refunded="已退款",
+    taken_back_title="付款已被收回",
+    taken_back_text="支付渠道收回了这笔付款，收款单位没有收到，停车费需要重新缴纳。请重新查询并支付。",
+    taken_back_settled="支付渠道收回了这笔付款；这笔停车费已另行付清，无需再付。",
     check_title="付款正在人工核对",
     check_text="已收到您的付款，但与订单不一致，工作人员正在核对，请保留凭证号。",
     refresh="刷新结果",
@@ -355,6 +361,9 @@ EN: Final = Words(
     refunded_title="Refunded in full",
     refunded_text="The money has gone back the way it came; your bank or wallet says when it arrives.",
     refunded="Refunded",
+    taken_back_title="Your payment was taken back",
+    taken_back_text="The channel took this payment back, so the operator did not get it. The fee is due again; please look it up.",
+    taken_back_settled="The channel took this payment back. The fee has been paid another way; nothing is due.",
     check_title="Your payment is being checked",
     check_text="Your payment arrived but does not fit the order. Our staff are checking it; please keep the receipt number.",
     refresh="Reload",

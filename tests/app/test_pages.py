@@ -472,6 +472,23 @@ def stage(wiring: Wiring, lot: Lot, **other: object) -> str:
     return due.token
 
 
+def test_a_payer_whose_payment_was_taken_back_reads_that_the_fee_is_due_again(browser: Browser, wiring: Wiring, lot: Lot) -> None:
+    with wiring.db.begin() as tx:
+        now = wiring.clock.now()
+        due = make_attempt(tx, lot, make_charge(tx, lot, "S9"), at=now)
+        for state in (ChannelState.SUCCEEDED, ChannelState.REVERSED):
+            results.apply(tx, lane=0, notices=[due.answer(happened_at=now, state=state)], at=now, ids=wiring.ids)
+    page = browser.get(f"/r/{due.token}").text
+    assert f'role="status">{ZH.taken_back_title}<' in page
+    assert ZH.taken_back_text in page
+    assert ZH.scan_again in page
+    with wiring.db.begin() as tx:
+        again = make_attempt(tx, lot, due.attempt.charge_id, at=now)
+        results.apply(tx, lane=0, notices=[again.answer(happened_at=now)], at=now, ids=wiring.ids)
+    assert ZH.taken_back_settled in browser.get(f"/r/{due.token}").text
+    assert f'role="status">{ZH.paid_title}<' in browser.get(f"/r/{again.token}").text
+
+
 @pytest.mark.parametrize(
     ("said", "title", "refreshes"),
     [
