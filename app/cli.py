@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from app import routes_cli
+from app import cards_cli, lots_cli, routes_cli
 from app import run as running
 from app.callbacks import serve as callbacks
 from app.checks import violations
@@ -80,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     looked_at = _add(commands, "keys", _keys, "look at the key files and say in words what is wrong, or will soon be")
     looked_at.add_argument("action", choices=["check"], help="check: read every file; exit code 1 when one is wrong")
     routes_cli.arguments(_add(commands, "route", _route, "list, add or end an operator's merchant account at a channel"))
+    lots_cli.arguments(_add(commands, "lot", _lot, "enter how a channel numbers a lot"))
+    cards_cli.arguments(_add(commands, "cards", _cards, "list packages of card charges, or pack anew what was rejected"))
     checkpoint = _add(commands, "checkpoint", _checkpoint, "print the last signed checkpoint and the key that verifies it")
     checkpoint.add_argument("--accept", action="store_true", help="take the database's last checkpoint as the last one signed")
     return parser
@@ -193,9 +195,22 @@ def _keys(settings: Settings, _given: argparse.Namespace) -> int:
 
 
 def _route(settings: Settings, given: argparse.Namespace) -> int:
+    return _told(settings, lambda wiring: routes_cli.run(wiring, given))
+
+
+def _lot(settings: Settings, given: argparse.Namespace) -> int:
+    return _told(settings, lambda wiring: lots_cli.run(wiring, given))
+
+
+def _cards(settings: Settings, given: argparse.Namespace) -> int:
+    return _told(settings, lambda wiring: cards_cli.run(wiring, given))
+
+
+def _told(settings: Settings, answer: Callable[[Wiring], str]) -> int:
+    """Print what a command has to say; a refusal is one sentence on stderr."""
     with running.available_database(settings), _wired(settings) as wiring:
         try:
-            print(routes_cli.run(wiring, given))
+            print(answer(wiring))
         except Refused as refused:
             print(f"tongting: {refused}", file=sys.stderr)
             return WRONG

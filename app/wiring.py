@@ -17,6 +17,7 @@ from app.keys import Keys, read
 from config.settings import Settings
 from gateways.calls import Line
 from gateways.contract import Operation
+from gateways.etc.uplink import HttpsUplink
 from gateways.registry import Registry
 from gateways.rotation import KeyWatch
 from gateways.transport import HttpTransport, Transport
@@ -25,6 +26,8 @@ from ledger.clock import Clock, SetClock, SystemClock
 from ledger.db import engine
 from ledger.ids import Ids, RandomIds, SeededIds
 from ledger.seal import Sealer, Witness
+from payments.cards.packing import Uplink
+from payments.cards.records import CHANNEL
 from payments.checkout import Till
 from payments.orders import RandomTokens, SeededTokens, Tokens
 from payments.paycode import PayCodeKeys
@@ -62,6 +65,10 @@ class Wiring(Struct, frozen=True):
     def providers(self) -> dict[str, str]:
         """Return our own number at each channel."""
         return {one.channel.name: one.channel.provider_no for one in self.channels}
+
+    def uplink(self) -> Uplink | None:
+        """Return the way of packages of card charges to the clearing party; None where there is no such channel."""
+        return HttpsUplink(self.line(CHANNEL)) if CHANNEL in self.channels.names() else None
 
     def key_watches(self) -> list[KeyWatch | FileWatch]:
         """Return a watch over the key files, and one over each channel whose signing keys are fetched.

@@ -23,6 +23,7 @@ from gateways.contract import MerchantAccount
 from ledger.clock import CHINA, business_date
 from ledger.seal import Sealer, SealRefused
 from payments import jobs, refund_jobs
+from payments.cards import packing
 from reconciliation import daily
 
 LOG: Final = logging.getLogger("tongting.worker")
@@ -60,6 +61,7 @@ def schedule(wiring: Wiring) -> BackgroundScheduler:
     scheduler = BackgroundScheduler(timezone=UTC, job_defaults=defaults)
     scheduler.add_job(_logged(ask_about_payments, wiring), "interval", seconds=wiring.settings.jobs_seconds)
     scheduler.add_job(_logged(make_refunds, wiring), "interval", seconds=wiring.settings.jobs_seconds)
+    scheduler.add_job(_logged(send_cards, wiring), "interval", seconds=wiring.settings.jobs_seconds)
     scheduler.add_job(_logged(prepare_months, wiring), "cron", hour=2)
     scheduler.add_job(_logged(check, wiring), "interval", hours=CHECK_HOURS)
     scheduler.add_job(_logged(check_keys, wiring), "cron", hour=1, timezone=CHINA)
@@ -126,6 +128,15 @@ def make_refunds(wiring: Wiring, *, threads: int = ASKING_THREADS) -> int:
     while ran := refund_jobs.run_due(till, limit=ASKING_MAX, threads=threads):
         called += ran
     return called
+
+
+def send_cards(wiring: Wiring) -> int:
+    """Pack what cards paid and send the packages that are due to the clearing party. Returns how many calls."""
+    uplink = wiring.uplink()
+    if uplink is None:
+        return 0
+    sent = packing.run_due(wiring.till(), uplink, pack_after=timedelta(minutes=wiring.settings.etc_pack_minutes))
+    return sent.called
 
 
 def prepare_months(wiring: Wiring) -> None:

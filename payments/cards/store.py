@@ -226,6 +226,14 @@ def unbooked(tx: Connection, *, lane: int, before: datetime) -> list[PackageRow]
     return [PackageRow(**row._mapping) for row in tx.execute(query, {"lane": lane, "before": before})]
 
 
+def latest(tx: Connection, *, lane: int, state: str | None, limit: int) -> list[PackageRow]:
+    """Return the newest packages, the newest first; with ``state`` those in it alone."""
+    query = text(
+        _PACKAGE + "where lane = :lane and (cast(:state as text) is null or state = :state) order by package_id desc limit :limit"
+    )
+    return [PackageRow(**row._mapping) for row in tx.execute(query, {"lane": lane, "state": state, "limit": limit})]
+
+
 def cards_of(tx: Connection, *, lane: int, package_id: UUID) -> list[CardRow]:
     """Return the records of a package in their places."""
     query = text(_CARD + "where r.lane = :lane and r.package_id = :id order by r.place")
