@@ -17,8 +17,11 @@ from payments.errors import CursorRefused
 EVENTS_MAX: Final = 500
 START: Final = "0-0"
 
-EventKind = Literal["payment.succeeded", "payment.suspended", "payment.taken_back", "refund.done", "refund.failed"]
+EventKind = Literal[
+    "payment.succeeded", "payment.suspended", "payment.failed", "payment.taken_back", "refund.done", "refund.failed"
+]  # fmt: skip
 """``payment.succeeded``: the charge is settled, the car may leave. ``payment.suspended``: money came that nothing is owed for.
+``payment.failed``: the issuer of a card will never pay what the card paid at the lane; the charge is due again.
 ``payment.taken_back``: the channel took its money back; the charge is due again, unless ``reason`` says why the payment had been
 in suspense: then the charge stays as it is.
 ``refund.done``: money went back to the payer. ``refund.failed``: it did not, or came back; ``reason`` says which."""

@@ -30,7 +30,7 @@ class HttpsUplink:
         """Raises TypeError when the line is not one of ETC."""
         if not isinstance(line.connected.channel, Etc):
             raise TypeError(f"packages go to ETC, not to {line.connected.channel.name}")
-        self._line, self._provider = line, line.connected.channel.provider
+        self._line, self.provider = line, line.connected.channel.provider
 
     def heap(self, record: TransactionRecord) -> str:  # noqa: ARG002  # other wires part cards by network and kind
         """Return what, beside the issuer, must be the same in a package: nothing here."""
@@ -44,14 +44,14 @@ class HttpsUplink:
         """
         keys = self._line.connected.keys
         request, answer = self._sent(package)
-        outcome = uploads.outcome(answer, package=package, provider=self._provider, keys=keys, now=self._line.clock.now())
+        outcome = uploads.outcome(answer, package=package, provider=self.provider, keys=keys, now=self._line.clock.now())
         message = calls.record(self._line, OPERATION, request, answer, outcome.verdict, outcome.reason, occasion, subject)
         return Call(outcome, message)
 
     def _sent(self, package: Package) -> tuple[Request, Answer | Unanswered]:
         nothing = Request("NONE", "", {})
         try:
-            request = uploads.build(package, provider=self._provider, keys=self._line.connected.keys, now=self._line.clock.now())
+            request = uploads.build(package, provider=self.provider, keys=self._line.connected.keys, now=self._line.clock.now())
         except SigningFailed as failed:
             return nothing, Unanswered(reason="signing", detail=str(failed)[:200])
         except ValueError as wrong:

@@ -20,7 +20,7 @@ from gateways.etc import clearing
 from gateways.etc.clearing import BookingResult, ClearingStatistics, DisputeResult, Totals
 from gateways.etc.codes import DisputeOutcome
 from ledger.ids import Ids, payment_number
-from payments import store
+from payments import events, refund_store, store
 from payments.cards import store as cards
 from payments.cards.packages import package_of
 from payments.cards.records import CHANNEL, CardRow, Finding, Heard, PackageRow
@@ -102,6 +102,7 @@ class _Hearing:
             evidence=self._message.message_id, at=self._at,
         )  # fmt: skip
         cards.settle_disputes(self._tx, lane=self._lane, states=states, file_no=told.file_no)
+        self._tell_lots(bad)
         results = self._results(released, ChannelState.SUCCEEDED) + self._results(bad, ChannelState.FAILED)
         return Heard(Finding.SETTLED_DISPUTES, results)
 
@@ -153,6 +154,23 @@ class _Hearing:
             for member in members
             if member.charge_id is not None
         )
+
+    def _tell_lots(self, bad: Sequence[CardRow]) -> None:
+        """Tell lots which charges are due again, because an issuer will never pay them."""
+        owed = [card for card in bad if card.charge_id is not None]
+        found = store.charges_by_ids(self._tx, lane=self._lane, charge_ids=[card.charge_id for card in owed if card.charge_id])
+        serials = {charge.charge_id: charge.lot_serial for charge in found}
+        rows = []
+        for card in owed:
+            assert card.charge_id is not None, "only such are owed"
+            event = events.PaymentEvent(
+                kind="payment.failed", charge_serial=serials[card.charge_id], receipt=payment_number(self._lane, card.record_id),
+                channel=CHANNEL, amount_fen=card.fee_fen, paid_at=card.happened_at, reason="bad_debt",
+            )  # fmt: skip
+            event_id = self._ids.new(self._at, f"payment.failed {card.number}")
+            rows.append((event_id, card.operator_id, card.lot_id, card.record_id, event.kind, events.encode(event)))
+        if rows:
+            refund_store.write_events(self._tx, lane=self._lane, rows=rows)
 
     def _refused(self, finding: Finding, subject: str, words: str) -> Heard:
         case = NewCase(

@@ -236,6 +236,7 @@ def test_a_bad_debt_goes_back_to_the_plate(lane: Lane) -> None:
     assert lane.cards() == ["bad"]
     assert lane.city.states() == ["failed"]
     assert lane.entries() == [OWED]
+    assert lane.city.column("select kind from payments.outbox") == ["payment.failed"]
     [charge] = due_of(lane)
     assert charge.state == "open"
     lane.city.etc_plate(answer="paid")
