@@ -566,7 +566,9 @@ class BillLine(Struct, frozen=True):
 
     line: int
     """Number of the row in the file, from 1."""
-    kind: Literal["payment", "refund", "revoked"]
+    kind: Literal["payment", "refund", "revoked", "bad_debt"]
+    """``revoked``: undone, the money went back. ``bad_debt``: the payee does not get it, and what had been told as paid is taken
+    back; no money moves and no fee is due."""
     merchant_no: str
     trade_no: str
     order_no: str
@@ -581,7 +583,7 @@ class BillLine(Struct, frozen=True):
 
 
 class BillSums(Struct):
-    """What the lines of a trade bill add up to, line by line."""
+    """What the lines of a trade bill add up to, line by line. Bad debts are lines only: no money of theirs moves."""
 
     lines: int = 0
     total_fen: int = 0
@@ -594,6 +596,8 @@ class BillSums(Struct):
     def add(self, line: BillLine) -> None:
         """Count one more line."""
         self.lines += 1
+        if line.kind == "bad_debt":
+            return
         self.fee_fen += line.fee_fen
         if line.kind == "payment":
             self.total_fen += line.amount_fen

@@ -1,8 +1,10 @@
-"""Treat what a comparison found, where the rule decides alone: money the channel took and the book lacks (D01, D05).
+"""Treat what a comparison found, where the rule decides alone: money the channel took and the book lacks (D01, D05), and money that
+it had told as paid and will not pay (D23).
 
 Knows differences, calls to a channel and the applier's notices; must not book anything itself. Called by the daily jobs:
 ``missed`` inside a transaction, ``ask`` outside, then ``payments.results.apply`` with what came. A bill line alone moves no money:
-the channel's signed answer to our query does, through the same applier as every notice.
+the channel's signed answer to our query does, through the same applier as every notice. A bad debt takes money back: its proof is
+the signed answer that named the file's digest, and the file is kept whole beside it.
 """
 
 from collections.abc import Iterable
@@ -14,7 +16,9 @@ from sqlalchemy import Connection, text
 
 from gateways import calls
 from gateways.calls import Line
-from gateways.contract import OrderRef, Way
+from gateways.contract import ChannelState, OrderRef, RawMessage, Result, Way
+from ledger.ids import payment_number
+from payments.decisions import CURRENCY
 from payments.results import Notice
 
 
@@ -45,15 +49,47 @@ class ConsoleRefund(Struct, frozen=True):
 
 
 def missed(tx: Connection, *, run_id: UUID) -> list[Missed]:
-    """Return the payments of a comparison that the channel is to be asked for, in the order of its differences."""
+    """Return the payments of a comparison that the channel is to be asked for, in the order of its differences.
+
+    What a card paid cannot be asked for: it waits for its issuer's booking result.
+    """
     query = text("""
         select c.payment_id, c.order_no, c.merchant_no, o.way, o.key_ref, o.created_at, o.expires_at
         from reconciliation.break_case c
         join reconciliation.match_run r on r.run_id = c.run_id
         join payments.v_order o on o.lane = r.lane and o.payment_id = c.payment_id
-        where c.run_id = :run and c.code in ('D01', 'D05') order by c.number
+        where c.run_id = :run and c.code in ('D01', 'D05') and o.way <> 'card' order by c.number
         """)
     return [Missed(**(dict(row._mapping) | {"way": Way(row.way)})) for row in tx.execute(query, {"run": run_id})]
+
+
+def bad_debts(tx: Connection, *, run_id: UUID) -> list[Result]:
+    """Return what the bill of a comparison says of payments that it calls bad debts and the book has as paid, in their order.
+
+    Their proof is the message that the file came with, see ``take_back``.
+    """
+    query = text("""
+        select b.channel, b.provider_no, c.merchant_no, c.trade_no, c.bill_fen, c.payment_id, r.lane
+        from reconciliation.break_case c
+        join reconciliation.match_run r on r.run_id = c.run_id
+        join reconciliation.bill b on b.bill_id = r.bill_id
+        where c.run_id = :run and c.code = 'D23' order by c.number
+        """)
+    return [
+        Result(
+            channel=row.channel, state=ChannelState.REVERSED, order_no=payment_number(row.lane, row.payment_id),
+            provider_no=row.provider_no, merchant_no=row.merchant_no, trade_no=row.trade_no, amount_fen=row.bill_fen,
+            currency=CURRENCY,
+        )
+        for row in tx.execute(query, {"run": run_id})
+    ]  # fmt: skip
+
+
+def take_back(told: Iterable[Result], *, message: RawMessage | None) -> list[Notice]:
+    """Return bad debts for the applier. ``message`` is kept already; one that is not proven to be the channel's proves nothing."""
+    if message is None or message.verdict != "verified":
+        return []
+    return [Notice(message, result, "query", again=True) for result in told]
 
 
 def ask(line: Line, wanted: Iterable[Missed], *, occasion: str) -> list[Notice]:

@@ -14,21 +14,25 @@ from gateways import calls, messages, routing
 from gateways.calls import Line
 from gateways.contract import AnyChannel, MerchantAccount, RefundRef
 from payments import refunds, results
-from payments.results import Notice
+from payments.decisions import Finding
+from payments.results import Notice, Outcome
 from reconciliation import bills, breaks, matching
 from reconciliation.bills import Kept
 from reconciliation.matching import MatchRun
 
-WAITING: Final = ("D01", "D05", "D10")
-"""Differences that go away by themselves: by the channel's answer, or at the next seal."""
+WAITING: Final = ("D01", "D05", "D10", "D23")
+"""Differences that go away by themselves: by the channel's answer, at the next seal, or because the bill's word was carried out. A
+bad debt waits no more once it is a case for a person: a refund of it had been made."""
 
 
 class Day(Struct, frozen=True):
-    """What a run found. Without ``run`` there is no bill to compare; ``asked`` payments were asked for at the channel."""
+    """What a run found. Without ``run`` there is no bill to compare; ``asked`` payments were asked for at the channel, and
+    ``taken_back`` were taken back as bad debts."""
 
     bill: Kept
     run: MatchRun | None = None
     asked: int = 0
+    taken_back: int = 0
 
 
 def accounts(tx: Connection, *, channel: AnyChannel, bill_on: date) -> list[MerchantAccount | None]:
@@ -55,7 +59,10 @@ def _closed(tx: Connection, *, channel: str, provider_no: str, bill_on: date) ->
     query = text("""
         select merchant_no from (
             select distinct on (b.merchant_no) b.merchant_no, not exists (
-                select from reconciliation.break_case c where c.run_id = r.run_id and c.code = any(:waiting)) as is_over
+                select from reconciliation.break_case c where c.run_id = r.run_id and c.code = any(:waiting)
+                  and not (c.code = 'D23' and exists (
+                    select from payments.v_case k
+                    where k.lane = r.lane and k.payment_id = c.payment_id and k.kind = 'taken_back_after_refund'))) as is_over
             from reconciliation.bill b join reconciliation.match_run r on r.bill_id = b.bill_id
             where b.channel = :channel and b.provider_no = :provider and b.bill_on = :day and b.kind = 'trade'
             order by b.merchant_no, b.version desc, r.tree_size desc
@@ -66,7 +73,8 @@ def _closed(tx: Connection, *, channel: str, provider_no: str, bill_on: date) ->
 
 
 def reconcile(db: Engine, *, lane: int, line: Line, bill_on: date, account: MerchantAccount | None = None) -> Day:
-    """Fetch, keep and compare a day's trade bill, and ask the channel for money it took and the book lacks.
+    """Fetch, keep and compare a day's trade bill, ask the channel for money it took and the book lacks, and take back what the bill
+    calls a bad debt.
 
     The bill is of all operators, or of one ``account`` where the channel makes them so.
 
@@ -81,16 +89,18 @@ def reconcile(db: Engine, *, lane: int, line: Line, bill_on: date, account: Merc
     _adopt_console_refunds(db, lane=lane, line=line, bill_id=kept.bill_id)
     with db.begin() as tx:
         run = matching.match(tx, lane=lane, bill_id=kept.bill_id, at=at, ids=line.ids)
-        wanted = breaks.missed(tx, run_id=run.run_id)
+        wanted, bad = breaks.missed(tx, run_id=run.run_id), breaks.bad_debts(tx, run_id=run.run_id)
     for notice in breaks.ask(line, wanted, occasion=f"{run.run_id} {at.isoformat()}"):
         _apply(db, lane=lane, line=line, notice=notice)
-    return Day(kept, run, len(wanted))
+    told_back = [_apply(db, lane=lane, line=line, notice=notice) for notice in breaks.take_back(bad, message=fetched.message)]
+    return Day(kept, run, len(wanted), sum(outcome.finding is Finding.TAKEN_BACK for outcome in told_back))
 
 
-def _apply(db: Engine, *, lane: int, line: Line, notice: Notice) -> None:
+def _apply(db: Engine, *, lane: int, line: Line, notice: Notice) -> Outcome:
     """Carry out one answer in a transaction of its own: such money is rare, and a poisoned answer must not stop the others."""
     with db.begin() as tx:
-        results.apply(tx, lane=lane, notices=[notice], at=line.clock.now(), ids=line.ids)
+        [outcome] = results.apply(tx, lane=lane, notices=[notice], at=line.clock.now(), ids=line.ids)
+    return outcome
 
 
 def _adopt_console_refunds(db: Engine, *, lane: int, line: Line, bill_id: UUID) -> None:

@@ -23,7 +23,7 @@ _CHECKS: Final[Mapping[str, str]] = {
             select p.lane, p.book_id, a.channel, p.booked_on,
                    sum(case when p.debit_account = a.account then p.amount_fen else -p.amount_fen end) as fen
             from ledger.v_posting p join account a on a.account in (p.debit_account, p.credit_account)
-            where p.kind in (1, 129, 4, 132)
+            where p.kind in (1, 129, 4, 132, 6)
             group by p.lane, p.book_id, a.channel, p.booked_on
         ), taken as (  -- a reversed payment has moved nothing, on the day of the entry and on the day of its reversal together
             select lane, book_id, channel, booked_on, sum(fen) as fen
@@ -33,6 +33,12 @@ _CHECKS: Final[Mapping[str, str]] = {
                 from payments.v_payment_fact f
                 left join ledger.v_posting p on p.lane = f.lane and p.line = 0 and p.entry_id in (
                     reconciliation.payment_entry_v1(f.payment_id, 1), reconciliation.payment_entry_v1(f.payment_id, 129))
+                union all
+                select f.lane, f.book_id, f.channel, p.booked_on, -f.amount_fen
+                from payments.v_payment_fact f
+                left join ledger.v_posting p on p.lane = f.lane and p.line = 0
+                  and p.entry_id = reconciliation.payment_entry_v1(f.payment_id, 6)
+                where f.treatment = 'settled' and f.taken_back_at is not null
                 union all
                 select r.lane, r.book_id, r.channel, p.booked_on, case when p.kind = 4 then -r.amount_fen else r.amount_fen end
                 from payments.v_refund r
@@ -57,17 +63,21 @@ _CHECKS: Final[Mapping[str, str]] = {
             union all
             select run_id, line from reconciliation.break_case where line is not null
         ), counted as (
-            select r.run_id, l.line, count(p.line) as groups
+            select r.run_id, l.line, l.kind = 'bad_debt' or l.amount_fen = 0 as may_agree, count(p.line) as groups
             from reconciliation.match_run r
-            join reconciliation.bill_line l on l.bill_id = r.bill_id and coalesce(l.payment_lane, 0) = r.lane
+            join reconciliation.bill b on b.bill_id = r.bill_id
+            join reconciliation.bill_line l on l.bill_id = r.bill_id
+            left join payments.v_card_record c on l.payment_lane is null and c.channel = b.channel and c.number = l.order_no
             left join places p on p.run_id = r.run_id and p.line = l.line
-            group by r.run_id, l.line
+            where coalesce(l.payment_lane, c.lane, 0) = r.lane
+            group by r.run_id, l.line, l.kind, l.amount_fen
         ), latest as (
-            select distinct on (r.lane, b.channel, b.provider_no, b.bill_on) r.run_id
+            select distinct on (r.lane, b.channel, b.provider_no, b.merchant_no, b.bill_on) r.run_id
             from reconciliation.match_run r join reconciliation.bill b on b.bill_id = r.bill_id
-            order by r.lane, b.channel, b.provider_no, b.bill_on, b.version desc, r.tree_size desc
+            order by r.lane, b.channel, b.provider_no, b.merchant_no, b.bill_on, b.version desc, r.tree_size desc
         )
-        select format('comparison %s: line %s is in %s match groups', run_id, line, groups) from counted where groups <> 1
+        select format('comparison %s: line %s is in %s match groups', run_id, line, groups)
+        from counted where groups > 1 or (groups = 0 and not may_agree)  -- no money moves: what agrees is in no list
         union all
         select format('merchant %s, trade %s: the fact is used up by %s days', merchant_no, trade_no, count(*))
         from reconciliation.match_pair p join latest using (run_id)

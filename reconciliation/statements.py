@@ -39,8 +39,9 @@ class StatementCursorRefused(Refused):
 class StatementLine(Struct, frozen=True, kw_only=True):
     """One entry. ``number`` is the operator's own count from its first entry on: a gap would show.
 
-    ``kind``: ``payment`` (a charge was paid), ``suspense`` (money came that nothing was owed for: to be refunded), the other kinds
-    by the names of the facts, each also with ``_reversed`` behind it.
+    ``kind``: ``payment`` (a charge was paid), ``suspense`` (money came that nothing was owed for: to be refunded), ``bad_debt``
+    (the channel took a payment back: the charge is due again), the other kinds by the names of the facts, each also with
+    ``_reversed`` behind it.
     """
 
     number: int

@@ -14,6 +14,7 @@ from functools import partial
 from io import BytesIO
 from typing import BinaryIO, Final
 
+import msgspec
 from cryptography.hazmat.primitives import hashes
 from msgspec import Struct
 
@@ -60,7 +61,7 @@ class State(StrEnum):
 
     CLEARED = "CLEARED"
     BAD = "BAD"
-    """The issuer will not pay; no money moves."""
+    """The issuer will not pay; no money moves, and what had been told as paid is taken back."""
     PENDING = "PENDING"
     """In dispute; no money moves yet."""
 
@@ -216,7 +217,8 @@ def read(content: bytes, *, merchant_no: str, clear_on: date) -> Recon:
 
 
 def bill_lines(file: BinaryIO, *, merchant_no: str, clear_on: date) -> Iterator[BillLine]:
-    """Yield the neutral bill: cleared payments and refunds. What is bad, pending or an adjustment moves no order's money here.
+    """Yield the neutral bill: cleared payments and refunds, and payments that are bad debts. What is pending or an adjustment moves
+    no order's money.
 
     A charge by plate is named by its order, one by card by its 26 digits; that is order number and trade number at once.
     Raises BillRefused as ``lines``.
@@ -238,6 +240,8 @@ def _neutral_lines(told: Iterable[ReconLine], merchant_no: str) -> Iterator[Bill
     for place, line in enumerate(told, 1):
         if line.state is State.CLEARED and line.kind is not Kind.ADJUST:
             yield _neutral(line, place, merchant_no)
+        elif line.state is State.BAD and line.kind is Kind.PAY:
+            yield msgspec.structs.replace(_neutral(line, place, merchant_no), kind="bad_debt", fee_fen=0)
 
 
 def _neutral(line: ReconLine, place: int, merchant_no: str) -> BillLine:

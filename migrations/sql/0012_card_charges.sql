@@ -135,6 +135,15 @@ from payments.card_record r
 left join payments.card_package k on k.lane = r.lane and k.package_id = r.package_id
 left join payments.card_dispute_file d on d.lane = r.lane and d.channel = r.channel and d.file_no = r.file_no;
 comment on view payments.v_card_record is 'Charges by card without plates and cards: where each stands';
+create view payments.v_card_cleared as
+select k.lane, k.channel, k.cleared_on, r.record_id, r.number, r.merchant_no
+from payments.card_package k join payments.card_record r on r.lane = k.lane and r.package_id = k.package_id
+where k.cleared_on is not null and r.file_no is null and r.state = 'booked'
+union all
+select d.lane, d.channel, d.cleared_on, r.record_id, r.number, r.merchant_no
+from payments.card_dispute_file d join payments.card_record r on r.lane = d.lane and r.channel = d.channel and r.file_no = d.file_no
+where d.cleared_on is not null and r.state = 'released';
+comment on view payments.v_card_cleared is 'Charges by card by the clearing date that lists them: ask for a date, and only its packages and files are read';
 create view payments.v_card_share as
 select lane, channel, clear_on, merchant_no, count, amount_fen, fee_fen, net_fen, pay_on, bank_ref from payments.card_clearing_share;
 comment on view payments.v_card_share is 'What operators are paid for a clearing date';
@@ -145,7 +154,7 @@ grant update (clear_on, state, reason, sent_at, acked_at, tries, due_at, claimed
     cleared_on) on payments.card_package to tongting_app;
 grant update (state, package_id, place, reason, file_no) on payments.card_record to tongting_app;
 grant update (cleared_on) on payments.card_dispute_file to tongting_app;
-grant select on payments.v_card_record, payments.v_card_share to tongting_app;
+grant select on payments.v_card_record, payments.v_card_cleared, payments.v_card_share to tongting_app;
 create trigger append_only_rows before update or delete on payments.card_clearing for each row execute function ledger.refuse_change_v1();
 create trigger append_only_table before truncate on payments.card_clearing for each statement execute function ledger.refuse_change_v1();
 create trigger append_only_rows before update or delete on payments.card_clearing_share for each row execute function ledger.refuse_change_v1();

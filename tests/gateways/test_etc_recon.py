@@ -62,13 +62,14 @@ def test_an_empty_day_has_head_and_total_only() -> None:
     assert (bill.lines, bill.total_fen, bill.refund_fen, bill.fee_fen) == ((), 0, 0, 0)
 
 
-def test_the_neutral_bill_has_payments_and_refunds_that_are_cleared() -> None:
+def test_the_neutral_bill_has_payments_and_refunds_that_are_cleared_and_bad_debts_beside() -> None:
     bill = recon.bill_of(file_of(*LINES, BAD, PENDING, ADJUST))
-    by_card, by_plate, refund = bill.lines
+    by_card, by_plate, refund, bad = bill.lines
+    assert (bad.kind, bad.trade_no, bad.amount_fen, bad.fee_fen) == ("bad_debt", BAD.line_no, BAD.gross_fen, 0)
     assert (by_card.kind, by_card.order_no, by_card.trade_no) == ("payment", RECORD.charge_id, RECORD.charge_id)
     assert (by_plate.order_no, by_plate.trade_no, by_plate.refund_no) == ("P1", "P1", None)
     assert (refund.kind, refund.amount_fen, refund.fee_fen, refund.refund_no) == ("refund", 500, -3, "R1")
-    assert [line.refund_state for line in bill.lines] == [None, None, RefundState.DONE]
+    assert [line.refund_state for line in bill.lines] == [None, None, RefundState.DONE, None]
     assert (refund.trade_no, refund.order_no, refund.line) == ("P1", "P1", 3)
     assert by_card.happened_at == datetime(2025, 6, 18, 6, 34, 34, tzinfo=UTC)
     assert (bill.total_fen, bill.refund_fen, bill.fee_fen) == (3000, 500, 15)

@@ -731,8 +731,8 @@ def test_a_package_is_booked_disputed_settled_and_cleared(play: Play) -> None:
     assert played.upload(PACKAGE) == outcome, "the same message has the first reply again"
     played.later(seconds=60)
     assert played.deliver()["accepted"] == 1
-    assert played.read(played.came[0]).reason == "kept"
     (booking,) = played.told(BookingResult)
+    assert played.read(played.came[0]).clearing == booking
     assert clearing.booking_objection(PACKAGE, booking) is None
     assert [(one.trans_no, one.reason) for one in booking.disputed] == [(1, 7), (2, 8)]
 
@@ -820,7 +820,7 @@ def test_the_file_has_charges_by_card_with_their_states(play: Play) -> None:
     content = played.file(played.link()).decode()
     states = [row.split("|")[12] for row in content.splitlines() if row.startswith("D|")]
     assert states == ["BAD", "PENDING", "CLEARED"]
-    assert [line.amount_fen for line in played.bill().lines] == [300]
+    assert [(line.kind, line.amount_fen) for line in played.bill().lines] == [("bad_debt", 100), ("payment", 300)]
 
 
 def test_a_package_that_repeats_a_charge_is_disputed(play: Play) -> None:

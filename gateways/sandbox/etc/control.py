@@ -12,7 +12,7 @@ import msgspec
 from gateways.contract import Answer
 from gateways.sandbox.etc.clearing import Packages
 from gateways.sandbox.etc.desk import Desk, plate_out
-from gateways.sandbox.etc.shapes import Behaviour, BookIn, ClearIn, LotIn, PackagesOut, PlateIn, RotateOut, SettleIn
+from gateways.sandbox.etc.shapes import BadIn, Behaviour, BookIn, ClearIn, LotIn, PackagesOut, PlateIn, RotateOut, SettleIn
 from gateways.sandbox.etc.signer import Signer
 from gateways.sandbox.hands import refused, said
 from gateways.sandbox.http import Incoming, Reply, Route, route
@@ -37,6 +37,7 @@ class Control:
             route("POST", f"{BASE}/behaviour", self._does(Behaviour, self._behave)),
             route("GET", f"{BASE}/packages", self._listed),
             route("POST", f"{BASE}/book", self._does(BookIn, self._book)),
+            route("POST", f"{BASE}/bad", self._does(BadIn, self._bad)),
             route("POST", f"{BASE}/settle", self._does(SettleIn, lambda one: said(self._packages.settle(one)))),
             route("POST", f"{BASE}/clear", self._does(ClearIn, lambda one: said(self._packages.clear(one.clear_on)))),
             route("POST", f"{BASE}/rotate", lambda _incoming, _found: said(RotateOut(self._signer.rotate()))),
@@ -61,6 +62,10 @@ class Control:
 
     def _book(self, wanted: BookIn) -> Reply:
         self._packages.book(wanted.message_no)
+        return Reply(answer=Answer(status=204, headers={}, body=b""))
+
+    def _bad(self, wanted: BadIn) -> Reply:
+        self._desk.bad(wanted.order_no)
         return Reply(answer=Answer(status=204, headers={}, body=b""))
 
     def _does(self, kind: type[T], handler: Callable[[T], Reply]) -> Callable[[Incoming, re.Match[str]], Reply]:

@@ -292,6 +292,21 @@ class Desk:
         assert paid.paid_at is not None, "it was just paid"
         return PaidOut(order_no, paid.trade_no or "", paid.amount_fen, instant(paid.paid_at))
 
+    def bad(self, order_no: str) -> None:
+        """Take a paid charge back: its issuer does not pay it after all. From now on it is refused, and the file of this day says
+        that it is bad. Nobody is told otherwise. Raises HandRefused."""
+        self.decide_due()
+        order = self.store.order_by_number(order_no)
+        if order is None or order.state != PlateState.PAID:
+            raise HandRefused(f"charge {order_no} is not paid")
+        if self.store.refunds_of(order.merchant_no, order_no):
+            raise HandRefused(f"charge {order_no} was refunded")
+        self.store.set_state(order.merchant_no, order_no, PlateState.REFUSED.value)
+        decision = Decision("REFUSED", int(BookingReason.OTHER))
+        self.store.set_details(order.merchant_no, order_no, msgspec.json.encode(decision))
+        self.store.add_bad(order_no, order.merchant_no, self.now())
+        self.credit(order_no, order.amount_fen)
+
     def credit(self, order_no: str, amount_fen: int) -> None:
         """Give money back to the account of the plate that paid an order."""
         order = self.store.order_by_number(order_no)

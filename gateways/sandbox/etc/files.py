@@ -73,7 +73,12 @@ class Files:
         end = begin + 86_400 * 1_000_000
         store = self._desk.store
         for order in store.paid_between(begin, end, merchant_no):
-            yield self._by_plate(order.content, order.amount_fen, order.paid_at or 0)
+            bad_at = store.bad_at(order.order_no)
+            state = State.CLEARED if bad_at is None or bad_at >= end else State.BAD
+            yield self._by_plate(order.content, order.amount_fen, order.paid_at or 0, state)
+        for order in store.bad_between(begin, end, merchant_no):
+            if order.paid_at is not None and order.paid_at < begin:
+                yield self._by_plate(order.content, order.amount_fen, order.paid_at, State.BAD)
         for free in store.free_between(begin, end, merchant_no):
             yield self._by_plate(free.content, 0, free.paid_at)
         for kept in store.packages(clear_on=clear_on):
@@ -83,7 +88,7 @@ class Files:
             if refund.ends_at <= self._desk.now():
                 yield self._refunded(refund)
 
-    def _by_plate(self, content: bytes, amount_fen: int, paid_at: int) -> ReconLine:
+    def _by_plate(self, content: bytes, amount_fen: int, paid_at: int, state: State = State.CLEARED) -> ReconLine:
         pay = pay_of(content)
         fee_fen = channel_fee_fen(amount_fen, self._desk.around.fee_bps)
         return ReconLine(
@@ -98,7 +103,7 @@ class Files:
             gross_fen=amount_fen,
             fee_fen=fee_fen,
             net_fen=amount_fen - fee_fen,
-            state=State.CLEARED,
+            state=state,
         )
 
     def _by_card(self, kept: Kept, merchant_no: str) -> Iterator[ReconLine]:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from gateways.etc import services
 from gateways.etc.codes import Receipt, RefundRefusal
 from gateways.etc.recon import channel_fee_fen
-from gateways.etc.services import RefundApply, RefundResult, Service
+from gateways.etc.services import PlateState, RefundApply, RefundResult, Service
 from gateways.sandbox.chance import digits
 from gateways.sandbox.etc.clearing import Packages
 from gateways.sandbox.etc.desk import SECOND, Desk, Going, Told, instant, taken
@@ -74,7 +74,7 @@ class Refunds:
         desk = self._desk
         desk.decide_due()
         order = desk.store.order_by_number(order_no)
-        if order is None or order.paid_at is None or merchant_no not in (None, order.merchant_no):
+        if order is None or order.paid_at is None or order.state != PlateState.PAID or merchant_no not in (None, order.merchant_no):
             raise HandRefused("there is no such paid charge")
         taking = Taking(order.merchant_no, order_no, True, order.amount_fen, self._cleared(order.paid_at))
         left_fen = self.left_fen(order.merchant_no, order_no, order.amount_fen)
@@ -121,7 +121,7 @@ class Refunds:
         self._desk.decide_due()
         if wanted.order_no is not None:
             order = self._desk.store.order_by_number(wanted.order_no)
-            if order is None or order.paid_at is None:
+            if order is None or order.paid_at is None or order.state != PlateState.PAID:
                 return None
             return Taking(order.merchant_no, order.order_no, True, order.amount_fen, self._cleared(order.paid_at))
         card = self._packages.charge(wanted.charge_id or "")

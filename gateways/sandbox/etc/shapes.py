@@ -102,6 +102,12 @@ class ClearedOut(Struct, frozen=True):
     file_nos: tuple[str, ...]
 
 
+class BadIn(Struct, frozen=True, forbid_unknown_fields=True):
+    """A charge by plate that was paid becomes bad: its issuer does not pay it after all."""
+
+    order_no: str
+
+
 class BookIn(Struct, frozen=True, forbid_unknown_fields=True):
     """Tell the booking result of a package (again)."""
 

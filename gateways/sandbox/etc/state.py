@@ -28,6 +28,8 @@ create table if not exists lot (lot_no text primary key, merchant_no text not nu
 create table if not exists free_charge (
     order_no text primary key, merchant_no text not null, content blob not null, details blob not null,
     paid_at integer not null) without rowid;
+create table if not exists bad_charge (
+    order_no text primary key, merchant_no text not null, bad_at integer not null) without rowid;
 create table if not exists package (
     message_no text primary key, clear_on text not null, content blob not null, wire text not null, received_at integer not null,
     cleared_on text) without rowid;
@@ -207,10 +209,27 @@ class EtcStore(Store):
     def balance_fen(self, merchant_no: str) -> int:
         """Return what a merchant has taken so far less commission and the refunds whose money went or goes back."""
         return self._count(
-            """select (select coalesce(sum(amount_fen - fee_fen), 0) from pay_order where merchant_no = ?1 and paid_at is not null)
+            """select (select coalesce(sum(amount_fen - fee_fen), 0) from pay_order where merchant_no = ?1 and state = 'PAID')
                     - (select coalesce(sum(refund_fen - fee_fen), 0) from refund where merchant_no = ?1 and ends = 'DONE')""",
             merchant_no,
         )
+
+    def bad_at(self, order_no: str) -> int | None:
+        """Return when a charge that had been paid became bad."""
+        row = self._one("select bad_at from bad_charge where order_no = ?", order_no)
+        return None if row is None else int(row["bad_at"])
+
+    def add_bad(self, order_no: str, merchant_no: str, at: int) -> None:
+        self._db.execute("insert into bad_charge values (?, ?, ?)", (order_no, merchant_no, at))
+
+    def bad_between(self, begin: int, end: int, merchant_no: str) -> list[Order]:
+        """Return a merchant's charges that became bad in ``[begin, end)``, by time and number."""
+        rows = self._db.execute(
+            """select o.* from bad_charge b join pay_order o on o.order_no = b.order_no and o.merchant_no = b.merchant_no
+               where b.merchant_no = ? and b.bad_at >= ? and b.bad_at < ? order by b.bad_at, b.order_no""",
+            (merchant_no, begin, end),
+        )
+        return [convert(dict(row), Order) for row in rows]
 
     # Lots
 
