@@ -50,7 +50,7 @@ class OurKey(Struct, frozen=True):
         return Algorithm.SM2 if isinstance(self.key, sm2.PrivateKey) else Algorithm.RSA
 
     def sign(self, message: bytes) -> bytes:
-        """Return the signature over ``message``. Takes some milliseconds; a key of ours in memory signs the same way every time.
+        """Return the signature over ``message``. Takes some tenths of a millisecond; a key in memory signs the same way every time.
 
         Raises SigningFailed when a key outside is out of reach.
         """
@@ -82,7 +82,7 @@ class TheirKey(Struct, frozen=True):
         return (self.valid_from is None or self.valid_from <= at) and (self.valid_until is None or at < self.valid_until)
 
     def verifies(self, message: bytes, signature: bytes) -> bool:
-        """Tell whether ``signature`` is this key's over ``message``. Takes up to some milliseconds."""
+        """Tell whether ``signature`` is this key's over ``message``. Takes some tenths of a millisecond."""
         if isinstance(self.key, sm2.PublicKey):
             return self.key.verifies(message, signature)
         try:

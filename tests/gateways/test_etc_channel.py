@@ -20,6 +20,7 @@ from gateways.contract import (
 )
 from gateways.etc import envelope, sm2
 from gateways.etc.channel import DeductionRefused, Etc
+from gateways.etc.clearing import BookingResult
 from gateways.etc.codes import Receipt, Rejection
 from gateways.etc.keys import EtcKeys
 from gateways.etc.services import Service
@@ -451,9 +452,10 @@ def test_a_genuine_notice_that_cannot_be_read_says_why(service: str, body: dict[
     assert (reading.verdict, reading.reason) == ("unreadable", reason)
 
 
-def test_what_is_about_no_single_payment_is_kept() -> None:
+def test_what_is_about_a_package_is_told_as_such() -> None:
     reading = read(notice(Service.ACCOUNT_RESULT, json.loads(BOOKING)))
-    assert (reading.verdict, reading.reason, reading.results, reading.refund) == ("verified", "kept", (), None)
+    assert (reading.verdict, reading.reason, reading.results, reading.refund) == ("verified", None, (), None)
+    assert isinstance(reading.clearing, BookingResult)
     assert read(notice("etc.news", {})).reason == "event_unknown"
 
 
