@@ -69,13 +69,18 @@ def by_digest(tx: Connection, *, lane: int, digest: bytes, lock: bool) -> Basket
     return None if row is None else Basket(**row._mapping)
 
 
-def charges(tx: Connection, *, basket: Basket) -> list[Charge]:
-    """Return a basket's charges in their order."""
+def charge_ids(tx: Connection, *, basket: Basket) -> list[UUID]:
+    """Return the ids of a basket's charges in their order."""
     rows = tx.execute(
         text("select charge_id from payments.basket_charge where lane = :lane and basket_id = :id order by number"),
         {"lane": basket.lane, "id": basket.basket_id},
     )
-    order = list(rows.scalars())
+    return list(rows.scalars())
+
+
+def charges(tx: Connection, *, basket: Basket) -> list[Charge]:
+    """Return a basket's charges in their order."""
+    order = charge_ids(tx, basket=basket)
     found = {charge.charge_id: charge for charge in store.charges_by_ids(tx, lane=basket.lane, charge_ids=order)}
     return [found[charge_id] for charge_id in order]
 

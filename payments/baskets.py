@@ -194,6 +194,7 @@ def _next_act(till: Till, token: str, channel: str, payer: Payer) -> list[Attemp
             raise OrderUnknown("there is no such basket")
         if basket.expires_at - at < orders.LAST_MINUTE:
             raise OrderExpired("the time of this page is over; scan the code again")
+        store.hold_charges(tx, lane=till.lane, charge_ids=basket_store.charge_ids(tx, basket=basket))
         known, charges = _attempts(tx, basket), basket_store.charges(tx, basket=basket)
         taken = store.being_deducted(tx, lane=till.lane, charge_ids=[charge.charge_id for charge in charges])
         open_charges = [charge for charge in charges if charge.state == "open" and charge.charge_id not in taken]

@@ -209,6 +209,7 @@ def _attempt(
     if payer.way not in wire.ways:
         raise NoRoute(f"channel {channel} cannot be paid this way: {payer.way.value}")
     with till.db.begin() as tx:
+        store.hold_charges(tx, lane=till.lane, charge_ids=[charge_id])
         order = orders.open_order(
             tx, lane=till.lane, lot_id=lot_id, charge_id=charge_id, token=token, at=at, ids=till.ids, price_lock=till.price_lock
         )

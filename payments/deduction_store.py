@@ -239,12 +239,6 @@ def _word_of(lane: int, entrance_id: UUID, word: Word, at: datetime) -> dict[str
 # Deductions.
 
 
-def hold_charge(tx: Connection, *, lane: int, charge_id: UUID) -> None:
-    """Lock a charge, so that one deduction of it is made at a time. Whoever holds it waits for no payment's lock."""
-    query = text("select 1 from payments.charge where lane = :lane and charge_id = :id for update")
-    tx.execute(query, {"lane": lane, "id": charge_id}).scalar_one()
-
-
 def attempts_at(tx: Connection, *, lane: int, charge_id: UUID) -> list[Attempt]:
     """Return all attempts to pay a charge, the newest first."""
     query = text("select payment_id from payments.payment where lane = :lane and charge_id = :id order by payment_id desc")

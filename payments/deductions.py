@@ -19,7 +19,7 @@ from gateways import calls, messages, routing
 from gateways.contract import ChannelState, Deduction, MandateRef, MerchantAccount, Operation, RawMessage, Reading, Result, Way
 from ledger.errors import Conflict, Refused
 from ledger.ids import payment_number
-from payments import charges, checkout, deduction_store, orders, results, store
+from payments import charges, checkout, deduction_store, orders, results, status_lists, store
 from payments.checkout import Till
 from payments.decisions import ACCEPTED, Finding
 from payments.deduction_store import Asked, Entry, MandateState, Terms, Word
@@ -176,6 +176,8 @@ def _try(till: Till, charge: Charge, channel: str, *, named: bool) -> Tried:
         if route is None:
             return Tried(channel=channel, state="none", reason="route_missing")
         stay = _stay(tx, charge, route)
+        if channel == status_lists.CHANNEL and status_lists.plate_listed(tx, plate=charge.plate, color=stay.color, at=at):
+            return Tried(channel=channel, state="none", reason="plate_listed")
     state, mandate_no, reason = _mandate(till, stay, route)
     if state == "unknown" and named and reason is None:
         reason = _entry_needed(stay, wire.supports)
@@ -238,7 +240,7 @@ def _make(
     """
     charge, at = stay.charge, till.clock.now()
     with till.db.begin() as tx:
-        deduction_store.hold_charge(tx, lane=charge.lane, charge_id=charge.charge_id)
+        store.hold_charges(tx, lane=charge.lane, charge_ids=[charge.charge_id])
         standing = _standing(tx, charge, channel)
         if standing is not None:
             return standing, False

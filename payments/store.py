@@ -468,8 +468,22 @@ def attempts(tx: Connection, *, lane: int, order_id: UUID) -> list[Attempt]:
     return [as_attempt(row) for row in tx.execute(query, {"lane": lane, "order": order_id})]
 
 
+def hold_charges(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> None:
+    """Lock charges in the order of their ids, so that one payer or mandate at a time begins with them.
+
+    Whoever holds them waits for no payment's lock: the applier locks payments first.
+    """
+    query = text("""
+        select 1 from payments.charge where lane = :lane and charge_id = any(cast(:ids as uuid[])) order by charge_id for update
+        """)
+    tx.execute(query, {"lane": lane, "ids": list(charge_ids)}).all()
+
+
 def being_deducted(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> set[UUID]:
-    """Return which of these charges are being taken by a mandate right now, or were by a card whose issuer has to decide."""
+    """Return which of these charges are being taken by a mandate right now, or were by a card whose issuer has to decide.
+
+    Certain for whoever holds them.
+    """
     query = text("""
         select distinct charge_id from payments.payment
         where lane = :lane and charge_id = any(cast(:ids as uuid[])) and way in ('deduction', 'card')

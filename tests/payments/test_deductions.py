@@ -597,3 +597,28 @@ def essence(channel: str, body: str) -> Any:
     if channel == "wechat":
         return body
     return parse_qs(body)["biz_content"]
+
+
+def test_a_payer_and_a_mandate_at_the_same_moment_never_both_begin(at: City) -> None:
+    """Whoever holds the charge first begins; the other one is told so, whichever of them it is."""
+    at.wechat_plate()
+    at.enter()
+
+    def pays(number: int) -> str:
+        try:
+            if number % 2:
+                return at.deduct("wechat").state
+            checkout.start(
+                at.till, lot_id=at.lot.lot_id, charge_id=at.charge_id, token=f"{number:024d}", channel="wechat",
+                payer=Payer(payer_id="oDriver"),
+            )  # fmt: skip
+        except Conflict as told:
+            return told.code
+        return "by hand"
+
+    with ThreadPoolExecutor(8) as pool:
+        told = set(pool.map(pays, range(16)))
+    ways = set(at.column("select way from payments.payment"))
+    assert len(ways) == 1, "both a payer and the mandate were let in"
+    assert told <= {"by hand", "payment_under_way"} or told <= {"pending", "unknown", "deduction_under_way"}
+    assert at.sound()
