@@ -43,7 +43,7 @@ def said(wired: Wiring) -> Said:
         kinds = {"cards": cards_cli, "lot": lots_cli}
         kind = kinds[words[0]]
         kind.arguments(parser)
-        return kind.run(wired, parser.parse_args(words[1:]))
+        return str(kind.run(wired, parser.parse_args(words[1:])))
 
     return say
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,10 +23,9 @@ NOW = datetime.now(UTC)
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    made = load({"TONGTING_HOME": str(tmp_path)})
-    keys.make_missing(made)
-    return made
+def settings(home_with_keys: Path, tmp_path: Path) -> Settings:
+    shutil.copytree(home_with_keys, tmp_path, dirs_exist_ok=True)
+    return load({"TONGTING_HOME": str(tmp_path)})
 
 
 def certificate(path: Path, *, days: float, key: rsa.RSAPrivateKey | None = None) -> None:
