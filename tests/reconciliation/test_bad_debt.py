@@ -337,7 +337,7 @@ def test_a_card_of_nobody_is_d02(city: City, kind: str) -> None:
 
 def test_a_stay_that_cost_nothing_is_no_difference(cards: Cards) -> None:
     free = cards.lane.record(1, fee_fen=0)
-    [taken] = cards.lane.take(NewCardCharge(free, None))
+    [taken] = cards.lane.take(NewCardCharge(free))
     assert taken.outcome == "created"
     cards.lane.send()
     cards.lane.book()
