@@ -8,7 +8,7 @@ from typing import Final
 from litestar import Router
 from litestar.di import Provide
 
-from app.api import cards, charges, deductions, proofs, refunds, statements, token
+from app.api import cards, charges, deductions, proofs, refunds, statements, status_lists, token
 from app.auth import authenticate
 from app.problems import HANDLERS
 
@@ -29,6 +29,7 @@ routes: Final = [
             refunds.post_refund,
             refunds.get_refunds,
             statements.get_statement,
+            status_lists.get_status_list,
         ],
         dependencies={"caller": Provide(authenticate, sync_to_thread=False)},
         exception_handlers=HANDLERS,

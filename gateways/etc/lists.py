@@ -4,16 +4,22 @@ Knows ``etc.status.list`` and its reply; must not know network, clock or where a
 Source: docs/ETC.md, sections 7 and 8.
 """
 
+import re
 from datetime import datetime
+from typing import Final
 
 from msgspec import Struct
 
 from gateways.contract import Answer, Request, Unanswered, Verdict
-from gateways.etc import line, services
+from gateways.etc import line, orders, services
 from gateways.etc.codes import Receipt, Rejection
 from gateways.etc.keys import EtcKeys
 from gateways.etc.line import Provider
+from gateways.etc.record import joined_plate
 from gateways.etc.services import Service, StatusList, StatusListAsk
+
+_NUMBERED: Final = re.compile(r"[0-9]+([_.\-][0-9]+)*")
+_PARTS: Final = re.compile(r"[_.\-]")
 
 
 class ListOutcome(Struct, frozen=True):
@@ -46,6 +52,36 @@ def outcome(answer: Answer | Unanswered, *, ask: StatusListAsk, provider: Provid
     if isinstance(changes, Rejection):
         return ListOutcome("unreadable", reason="field_missing")
     return ListOutcome("verified", changes)
+
+
+def objection(ask: StatusListAsk, changes: StatusList) -> str | None:
+    """Say why changes do not continue what was asked for, or None when they do.
+
+    ``not_full``: changes only, though all was asked for, so that there is nothing that they change. ``version_backwards``: the
+    version told is earlier than the one that the changes were asked since.
+    """
+    if not ask.since_version:
+        return None if changes.full else "not_full"
+    return "version_backwards" if is_earlier(changes.version, ask.since_version) else None
+
+
+def is_earlier(version: str, other: str) -> bool:
+    """Tell whether a version is certainly earlier than another: digits, or groups of digits, compared as numbers [P].
+
+    Versions of any other form cannot be put in order, and none of them is earlier.
+    """
+    ours, theirs = _numbers(version), _numbers(other)
+    return len(ours) == len(theirs) > 0 and ours < theirs
+
+
+def plate_entry(plate: str, color: str) -> str | None:
+    """Return how a plate stands on a list [P], number and colour as one word; None for a colour that ETC does not know."""
+    colour = orders.COLOURS.get(color)
+    return None if colour is None else joined_plate(plate, colour)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in _PARTS.split(version)) if _NUMBERED.fullmatch(version) else ()
 
 
 def _subject(ask: StatusListAsk) -> str:
