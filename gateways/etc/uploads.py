@@ -22,6 +22,10 @@ from gateways.etc.record import CAP_FEN_DEFAULT, TransactionRecord, china_time, 
 from gateways.etc.services import IssuerNo, Service, builtins_of, read
 
 ANSWERED: Final = frozenset(Receipt) - {Receipt.CLEARING_DISAGREES}
+AWAITED: Final = "awaited"
+"""Reason of an upload that arrived on a wire where the receipt comes later, in a message of its own."""
+NOT_ARRIVED: Final = frozenset({"line_not_received", "line_silent", "line_down", "line_unreadable"})
+"""Reasons of an upload on such a wire of which nobody knows that it arrived."""
 
 
 class UploadOutcome(Struct, frozen=True):

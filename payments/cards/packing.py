@@ -19,7 +19,7 @@ from gateways.etc import state
 from gateways.etc.clearing import Package
 from gateways.etc.record import TransactionRecord
 from gateways.etc.state import ChargeState, Event, Step, Task
-from gateways.etc.uploads import UploadOutcome
+from gateways.etc.uploads import AWAITED, NOT_ARRIVED, UploadOutcome
 from ledger.clock import business_date
 from payments import store
 from payments.cards import store as cards
@@ -36,8 +36,14 @@ PAUSES: Final = tuple(timedelta(seconds=seconds) for seconds in (5, 5, 60, 300, 
 """Before the same package goes again; the last one repeats."""
 MENDING: Final = timedelta(minutes=10)
 """Before a package that only a person's work on keys or clock helps is tried again."""
+AWAITED_AGAIN: Final = timedelta(minutes=10)
+"""Before a package that arrived, and whose receipt is still to come in a message of its own, goes again. The texts name no time for
+it: this is long enough for a receipt that is late, and as short as the interval at which packages go; a package that was taken is
+answered as repeated, which does no harm but costs a person a look. Once a person is told, it goes again after the last pause."""
 WAITS_AFTER: Final = 6
 """Tries without an answer after which a person is told; it goes on all the same."""
+NOT_ARRIVED_AFTER: Final = 3
+"""The same, for tries of which nobody knows that they arrived at all: three were seen, five seconds apart, then a person's task."""
 BOOKING_WITHIN: Final = timedelta(hours=24)
 """A booking result that has not come by then is a person's case: only the clearing party can send it again."""
 
@@ -60,13 +66,12 @@ class Sent(Struct, frozen=True):
     answered: int
 
 
-def run_due(till: Till, uplink: Uplink, *, limit: int = 20, pack_after: timedelta = PACK_AFTER) -> Sent:
+def run_due(till: Till, uplink: Uplink, *, pack_after: timedelta = PACK_AFTER) -> Sent:
     """Pack what has waited long enough and send every package that is due. May be run by any number of workers at once."""
     packed, called, answered = pack(till, uplink, pack_after=pack_after), 0, 0
-    while claimed := _claimed(till, limit):
-        for row in claimed:
-            called += 1
-            answered += _send(till, uplink, row)
+    while claimed := _claimed(till):
+        called += 1
+        answered += _send(till, uplink, claimed)
     _tell_unbooked(till)
     return Sent(packed, called, answered)
 
@@ -116,17 +121,21 @@ def repack(tx: Connection, *, lane: int, number: str) -> int:
 
 
 def answered(tx: Connection, till: Till, *, number: str, call: Call[UploadOutcome]) -> None:
-    """Carry out an answer that came by itself, where the wire answers in a message of its own. An unknown number is only kept."""
+    """Carry out an answer that came by itself, where the wire answers in a message of its own.
+
+    An answer to an unknown number, or to a package that was not sent or is answered, is only kept.
+    """
     messages.keep(tx, lane=till.lane, messages=[call.message])
     row = cards.lock_packages(tx, lane=till.lane, numbers=[number]).get(number)
-    if row is not None:
+    if row is not None and row.state == ChargeState.SENT.value:
         _carry_out(tx, till, row, call)
 
 
-def _claimed(till: Till, limit: int) -> list[PackageRow]:
+def _claimed(till: Till) -> PackageRow | None:
+    """Claim one package that is due: one at a time, because the claim must outlast a call that nobody answers."""
     at = till.clock.now()
     with till.db.begin() as tx:
-        return cards.claim_packages(tx, lane=till.lane, at=at, until=at + CLAIM, limit=limit)
+        return next(iter(cards.claim_packages(tx, lane=till.lane, at=at, until=at + CLAIM, limit=1)), None)
 
 
 def _send(till: Till, uplink: Uplink, row: PackageRow) -> bool:
@@ -146,7 +155,8 @@ def _carry_out(tx: Connection, till: Till, row: PackageRow, call: Call[UploadOut
     step = _step(outcome)
     moved = cards.answer_package(
         tx, lane=till.lane, package_id=row.package_id, state=step.state.value, reason=outcome.reason,
-        due_at=_due(step.task, row.tries, at), clear_on=outcome.clear_on, acked_at=at if step.state is ChargeState.ACKED else None,
+        due_at=_due(step.task, outcome.reason, row.tries, at), clear_on=outcome.clear_on,
+        acked_at=at if step.state is ChargeState.ACKED else None,
     )  # fmt: skip
     if not moved:
         return
@@ -155,7 +165,7 @@ def _carry_out(tx: Connection, till: Till, row: PackageRow, call: Call[UploadOut
         _open_case(tx, till, row, "package_refused", call.message, f"refused: {outcome.reason}; mend it, then pack it anew")
     elif step.task in (Task.LOOK_UP, Task.MEND_LINE):
         _open_case(tx, till, row, "package_waits", call.message, f"not taken: {outcome.reason}")
-    elif step.task is Task.SEND_SAME and row.tries >= WAITS_AFTER:
+    elif step.task is Task.SEND_SAME and row.tries >= (NOT_ARRIVED_AFTER if outcome.reason in NOT_ARRIVED else WAITS_AFTER):
         _open_case(tx, till, row, "package_waits", call.message, f"{row.tries} tries without a receipt: {outcome.reason}")
 
 
@@ -168,7 +178,9 @@ def _step(outcome: UploadOutcome) -> Step:
     return state.ANSWERS[outcome.receipt]
 
 
-def _due(task: Task, tries: int, at: datetime) -> datetime | None:
+def _due(task: Task, reason: str | None, tries: int, at: datetime) -> datetime | None:
+    if task is Task.SEND_SAME and reason == AWAITED and tries < WAITS_AFTER:
+        return at + AWAITED_AGAIN
     if task is Task.SEND_SAME:
         return at + PAUSES[min(max(tries, 1), len(PAUSES)) - 1]
     return at + MENDING if task is Task.MEND_LINE else None

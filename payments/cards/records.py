@@ -81,6 +81,19 @@ class PackageRow(Struct, frozen=True, kw_only=True):
     cleared_on: date | None = None
 
 
+class LetterRow(Struct, frozen=True, kw_only=True):
+    """A message of ours to the network centre as it is kept, see ``letters``."""
+
+    letter_id: UUID
+    number: str
+    kind: str
+    content: bytes
+    answers_no: str | None = None
+    evidence_id: UUID | None = None
+    asked_on: date | None = None
+    tries: int = 0
+
+
 class Finding(StrEnum):
     """What a word of the clearing party about packages turned out to be."""
 

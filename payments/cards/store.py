@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from gateways.contract import MerchantAccount
 from gateways.etc.clearing import MerchantShare, Totals
-from payments.cards.records import CHANNEL, CardRow, PackageRow
+from payments.cards.records import CHANNEL, CardRow, LetterRow, PackageRow
 
 _CARD: Final = """
 select r.record_id, r.number, r.operator_id, r.lot_id, r.charge_id, r.provider_no, r.merchant_no, r.service_no, r.issuer_no,
@@ -221,8 +221,18 @@ def take_out(tx: Connection, *, lane: int, number: str) -> int:
 
 
 def unbooked(tx: Connection, *, lane: int, before: datetime) -> list[PackageRow]:
-    """Return packages that were acknowledged before an instant and have no booking result."""
-    query = text(_PACKAGE + "where lane = :lane and state = 'acked' and acked_at <= :before order by package_id")
+    """Return packages without a booking result that were acknowledged before an instant.
+
+    Also those that were sent before it and wait for a person: the clearing party may have had them all the same.
+    """
+    query = text(
+        _PACKAGE
+        + """
+        where lane = :lane
+          and ((state = 'acked' and acked_at <= :before) or (state = 'sent' and due_at is null and sent_at <= :before))
+        order by package_id
+        """
+    )
     return [PackageRow(**row._mapping) for row in tx.execute(query, {"lane": lane, "before": before})]
 
 
@@ -385,3 +395,48 @@ def clear(
     for table, column, names in (("card_package", "number", numbers), ("card_dispute_file", "file_no", file_nos)):
         listed = f"lane = :lane and channel = :channel and {column} = any(:names)"
         tx.execute(text(f"update payments.{table} set cleared_on = :day where {listed}"), given | {"names": list(names)})
+
+
+# Letters
+
+
+def insert_letter(tx: Connection, *, lane: int, row: LetterRow, at: datetime) -> bool:
+    """Insert a letter, due at once; says whether it is new: a request of the same day is there already."""
+    query = text("""
+        insert into payments.card_letter
+            (letter_id, lane, channel, number, kind, answers_no, evidence_id, asked_on, content, created_at, due_at)
+        values (:letter_id, :lane, :channel, :number, :kind, :answers_no, :evidence_id, :asked_on, :content, :at, :at)
+        on conflict (asked_on, channel, lane) where kind = 'resend' do nothing
+        """)
+    names = ("letter_id", "number", "kind", "answers_no", "evidence_id", "asked_on", "content")
+    given = {"lane": lane, "channel": CHANNEL, "at": at} | {name: getattr(row, name) for name in names}
+    return tx.execute(query, given).rowcount == 1
+
+
+def claim_letter(tx: Connection, *, lane: int, at: datetime, until: datetime) -> LetterRow | None:
+    """Claim the letter that has been due longest, and count the try; None when nothing is due."""
+    query = text("""
+        with due as materialized (
+            select letter_id from payments.card_letter
+            where lane = :lane and due_at <= :at and (claimed_until is null or claimed_until <= :at)
+            order by due_at, letter_id limit 1 for update skip locked
+        )
+        update payments.card_letter l set claimed_until = :until, tries = tries + 1
+        from due where l.lane = :lane and l.letter_id = due.letter_id
+        returning l.letter_id, l.number, l.kind, l.content, l.answers_no, l.evidence_id, l.asked_on, l.tries
+        """)
+    row = tx.execute(query, {"lane": lane, "at": at, "until": until}).one_or_none()
+    return None if row is None else LetterRow(**row._mapping)
+
+
+def letter_tried(
+    tx: Connection, *, lane: int, letter_id: UUID, due_at: datetime | None, reason: str | None, at: datetime
+) -> None:  # fmt: skip
+    """Write what came of a try: it arrived, or it is due again. One that arrived meanwhile stays so."""
+    query = text("""
+        update payments.card_letter
+        set due_at = :due_at, reason = :reason, claimed_until = null,
+            done_at = case when cast(:due_at as timestamptz) is null then cast(:at as timestamptz) end
+        where lane = :lane and letter_id = :id and done_at is null
+        """)
+    tx.execute(query, {"lane": lane, "id": letter_id, "due_at": due_at, "reason": reason, "at": at})

@@ -74,6 +74,15 @@ def description(record: TransactionRecord) -> str:
     return cut(record.lot_name, TEXT_BYTES_MAX - len(duration.encode("gb18030"))) + duration
 
 
+def record_objection(record: TransactionRecord) -> str | None:
+    """Return why this wire has no words for a record that is right in itself, or None: it needs an entry time, a name that fits."""
+    if record.entered_at is None:
+        return "there is no entry time"
+    if len(record.lot_name.encode("gb18030")) > TEXT_BYTES_MAX:
+        return f"the car park's name has more than {TEXT_BYTES_MAX} bytes in GB18030"
+    return None
+
+
 def write(package: Package, message_no: str, parties: Mapping[str, str]) -> tuple[Element, ...]:
     """Return the body of original transactions. Raises ValueError for a package that must not be sent."""
     objection = clearing.package_objection(package, charges_max=PACKAGE_CHARGES_MAX, cap_fen=FEE_FEN_MAX)

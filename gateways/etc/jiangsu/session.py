@@ -69,21 +69,38 @@ class Next(StrEnum):
     """It was tried often enough: a person looks."""
 
 
-class Outbound:
-    """One message on its way. The same bytes go in every try, under the same number."""
+class Letter(Struct, frozen=True):
+    """A message as it is written, under its number of 20 digits: what is kept until the other side has it."""
 
-    def __init__(self, message: Message, *, parties: Mapping[str, str] | None = None) -> None:
+    message_no: str
+    xml: bytes
+
+
+def letter(message: Message, *, parties: Mapping[str, str] | None = None) -> Letter:
+    """Return a message as it is written. Raises ValueError for one that must not be sent."""
+    return Letter(message.head.message_no.zfill(20), messages.write(message, parties=parties))
+
+
+class Outbound:
+    """One message on its way. The same bytes go in every try, under the same number.
+
+    ``told`` is what the last try's reply said; None as long as none came.
+    """
+
+    def __init__(self, message: Message | Letter, *, parties: Mapping[str, str] | None = None) -> None:
         """Raises ValueError for a message that must not be sent or is too large when packed."""
-        self.message_no = message.head.message_no.zfill(20)
-        self.content = frame.frame(self.message_no, messages.write(message, parties=parties))
+        self.letter = message if isinstance(message, Letter) else letter(message, parties=parties)
+        self.message_no = self.letter.message_no
+        self.content = frame.frame(self.message_no, self.letter.xml)
         self.tries = 0
         self.pause_seconds = PAUSE_SECONDS
+        self.told: Reply | None = None
         self._came = b""
 
     def start(self) -> bytes:
         """Begin a try and return the bytes to send."""
         self.tries += 1
-        self._came = b""
+        self.told, self._came = None, b""
         return self.content
 
     def feed(self, data: bytes) -> Next | None:
@@ -91,8 +108,8 @@ class Outbound:
         self._came += data
         if len(self._came) < REPLY_BYTES:
             return None
-        told = frame.read_reply(self._came[:REPLY_BYTES], message_no=self.message_no)
-        return Next.DONE if told is Reply.RECEIVED else self.failed()
+        self.told = frame.read_reply(self._came[:REPLY_BYTES], message_no=self.message_no)
+        return Next.DONE if self.told is Reply.RECEIVED else self.failed()
 
     def failed(self) -> Next:
         """Say that no reply came in ``frame.REPLY_SECONDS_MAX``, or no connection."""

@@ -27,6 +27,7 @@ from gateways.sandbox.etc.state import Outgoing
 
 LOG: Final = logging.getLogger("tongting.sandbox")
 _REST_SECONDS: Final = 0.05
+_PORT_REST_SECONDS: Final = 5.0
 _SILENCE_SECONDS_MAX: Final = 60.0
 _ANSWER: Final = "answer"
 _KINDS: Final[dict[str, tuple[Kind, type[Any]]]] = {
@@ -85,11 +86,14 @@ class Centre:
             await self.close()
 
     async def run(self) -> None:
-        """Take connections and send what is due, for ever."""
-        await self.serve()
+        """Take connections and send what is due, for ever; a port that another program holds is tried again."""
         while self._config is not None:
             try:
+                await self.serve()
                 await self.send_due(limit=16)
+            except OSError as taken:
+                LOG.error("the network centre cannot listen on port %d: %s", self._config.port, taken)
+                await asyncio.sleep(_PORT_REST_SECONDS)
             except Exception:
                 LOG.exception("sending over TCP failed; it goes on after a rest")
             await asyncio.sleep(_REST_SECONDS)
