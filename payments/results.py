@@ -53,9 +53,9 @@ class Notice(Struct, frozen=True):
     again: bool = False
     """The same message as that of the notice before it, which it is kept with, or one that was kept before."""
     entry: EntryTold | None = None
+    """What it says of a car, when it is about one; then it is about no payment."""
     clearing: Struct | None = None
     """What a clearing party says of packages of card charges."""
-    """What it says of a car, when it is about one; then it is about no payment."""
 
 
 class Outcome(Struct, frozen=True):
