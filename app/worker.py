@@ -35,6 +35,8 @@ ASKING_THREADS: Final = 8
 CHECK_HOURS: Final = 6
 RECONCILE_HOURS: Final = "10-22"
 """In China: the bill of the day before is there from ten o'clock on."""
+RECONCILE_TURN: Final = timedelta(minutes=20)
+"""Less than from one look to the next."""
 
 
 def work(wiring: Wiring, *, stop: Event) -> None:
@@ -147,19 +149,38 @@ def prepare_months(wiring: Wiring) -> None:
 
 
 def reconcile_yesterday(wiring: Wiring) -> None:
-    """Compare yesterday's bill of each channel with the book, unless that is done; the channels write their bills from 09:00 on."""
-    bill_on = business_date(wiring.clock.now()) - timedelta(days=1)
+    """Compare yesterday's bill of each channel with the book, unless that is done; the channels write their bills from 09:00 on.
+
+    Of several workers one does it. A bill that cannot be compared is one entry in the log and does not keep the next one waiting.
+    """
+    at = wiring.clock.now()
+    bill_on = business_date(at) - timedelta(days=1)
     for name in wiring.channels.names():
         line = wiring.line(name)
+        channel = line.connected.channel
         with wiring.db.connect() as tx:
-            waiting = daily.waiting(tx, channel=line.connected.channel, bill_on=bill_on)
+            waiting = daily.waiting(tx, channel=channel, bill_on=bill_on)
         for account in waiting:
-            _reconcile(wiring, line, bill_on, account)
+            with wiring.db.begin() as tx:
+                is_ours = daily.take_turn(tx, channel=channel, account=account, bill_on=bill_on, at=at, until=at + RECONCILE_TURN)
+            if is_ours:
+                _guarded(wiring, line, bill_on, account)
+
+
+def _guarded(wiring: Wiring, line: Line, bill_on: date, account: MerchantAccount | None) -> None:
+    try:
+        _reconcile(wiring, line, bill_on, account)
+    except Exception:
+        LOG.exception("the bill of %s for %s cannot be compared", _whose(line, account), bill_on)
+
+
+def _whose(line: Line, account: MerchantAccount | None) -> str:
+    return line.connected.channel.name + ("" if account is None else f" {account.merchant_no}")
 
 
 def _reconcile(wiring: Wiring, line: Line, bill_on: date, account: MerchantAccount | None) -> None:
     day = daily.reconcile(wiring.db, lane=wiring.lane, line=line, bill_on=bill_on, account=account)
-    whose = line.connected.channel.name + ("" if account is None else f" {account.merchant_no}")
+    whose = _whose(line, account)
     if day.run is None:
         LOG.warning("the bill of %s for %s is %s: %s", whose, bill_on, day.bill.outcome, day.bill.reason)
     else:

@@ -3,7 +3,7 @@
 Joins bills, matching and breaks; must not know when it is run. Each step commits by itself, so a run that was cut off is repeated.
 """
 
-from datetime import date
+from datetime import date, datetime
 from typing import Final
 from uuid import UUID
 
@@ -47,6 +47,23 @@ def waiting(tx: Connection, *, channel: AnyChannel, bill_on: date) -> list[Merch
     """Return whose bills of a day have not been compared to their end, as ``accounts``."""
     over = _closed(tx, channel=channel.name, provider_no=channel.provider_no, bill_on=bill_on)
     return [one for one in accounts(tx, channel=channel, bill_on=bill_on) if ("" if one is None else one.merchant_no) not in over]
+
+
+def take_turn(
+    tx: Connection, *, channel: AnyChannel, account: MerchantAccount | None, bill_on: date, at: datetime, until: datetime
+) -> bool:  # fmt: skip
+    """Say whether the caller is the one that fetches and compares a bill now; nobody else is before ``until``."""
+    query = text("""
+        insert into reconciliation.bill_turn as t (channel, provider_no, merchant_no, bill_on, taken_until)
+        values (:channel, :provider, :merchant, :day, :until)
+        on conflict (channel, provider_no, merchant_no, bill_on) do update set taken_until = excluded.taken_until
+        where t.taken_until <= :at
+        """)
+    asked = {
+        "channel": channel.name, "provider": channel.provider_no, "merchant": "" if account is None else account.merchant_no,
+        "day": bill_on, "at": at, "until": until,
+    }  # fmt: skip
+    return tx.execute(query, asked).rowcount == 1
 
 
 def is_closed(tx: Connection, *, channel: str, provider_no: str, bill_on: date, merchant_no: str = "") -> bool:
