@@ -17,6 +17,7 @@ from app.keys import Keys, read
 from config.settings import Settings
 from gateways.calls import Line
 from gateways.contract import Operation
+from gateways.etc.list_line import ListLine
 from gateways.etc.uplink import HttpsUplink
 from gateways.registry import Registry
 from gateways.rotation import KeyWatch
@@ -69,6 +70,10 @@ class Wiring(Struct, frozen=True):
     def uplink(self) -> Uplink | None:
         """Return the way of packages of card charges to the clearing party; None where there is no such channel."""
         return HttpsUplink(self.line(CHANNEL)) if CHANNEL in self.channels.names() else None
+
+    def list_line(self) -> ListLine | None:
+        """Return the way of status lists from the clearing party; None where there is no such channel."""
+        return ListLine(self.line(CHANNEL)) if CHANNEL in self.channels.names() else None
 
     def key_watches(self) -> list[KeyWatch | FileWatch]:
         """Return a watch over the key files, and one over each channel whose signing keys are fetched.

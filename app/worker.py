@@ -22,7 +22,7 @@ from gateways.calls import Line
 from gateways.contract import MerchantAccount
 from ledger.clock import CHINA, business_date
 from ledger.seal import Sealer, SealRefused
-from payments import jobs, refund_jobs
+from payments import jobs, refund_jobs, status_lists
 from payments.cards import packing
 from reconciliation import daily
 
@@ -32,6 +32,8 @@ REST_AFTER_REFUSAL_SECONDS: Final = 60.0
 REST_AFTER_BREAK_SECONDS: Final = 2.0
 ASKING_MAX: Final = 100
 ASKING_THREADS: Final = 8
+LISTS_MINUTES: Final = 2
+"""How often it is looked whether a status list is due: each is, hourly."""
 CHECK_HOURS: Final = 6
 RECONCILE_HOURS: Final = "10-22"
 """In China: the bill of the day before is there from ten o'clock on."""
@@ -64,6 +66,7 @@ def schedule(wiring: Wiring) -> BackgroundScheduler:
     scheduler.add_job(_logged(ask_about_payments, wiring), "interval", seconds=wiring.settings.jobs_seconds)
     scheduler.add_job(_logged(make_refunds, wiring), "interval", seconds=wiring.settings.jobs_seconds)
     scheduler.add_job(_logged(send_cards, wiring), "interval", seconds=wiring.settings.jobs_seconds)
+    scheduler.add_job(_logged(pull_status_lists, wiring), "interval", minutes=LISTS_MINUTES)
     scheduler.add_job(_logged(prepare_months, wiring), "cron", hour=2)
     scheduler.add_job(_logged(check, wiring), "interval", hours=CHECK_HOURS)
     scheduler.add_job(_logged(check_keys, wiring), "cron", hour=1, timezone=CHINA)
@@ -139,6 +142,18 @@ def send_cards(wiring: Wiring) -> int:
         return 0
     sent = packing.run_due(wiring.till(), uplink, pack_after=timedelta(minutes=wiring.settings.etc_pack_minutes))
     return sent.called
+
+
+def pull_status_lists(wiring: Wiring) -> int:
+    """Pull the status lists that are due, and raise an alarm for each that is stale. Returns how many calls were made."""
+    sender, settings = wiring.list_line(), wiring.settings
+    if sender is None:
+        return 0
+    run = status_lists.pull_due(wiring.till(), sender, provinces=settings.etc_list_provinces, kinds=settings.etc_list_kinds)
+    for one in run.stale:
+        since = "has never come" if one.pulled_at is None else f"was not renewed since {one.pulled_at.isoformat()}"
+        LOG.critical("status list %s of province %s %s: %s", one.kind, one.province, since, one.reason)
+    return run.called
 
 
 def prepare_months(wiring: Wiring) -> None:

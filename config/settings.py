@@ -70,6 +70,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     etc_own_network: str
     etc_record_days_max: int
     etc_pack_minutes: int
+    etc_list_provinces: tuple[str, ...]
+    etc_list_kinds: tuple[Literal["CARD", "OBU", "PLATE"], ...]
     channel_timeout_seconds: float
     keys_dir: Path
     simulated: bool
@@ -98,7 +100,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 SANDBOX_ACQUIRER_NO: Final = "48020000"
 """What the stand-in for UnionPay knows this installation by."""
-_LISTS: Final = frozenset({"query_after_seconds", "channels"})
+_LISTS: Final = frozenset({"query_after_seconds", "channels", "etc_list_provinces", "etc_list_kinds"})
 _KINDS: Final = {field.name: field for field in msgspec.structs.fields(Settings)}
 
 
@@ -226,6 +228,9 @@ def _check(settings: Settings) -> None:
     for name in sorted(positive):
         if getattr(settings, name) <= 0:
             raise SettingsError(f"setting {name!r} must be above zero")
+    for province in settings.etc_list_provinces:
+        if not (len(province) == 2 and province.isascii() and province.isdecimal()):
+            raise SettingsError(f"setting 'etc_list_provinces' has provinces of two digits, such as 32, not {province!r}")
     if settings.simulated_start_at.tzinfo is None:
         raise SettingsError("setting 'simulated_start_at' needs an offset such as +08:00")
     if settings.simulated and not settings.sandbox:
