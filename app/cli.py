@@ -23,6 +23,7 @@ from app.checks import violations
 from app.collector import settle
 from app.database import DatabaseError
 from app.embedded import EmbeddedServerError
+from app.etc_line import serve as etc_line
 from app.greeting import greeting
 from app.key_check import findings
 from app.serve import serve
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(commands, "web", _web, "serve pages and API (the database must be running)")
     _add(commands, "callbacks", _callbacks, "take the channels' notices; several may share the port (the database must be running)")
     _add(commands, "worker", _worker, "run the sealer and the timed jobs (the database must be running)")
+    _add(commands, "etc-line", _etc_line, "hold the line to the network centre, where it is not held by the worker")
     _add(commands, "sandbox", _sandbox, "serve the stand-in for WeChat Pay")
     _add(commands, "migrate", _migrate, "bring keys and database to what this release needs")
     _add(commands, "verify", _verify, "check every invariant and recompute the tree from the entries")
@@ -130,6 +132,18 @@ def _worker(settings: Settings, _given: argparse.Namespace) -> int:
     with _wired(settings) as wiring:
         settle()
         work(wiring, stop=stop)
+    return DONE
+
+
+def _etc_line(settings: Settings, _given: argparse.Namespace) -> int:
+    if settings.etc_dialect != "jiangsu" or settings.simulated:
+        raise running.RunError("there is no line to hold (setting 'etc_dialect' is not 'jiangsu', or this is a simulation)")
+    stop = running.stop_on_signals()
+    with _wired(settings) as wiring:
+        if wiring.uplink() is None:
+            raise running.RunError("there is no line to hold: this installation has no keys of ETC")
+        with etc_line.running(wiring):
+            stop.wait()
     return DONE
 
 

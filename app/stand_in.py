@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from app import demo
 from app.channels import Files, present, read_files
 from app.keys import SANDBOX_PUBLIC_KEY_ID, read, rsa_private, sandbox_keys_dir
+from app.wiring import party_ids
 from config.settings import Settings
 from gateways.sandbox.alipay import demo as alipay
 from gateways.sandbox.alipay.stand_in import AlipayStandIn
 from gateways.sandbox.etc import demo as etc
+from gateways.sandbox.etc.desk import TcpConfig
 from gateways.sandbox.etc.stand_in import EtcStandIn
 from gateways.sandbox.stand_in import DemoKeys, KeySource, StandIn, Surroundings
 from gateways.sandbox.unionpay import demo as unionpay
@@ -66,9 +68,20 @@ def other_stand_ins(settings: Settings, config: SandboxConfig) -> list[StandIn]:
     made: dict[str, Callable[[Files], StandIn]] = {
         "alipay": lambda files: AlipayStandIn(around, alipay.config(files)),
         "unionpay": lambda files: UnionPayStandIn(around, unionpay.config(files)),
-        "etc": lambda files: EtcStandIn(around, etc.config(files, notify_url=notices)),
+        "etc": lambda files: EtcStandIn(around, etc.config(files, notify_url=notices, tcp=network_centre(settings))),
     }
     return [make(read_files(own / name)) for name, make in made.items() if name in present(settings)]
+
+
+def network_centre(settings: Settings) -> TcpConfig | None:
+    """Return the stand-in's side of the province's line, on this machine; None where the dialect is another one."""
+    if settings.etc_dialect != "jiangsu":
+        return None
+    host = "127.0.0.1" if settings.etc_line_host == "0.0.0.0" else settings.etc_line_host
+    return TcpConfig(
+        port=settings.etc_centre_port, peer_host=host, peer_port=settings.etc_line_port, centre=settings.etc_centre_id.upper(),
+        peer=settings.etc_sender_id.upper(), parties=party_ids(settings),
+    )  # fmt: skip
 
 
 def demo_keys(source: KeySource) -> Mapping[str, DemoKeys]:

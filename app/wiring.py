@@ -17,6 +17,7 @@ from app.keys import Keys, read
 from config.settings import Settings
 from gateways.calls import Line
 from gateways.contract import Operation
+from gateways.etc.jiangsu.uplink import Centre, JiangsuUplink
 from gateways.etc.list_line import ListLine
 from gateways.etc.uplink import HttpsUplink
 from gateways.registry import Registry
@@ -69,7 +70,10 @@ class Wiring(Struct, frozen=True):
 
     def uplink(self) -> Uplink | None:
         """Return the way of packages of card charges to the clearing party; None where there is no such channel."""
-        return HttpsUplink(self.line(CHANNEL)) if CHANNEL in self.channels.names() else None
+        if CHANNEL not in self.channels.names():
+            return None
+        line = self.line(CHANNEL)
+        return JiangsuUplink(line, centre(self.settings)) if self.settings.etc_dialect == "jiangsu" else HttpsUplink(line)
 
     def list_line(self) -> ListLine | None:
         """Return the way of status lists from the clearing party; None where there is no such channel."""
@@ -126,6 +130,24 @@ Wired = NamedDependency[SkipValidation[Wiring]]
 def database_url(settings: Settings) -> str:
     """Return the address of the product's database: the external one that is set, else the embedded server's below home."""
     return settings.database_url or EmbeddedPostgres(settings.home).url(DATABASE)
+
+
+def centre(settings: Settings) -> Centre:
+    """Return where the network centre is, and under which ids it and we are known on its line."""
+    assert settings.etc_centre_host is not None, "the settings are checked"
+    return Centre(
+        us=settings.etc_sender_id.upper(),
+        party=settings.etc_centre_id.upper(),
+        host=settings.etc_centre_host,
+        port=settings.etc_centre_port,
+        parties=party_ids(settings),
+    )
+
+
+def party_ids(settings: Settings) -> dict[str, str]:
+    """Return the wire's ids of national numbers, where they are not these numbers zero-filled."""
+    pairs = (entry.partition("=") for entry in settings.etc_party_ids)
+    return {number: wire.upper() for number, _, wire in pairs}
 
 
 def origin(settings: Settings) -> str:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.checks import violations
 from app.database import ensure_months
+from app.etc_line import serve as etc_line
 from app.key_check import findings
 from app.wiring import Wiring
 from gateways.calls import Line
@@ -50,7 +51,8 @@ def work(wiring: Wiring, *, stop: Event) -> None:
     for watch in watches:
         watch.start()
     try:
-        stop.wait()
+        with etc_line.running(wiring):
+            stop.wait()
     finally:
         stop.set()
         scheduler.shutdown(wait=True)

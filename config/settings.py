@@ -3,7 +3,9 @@
 Knows names, types and defaults; must not know what is done with them. Read by ``app`` and the migrations alone.
 """
 
+import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from datetime import datetime
@@ -72,6 +74,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     etc_pack_minutes: int
     etc_list_provinces: tuple[str, ...]
     etc_list_kinds: tuple[Literal["CARD", "OBU", "PLATE"], ...]
+    etc_dialect: Literal["https", "jiangsu"]
+    etc_centre_id: str
+    etc_centre_host: str | None
+    etc_centre_port: int
+    etc_line_host: str
+    etc_line_port: int
+    etc_line_peers: tuple[str, ...]
+    etc_party_ids: tuple[str, ...]
     channel_timeout_seconds: float
     keys_dir: Path
     simulated: bool
@@ -100,7 +110,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 SANDBOX_ACQUIRER_NO: Final = "48020000"
 """What the stand-in for UnionPay knows this installation by."""
-_LISTS: Final = frozenset({"query_after_seconds", "channels", "etc_list_provinces", "etc_list_kinds"})
+_LISTS: Final = frozenset(
+    {"query_after_seconds", "channels", "etc_line_peers", "etc_party_ids", "etc_list_provinces", "etc_list_kinds"}
+)
+_PARTY_ID: Final = re.compile(r"[0-9A-Fa-f]{16}")
+_NUMBERED_PARTY: Final = re.compile(r"[0-9]{6}=[0-9A-Fa-f]{16}")
 _KINDS: Final = {field.name: field for field in msgspec.structs.fields(Settings)}
 
 
@@ -180,10 +194,12 @@ def _derived(values: dict[str, Any]) -> dict[str, Any]:
     if values["sandbox"] in (True, "true", "True", "1"):
         values["unionpay_acquirer_no"] = values["unionpay_acquirer_no"] or SANDBOX_ACQUIRER_NO
         values |= _sandbox_addresses(f"http://{values['sandbox_host']}:{values['sandbox_port']}")
+        values |= {"etc_centre_host": "127.0.0.1", "etc_line_peers": ["127.0.0.1"]}
         notices = _beside(values["callback_host"], values["callback_port"])
     for channel in ("wechat", "alipay", "unionpay"):
         values[f"{channel}_notify_url"] = values[f"{channel}_notify_url"] or f"{notices}/callbacks/{channel}"
-    values["channels"] = values["channels"] or []
+    for name in ("channels", "etc_line_peers", "etc_party_ids"):
+        values[name] = values[name] or []
     return values
 
 
@@ -221,6 +237,9 @@ def _settings(values: dict[str, Any]) -> Settings:
 
 def _check(settings: Settings) -> None:
     ports = {name: getattr(settings, name) for name in ("web_port", "sandbox_port", "callback_port")}
+    if settings.etc_dialect == "jiangsu":
+        ports |= {name: getattr(settings, name) for name in ("etc_centre_port", "etc_line_port")}
+        _check_line(settings)
     positive = {"callback_batch_max", "database_pool_size", "price_lock_minutes", "token_minutes", "seal_seconds", "jobs_seconds"}
     for name, port in ports.items():
         if not 0 < port < 65536:
@@ -235,6 +254,24 @@ def _check(settings: Settings) -> None:
         raise SettingsError("setting 'simulated_start_at' needs an offset such as +08:00")
     if settings.simulated and not settings.sandbox:
         raise SettingsError("setting 'simulated' needs the sandbox: a set clock must never meet real money")
+
+
+def _check_line(settings: Settings) -> None:
+    """Nothing is signed on the province's line: without the centre's id and addresses nothing could be told from a stranger's."""
+    for name in ("etc_sender_id", "etc_centre_id"):
+        if _PARTY_ID.fullmatch(getattr(settings, name)) is None:
+            raise SettingsError(f"setting {name!r} must be 16 hex digits")
+    if not (settings.etc_centre_host and settings.etc_line_peers):
+        raise SettingsError(
+            "with etc_dialect 'jiangsu' the settings 'etc_centre_host' and 'etc_line_peers' name the network centre"
+        )
+    for peer in settings.etc_line_peers:
+        try:
+            ipaddress.ip_address(peer)
+        except ValueError:
+            raise SettingsError(f"setting 'etc_line_peers' has addresses, not {peer!r}") from None
+    if any(_NUMBERED_PARTY.fullmatch(entry) is None for entry in settings.etc_party_ids):
+        raise SettingsError("setting 'etc_party_ids' has entries such as 320201=00000000000000FD")
 
 
 def _path(kind: type, value: Any) -> Any:
