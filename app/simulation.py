@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from sqlalchemy import text
 
 from app.wiring import Wired, Wiring
-from app.worker import ask_about_payments, make_refunds, seal_all
+from app.worker import ask_about_payments, make_refunds, seal_all, send_cards
 from ledger.clock import SetClock
 
 SEAL_SECONDS_MAX: Final = 30.0
@@ -36,10 +36,11 @@ class SimulationState(Struct, frozen=True):
 
 
 class JobsRun(Struct, frozen=True):
-    """How many payments the channel was asked about, and how many calls about refunds were made."""
+    """How many payments the channel was asked about, and how many calls were made about refunds and with packages of cards."""
 
     asked: int
     refunds: int
+    packages: int
 
 
 class SealedUpTo(Struct, frozen=True):
@@ -71,8 +72,8 @@ class SimulationRoutes(Controller):
 
     @post("/jobs", sync_to_thread=True, status_code=200)
     def run_jobs(self, wiring: Wired) -> JobsRun:
-        """Ask the channel about every payment and every refund that is due, one after another."""
-        return JobsRun(ask_about_payments(wiring, threads=1), make_refunds(wiring, threads=1))
+        """Ask the channel about every payment and every refund that is due, and send what cards paid, one after another."""
+        return JobsRun(ask_about_payments(wiring, threads=1), make_refunds(wiring, threads=1), send_cards(wiring))
 
     @post("/seal", sync_to_thread=True, status_code=200)
     def seal(self, wiring: Wired) -> SealedUpTo:

@@ -26,7 +26,7 @@ from config.settings import CHART
 from ledger import balances, extracts
 from ledger.accounts import read_chart
 from ledger.balances import TrialBalanceLine
-from ledger.clock import CHINA, SetClock
+from ledger.clock import SetClock, business_date
 from ledger.invariants import Violation
 from ledger.money import yuan
 from payments import lots
@@ -35,6 +35,8 @@ from reconciliation import bills, daily, matching
 BETWEEN_ROUNDS: Final = timedelta(hours=1)
 ROUNDS_MAX: Final = 12
 """From the morning until the evening: UnionPay's word that a merchant had nothing counts from 18:00 on."""
+HOURS_MAX: Final = 26
+"""Until noon of the day after: refunds are asked for again within a day."""
 _KINDS: Final = ((b"PK", "zip"), (b"\x1f\x8b", "gz"), (b"{", "json"), (b"H|", "txt"))
 
 
@@ -64,6 +66,33 @@ class Matching(Struct, frozen=True):
     differences: dict[str, int]
 
 
+class CardsAtEnd(Struct, frozen=True):
+    """What became of charges by card. Amounts in fen."""
+
+    records: int = 0
+    free: int = 0
+    """Records of stays that cost nothing; the following do not count them."""
+    booked: int = 0
+    """Taken by their issuers at once."""
+    disputed: int = 0
+    """Disputed at first: ``released`` and ``bad`` of them by now."""
+    released: int = 0
+    bad: int = 0
+    owed: int = 0
+    """Bad debts that nobody has paid otherwise yet."""
+    waiting: int = 0
+    """Not decided yet."""
+    cleared: int = 0
+    cleared_fen: int = 0
+    """Money facts that the clearing statistics cover."""
+    shares: int = 0
+    """Operators that the clearing party pays for the day, with ``share_records`` records and ``share_fen``."""
+    share_records: int = 0
+    share_fen: int = 0
+    packages: dict[str, int] = {}
+    """Packages by state."""
+
+
 class Summary(Struct, frozen=True):
     """The whole day in one record: ``summary.json``."""
 
@@ -88,6 +117,7 @@ class Summary(Struct, frozen=True):
     books: Books
     matching: dict[str, Matching]
     """By channel."""
+    cards: CardsAtEnd
     invariants_broken: list[Violation]
 
 
@@ -113,6 +143,38 @@ _RUNS: Final = text("""
 select coalesce(sum(matched), 0)::bigint as matched, coalesce(sum(matched_fen), 0)::bigint as matched_fen
 from reconciliation.v_match_run where run_id = any(:runs)
 """)
+_CARDS: Final = text("""
+with paying as (
+    select r.*, f.payment_id is not null as has_fact, f.cleared_on as fact_cleared_on,
+           r.state = 'bad' and not exists (
+               select from payments.v_payment_fact o
+               where o.lane = r.lane and o.charge_id = r.charge_id and o.treatment = 'settled'
+                 and o.taken_back_at is null) as is_owed
+    from payments.v_card_record r left join payments.v_payment_fact f on f.lane = r.lane and f.payment_id = r.record_id
+    where r.charge_id is not null
+)
+select (select count(*) from payments.v_card_record) as records,
+       (select count(*) from payments.v_card_record where charge_id is null) as free,
+       count(*) filter (where state = 'booked') as booked,
+       count(*) filter (where reason is not null) as disputed,
+       count(*) filter (where state = 'released') as released,
+       count(*) filter (where state = 'bad') as bad,
+       count(*) filter (where is_owed) as owed,
+       count(*) filter (where not has_fact and state <> 'bad') as waiting,
+       count(*) filter (where fact_cleared_on is not null) as cleared,
+       coalesce(sum(fee_fen) filter (where fact_cleared_on is not null), 0)::bigint as cleared_fen,
+       (select count(*) from payments.v_card_share) as shares,
+       (select coalesce(sum(count), 0)::bigint from payments.v_card_share) as share_records,
+       (select coalesce(sum(amount_fen), 0)::bigint from payments.v_card_share) as share_fen
+from paying
+""")
+_PACKAGES: Final = text("""
+select package_state as state, count(distinct package_no) as times from payments.v_card_record where package_no is not null
+group by package_state order by package_state
+""")
+_OWED_BACK: Final = text("""
+select exists (select from payments.v_refund where source = 'case' and state not in ('done', 'closed'))
+""")
 _REFUSED: Final = text("select count(*) from reconciliation.v_refused_bill where channel = :channel and bill_on = :day")
 
 
@@ -131,25 +193,37 @@ class Closing:
         for name in ("statements", "bills"):
             (self._out / name).mkdir(parents=True, exist_ok=True)
         await self._doors.seal()
-        await self._reconcile(at)
+        ended_at = await self._live_on(at)
         matched = self._matched()
-        await self._statements(at.astimezone(CHINA).date())
+        await self._statements(until=business_date(ended_at))
         summary = self._summary(payments, seen, matched)
         (self._out / "summary.json").write_bytes(_pretty(summary))
         return summary
 
-    async def _reconcile(self, at: datetime) -> None:
-        """Do what the worker does in the morning, until nothing waits: bills, console refunds, questions, comparison, a seal."""
-        for number in range(ROUNDS_MAX):
+    async def _live_on(self, at: datetime) -> datetime:
+        """Do what the worker does by the hour, until no bill waits and all second payments are back; returns when that was.
+
+        ETC clears the day in the night and says so first: before that it gives nothing back. It is asked again in growing pauses,
+        so that this can take until the next night; what is not back even then stays a refund that waits, as the summary says.
+        """
+        for number in range(HOURS_MAX):
             now = at + number * BETWEEN_ROUNDS
             assert isinstance(self._wiring.clock, SetClock)
             self._wiring.clock.set(now)
             await self._doors.set_clock(now)
-            reconcile_yesterday(self._wiring)
-            if not (waiting := self._waiting()):
-                return
+            await self._doors.deliver()
+            await self._doors.run_jobs()
             await self._doors.seal()
-        raise DoorClosed(f"the bills of {self._day} still wait: {', '.join(waiting)}")
+            if waiting := self._waiting():
+                if number >= ROUNDS_MAX:
+                    break
+                reconcile_yesterday(self._wiring)
+                waiting = self._waiting()
+            if not waiting and not self._owes_back():
+                break
+        if waiting:
+            raise DoorClosed(f"the bills of {self._day} still wait: {', '.join(waiting)}")
+        return now
 
     def _waiting(self) -> list[str]:
         """Return whose bills were not compared to their end."""
@@ -159,6 +233,11 @@ class Closing:
                 for channel in (connected.channel for connected in self._wiring.channels)
                 for account in daily.waiting(tx, channel=channel, bill_on=self._day)
             ]
+
+    def _owes_back(self) -> bool:
+        """Say whether a second payment is not back with its payer yet."""
+        with self._wiring.db.connect() as tx:
+            return bool(tx.execute(_OWED_BACK).scalar_one())
 
     def _matched(self) -> dict[str, Matching]:
         """Keep every bill as a file and return what the comparisons came to."""
@@ -181,12 +260,13 @@ class Closing:
             matched=sums.matched, matched_fen=sums.matched_fen, differences=dict(differences),
         )  # fmt: skip
 
-    async def _statements(self, morning: date) -> None:
-        """Fetch each operator's statements as the operator would, page by page: the day's, and the next morning's, whose lines are
-        what the bills brought to light."""
+    async def _statements(self, *, until: date) -> None:
+        """Fetch each operator's statements as the operator would, page by page: the day's, and those of the days until it was
+        closed, whose lines are what the bills brought to light and what went back."""
+        days = [self._day + timedelta(days=number) for number in range((until - self._day).days + 1)]
         with self._wiring.db.connect() as tx:
             codes = [operator.code for operator in lots.operators(tx)]
-        for code, day in itertools.product(codes, (self._day, morning)):
+        for code, day in itertools.product(codes, days):
             pages: list[dict[str, Any]] = []
             cursor = None
             while True:
@@ -202,6 +282,8 @@ class Closing:
             seal = extracts.seal(tx, lane=wiring.lane)
             trial = balances.trial_balance(balances.live(tx, lane=wiring.lane), chart=read_chart(CHART.read_bytes()))
             counted = {name: {row[0]: row[1] for row in tx.execute(text(query))} for name, query in _COUNTS.items()}
+            packages = {row.state: row.times for row in tx.execute(_PACKAGES)}
+            cards = CardsAtEnd(**tx.execute(_CARDS).one()._mapping, packages=packages)
             broken = violations(tx)
         note = seal.checkpoint if seal else ""
         (self._out / "checkpoint.txt").write_text(note, encoding="utf-8")
@@ -216,7 +298,7 @@ class Closing:
         )
         return Summary(
             seed=wiring.settings.simulated_seed, day=self._day, payments=payments, seen=seen, books=books,
-            matching=matched, invariants_broken=broken, **counted,
+            matching=matched, cards=cards, invariants_broken=broken, **counted,
         )  # fmt: skip
 
 

@@ -10,28 +10,34 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import httpx
 import msgspec
+from sqlalchemy import Connection
 
 from app import demo, run
 from app.auth import Caller, register_client
-from app.day.closing import Closing, Matching, Summary
+from app.day.cards import Lane
+from app.day.closing import CardsAtEnd, Closing, Matching, Summary
 from app.day.doors import Client, Doors
+from app.day.draw import draw
 from app.day.drive import Counts, Day
-from app.day.plan import LAST_MINUTE, Plan, draw
+from app.day.plan import LAST_MINUTE, Plan
 from app.embedded import TUNED
 from app.simulation import SimulationState
 from app.wiring import Wiring, build
 from config.settings import Settings, changed
+from gateways import routing
 from ledger.clock import CHINA, business_date
 from ledger.money import yuan
-from payments import lots, paycode
+from payments import deduction_store, lots, paycode
+from payments.cards.records import CHANNEL
+from payments.lots import Lot
 
 _THROWN_AWAY: Final = TUNED | {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 """The database of a city of its own is removed when the day is over: a power cut may have it."""
@@ -62,13 +68,24 @@ def day(settings: Settings, *, seed: int, payments: int, out: Path) -> Summary:
 async def _live(wiring: Wiring, clients: Mapping[str, Client], plan: Plan, out: Path) -> Summary:
     with wiring.db.connect() as tx:
         places = lots.lots(tx, limit=len(demo.LOTS))
+        lanes = _lanes(tx, places, at=plan.starts_at)
     pay_codes = {lot.code: paycode.token(lot.lot_id, keys=wiring.pay_codes) for lot in places}
     run.name_merchants(wiring)
     async with Doors(wiring.settings, clients=clients, channels=wiring.channels.names()) as doors:
-        day = Day(plan, doors, pay_codes=pay_codes)
+        day = Day(plan, doors, pay_codes=pay_codes, lanes=lanes)
         await day.live(progress=Progress(plan))
         closing = Closing(wiring, doors, day=business_date(plan.starts_at), out=out)
         return await closing.write(payments=plan.payments, seen=day.counts, at=plan.at(LAST_MINUTE) + BILL_AFTER)
+
+
+def _lanes(tx: Connection, places: Sequence[Lot], *, at: datetime) -> dict[str, Lane]:
+    """Return what the clearing party of ETC knows of each lot whose operator it pays, by the lot's code."""
+    found = {}
+    for lot in places:
+        account = routing.choose(tx, operator_id=lot.operator_id, channel=CHANNEL, at=at)
+        if account is not None:
+            found[lot.code] = Lane(deduction_store.lot_number(tx, lot_id=lot.lot_id, channel=CHANNEL), account.merchant_no)
+    return found
 
 
 @contextmanager
@@ -194,6 +211,8 @@ def table(summary: Summary, *, seconds: float, out: Path) -> str:
         ("turned away inside", _listed(seen.turned_away)),
         ("money taken", f"{seen.taken} times: {_listed(seen.wallets)}"),
         ("deducted", f"{_listed(seen.deductions)}; {seen.entrances} entrances told"),
+        ("cards", _carded(summary.cards)),
+        ("packages of cards", f"{_listed(summary.cards.packages)}; {_cleared(summary.cards)}"),
         ("paid together", f"{seen.together} charges in {seen.baskets} baskets; acts: {_listed(seen.acts)}"),
         ("refunded by hand", _listed(seen.refunded_by_hand)),
         ("notices", f"{seen.notices}; {seen.notices_refused} refused"),
@@ -211,6 +230,18 @@ def table(summary: Summary, *, seconds: float, out: Path) -> str:
         ("took", f"{seconds:.0f} s; files in {out}"),
     ]
     return "\n".join(f"  {name:<18} {value}" for name, value in rows)
+
+
+def _carded(cards: CardsAtEnd) -> str:
+    """Return what became of charges by card in a line."""
+    ends = f"{cards.booked} booked, {cards.disputed} disputed, {cards.released} released, {cards.bad} bad, {cards.waiting} waiting"
+    return f"{cards.records} records, {cards.free} of them free; {ends}; {cards.owed} bad debts still owed"
+
+
+def _cleared(cards: CardsAtEnd) -> str:
+    """Return what the clearing party pays for the day."""
+    told = f"{cards.share_records} records and {yuan(cards.share_fen)} yuan to {cards.shares} operators"
+    return f"{cards.cleared} cleared ({yuan(cards.cleared_fen)} yuan); statistics: {told}"
 
 
 def _compared(matching: Matching) -> str:

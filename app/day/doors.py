@@ -5,26 +5,28 @@ Knows addresses and forms; must not know the plan or the database. Called by ``a
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 from urllib.parse import urljoin
 
 import httpx
 import msgspec
 from msgspec import Struct
 
+from app.api.cards import CardChargeIn
 from app.api.deductions import DeductedView, EntranceIn, EntranceView
 from app.pages import words
 from app.run import RunError
 from app.simulation import ClockAt, JobsRun, SealedUpTo, SimulationState
 from config.settings import Settings
-from gateways.etc.codes import PlateColour
+from gateways.etc.codes import BookingReason, DisputeOutcome, PlateColour
 from gateways.sandbox.etc import shapes as etc_shapes
 from gateways.sandbox.shapes import Delivered, FaultPlan, RefundByHandIn, RefundedByHandOut, SetClockIn
 from ledger.clock import EPOCH
+from payments.cards.records import TakenCard
 from payments.records import NewCharge, Posted
 
 TIMEOUT_SECONDS: Final = 60.0
@@ -37,7 +39,7 @@ _AGENTS: Final = {
 }
 _ORDINARY: Final = "Mozilla/5.0 (Linux; Android 14; Mobile) AppleWebKit/537.36 Chrome/124.0 Mobile Safari/537.36"
 _ORDER_NO: Final = re.compile(r"<dt>(?:合单)?商户订单号</dt><dd>([0-9A-Z]{28})</dd>")
-_ETC_COLOURS: Final = {"blue": PlateColour.BLUE, "green": PlateColour.GRADIENT_GREEN}
+ETC_COLOURS: Final = {"blue": PlateColour.BLUE, "green": PlateColour.GRADIENT_GREEN}
 """The colours that cars of the demo have."""
 T = TypeVar("T")
 
@@ -184,6 +186,15 @@ class Doors:
             raise DoorClosed(f"charges of {lot_code} were refused: {answer.text[:1500]}")
         return sum(result.outcome == "created" for result in results)
 
+    async def post_cards(self, operator: str, lot_code: str, cards: Sequence[CardChargeIn]) -> int:
+        """Bring what cards paid at a lot's lanes; returns how many records were new."""
+        path, headers = f"/v1/lots/{lot_code}/card-charges", await self._signed_in(operator)
+        answer = await self._web.post(path, content=msgspec.json.encode(cards), headers=headers)
+        results = _read(answer, list[TakenCard], (207,))
+        if any(result.outcome == "refused" for result in results):
+            raise DoorClosed(f"card records of {lot_code} were refused: {answer.text[:1500]}")
+        return sum(result.outcome == "created" for result in results)
+
     async def post_entrance(self, operator: str, lot_code: str, entrance: EntranceIn) -> EntranceView:
         """Tell of a car that came to a lot; returns what the channels said."""
         path, headers = f"/v1/lots/{lot_code}/entrances", await self._signed_in(operator)
@@ -211,12 +222,34 @@ class Doors:
             self._tokens[operator] = token, ends_at
         return {"authorization": f"Bearer {token}", "content-type": "application/json"}
 
+    # The clearing party of ETC, and the issuers behind it
+
+    async def name_lot(self, lot_no: str, merchant_no: str) -> None:
+        """Say who is paid for a lot."""
+        await self._at_etc("lots", etc_shapes.LotIn(lot_no=lot_no, merchant_no=merchant_no))
+
+    async def dispute(self, reasons: tuple[BookingReason, ...]) -> None:
+        """Let the first charges of the next package be disputed, one for each reason."""
+        await self._at_etc("behaviour", etc_shapes.Behaviour(dispute=reasons))
+
+    async def settle(self, outcome: DisputeOutcome) -> int:
+        """Let all that is in dispute end so; returns how many charges."""
+        return _read(await self._at_etc("settle", etc_shapes.SettleIn(outcome=outcome)), etc_shapes.SettledOut).count
+
+    async def _at_etc(self, path: str, wanted: Struct) -> httpx.Response:
+        return _expect(await self._channel.post(f"/etc-sandbox/{path}", content=msgspec.json.encode(wanted)), 200, 204)
+
     # A plate's owner
 
-    async def sign_mandate(self, channel: str, charge: NewCharge, *, owner: str, answer: etc_shapes.Answered) -> None:
-        """Let a channel deduct from the plate of a charge; ``answer`` is how ETC's issuer answers."""
+    async def sign_mandate(
+        self, channel: str, charge: NewCharge, *, owner: str, answer: etc_shapes.Answered | Literal["listed"]
+    ) -> None:
+        """Let a channel deduct from the plate of a charge; ``answer`` is how ETC's issuer answers, or that the plate is listed."""
         if channel == "etc":
-            account = etc_shapes.PlateIn(plate=charge.plate, colour=_ETC_COLOURS[charge.plate_color], answer=answer)
+            account = etc_shapes.PlateIn(
+                plate=charge.plate, colour=ETC_COLOURS[charge.plate_color], listed=answer == "listed",
+                answer="refused" if answer == "listed" else answer,
+            )  # fmt: skip
             _expect(await self._channel.post("/etc-sandbox/plates", content=msgspec.json.encode(account)), 200)
             return
         color = charge.plate_color.upper()

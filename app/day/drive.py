@@ -17,8 +17,10 @@ from msgspec import Struct, field
 
 from app import demo
 from app.api.deductions import EntranceIn
+from app.day.cards import CardCounts, Cards, Lane, charge_of
 from app.day.doors import Browser, DoorClosed, Doors, Form, Visit
-from app.day.plan import Basket, Plan, Return, Stay, Tap, answering, failing_again, faults
+from app.day.faults import answering, failing_again, faults
+from app.day.plan import Basket, Plan, Return, Stay, Tap
 from gateways.sandbox.shapes import FaultPlan
 from payments.records import NewCharge
 
@@ -40,6 +42,7 @@ class Counts(Struct):
     entrances: int = 0
     deductions: dict[str, int] = field(default_factory=dict)
     """What lots were told when they let a charge be deducted, by channel: ``etc pending`` and then the barrier opens."""
+    cards: CardCounts = field(default_factory=CardCounts)
     baskets: int = 0
     together: int = 0
     """Charges that were paid in baskets."""
@@ -94,10 +97,11 @@ _Who = tuple[str, str]
 
 
 class Day:
-    """One run of a plan. ``pay_codes`` holds the token of each lot's pay code."""
+    """One run of a plan. ``pay_codes`` holds the token of each lot's pay code, ``lanes`` what ETC knows of each lot."""
 
-    def __init__(self, plan: Plan, doors: Doors, *, pay_codes: Mapping[str, str]) -> None:
-        self.counts = Counts()
+    def __init__(self, plan: Plan, doors: Doors, *, pay_codes: Mapping[str, str], lanes: Mapping[str, Lane]) -> None:
+        self._cards = Cards(plan, doors, lanes=lanes)
+        self.counts = Counts(cards=self._cards.counts)
         self._plan, self._doors, self._pay_codes = plan, doors, pay_codes
         self._carts: dict[_Who, _Cart] = {}
         self._away: dict[_Who, _Away] = {}
@@ -110,6 +114,7 @@ class Day:
         agenda = self._agenda
         for channel in self._doors.channels:
             await self._doors.set_faults(channel, faults(channel))
+        await self._cards.begin()
         for minute in self._plan.minutes():
             await self._doors.set_clock(self._plan.at(minute))
             for stay in agenda.entering[minute]:
@@ -117,12 +122,14 @@ class Day:
             await self._post_charges(minute)
             for stay in agenda.deducting[minute]:
                 await self._deduct(stay)
+            self.counts.taken += await self._cards.bring(minute)
             await _together(self._open(stay, tap) for stay, tap in agenda.tapping[minute])
             await self._tap_all(minute)
             await _together(self._pay(stay, tap) for stay, tap in agenda.paying[minute])
             await self._pay_baskets(minute)
             for stay, returned in agenda.returning[minute]:
                 await self._return(stay, returned)
+            await self._cards.decide(minute)
             await self._settle()
             progress(minute, self.counts)
         if self._filled:
@@ -152,9 +159,10 @@ class Day:
         """The lot's system lets the charge be taken by the mandate; what is refused is for a payer."""
         assert stay.mandate is not None, "only these are deducted"
         told = await self._doors.deduct(demo.operator_of(stay.lot_code), stay.lot_code, stay.serial)
-        _count(self.counts.deductions, f"{told.channel} {told.state}")
+        _count(self.counts.deductions, f"{told.channel or 'nowhere'} {told.state}")
         is_taken = told.state in ("succeeded", "pending", "unknown")
-        if told.channel != stay.mandate.channel or is_taken != stay.mandate.takes:
+        expected = None if stay.mandate.answer == "listed" else stay.mandate.channel
+        if told.channel != expected or is_taken != stay.mandate.takes:
             raise DoorClosed(f"{stay.plate} was to be deducted over {stay.mandate.channel}: {told}")
         self.counts.taken += is_taken
 
@@ -174,8 +182,7 @@ class Day:
             self.counts.charges_posted_again += len(charges)
 
     def _charge(self, stay: Stay) -> NewCharge:
-        left_at = self._plan.at(stay.charged_minute)
-        return demo.charge(stay.lot_code, serial=stay.serial, plate=stay.plate, minutes=stay.stayed_minutes, left_at=left_at)
+        return charge_of(self._plan, stay)
 
     async def _open(self, stay: Stay, tap: Tap) -> None:
         """Somebody scans the code and enters the plate; whose wallet the page does not offer takes the first that it does."""
@@ -223,6 +230,7 @@ class Day:
         paid = await self._doors.pay(away.visit)
         self.counts.reloaded += paid.reloaded
         self.counts.taken += 1
+        self.counts.cards.bad_paid += stay.card is not None and stay.card.is_bad
         _count(self.counts.wallets, f"{away.channel} {'inside' if away.inside else 'browser'}")
         if tap.returned is not None:
             self._taken[stay.serial] = _Taken(away.channel, paid.order_no, self._charge(stay).amount_fen)
@@ -281,6 +289,7 @@ class Day:
         ran = await self._doors.run_jobs()
         self.counts.asked += ran.asked
         self.counts.refund_calls += ran.refunds
+        self.counts.cards.packages += ran.packages
 
 
 class _Agenda:
@@ -297,7 +306,8 @@ class _Agenda:
         for basket in plan.baskets:
             self.filling[basket.minute].append(basket)
         for stay in plan.stays:
-            self.charged[stay.charged_minute].append(stay)
+            if not stay.is_free:
+                self.charged[stay.charged_minute].append(stay)
             if stay.mandate is not None:
                 self.entering[stay.told_minute].append(stay)
                 self.deducting[stay.charged_minute].append(stay)

@@ -69,25 +69,46 @@ def test_every_wallet_takes_money_inside_its_app_and_from_an_ordinary_browser(su
     assert summary.seen.taken == summary.payments == sum(summary.treatments.values()) == PAYMENTS
     assert {name.split()[0] for name in summary.seen.wallets} == set(WALLETS)
     by_hand = {"wechat in_wallet", "wechat browser", "alipay in_wallet", "alipay browser", "unionpay browser"}
-    assert set(summary.ways) == by_hand | DEDUCTING
+    assert set(summary.ways) == by_hand | DEDUCTING | {"etc card"}
     assert summary.seen.turned_away == {}
     for channel in WALLETS:
         deducted = summary.ways.get(f"{channel} deduction", 0)
         alone = of_channel(summary.seen.wallets, channel) + deducted
         assert (alone < of_channel(summary.ways, channel)) == (of_channel(summary.seen.acts, channel) > 0)
-    assert sum(summary.seen.wallets.values()) + summary.seen.together + sum(map(summary.ways.__getitem__, DEDUCTING)) == PAYMENTS
+    by_itself = sum(map(summary.ways.__getitem__, DEDUCTING)) + summary.cards.booked + summary.cards.released
+    assert sum(summary.seen.wallets.values()) + summary.seen.together + by_itself == PAYMENTS
     for channel in CHANNELS:
         assert of_channel(summary.evidence, channel) == of_channel(summary.states, channel, ends="succeeded")
 
 
 def test_mandates_take_charges_at_the_barrier_or_a_little_later_and_refusals_are_paid_by_hand(summary: Summary) -> None:
     told = summary.seen.deductions
-    assert told == {"alipay succeeded": 1, "etc failed": 1, "etc pending": 1, "etc succeeded": 1, "wechat pending": 1}
+    assert told == {
+        "alipay succeeded": 1, "etc failed": 1, "etc pending": 1, "etc succeeded": 1, "nowhere none": 1, "wechat pending": 1,
+    }  # fmt: skip
     assert {name: times for name, times in summary.ways.items() if name in DEDUCTING} == {
         "alipay deduction": 1, "etc deduction": 2, "wechat deduction": 1,
     }  # fmt: skip
-    assert summary.states["etc failed"] == 1
+    assert summary.states["etc failed"] == 1 + summary.cards.bad
     assert summary.seen.entrances == sum(told.values())
+
+
+def test_cards_are_booked_or_disputed_released_or_bad_and_a_bad_debt_is_paid_by_hand(summary: Summary) -> None:
+    cards, seen = summary.cards, summary.seen.cards
+    assert (cards.records, cards.free) == (seen.records, 1)
+    assert seen.records == 4
+    assert (cards.booked, cards.disputed, cards.released, cards.bad) == (1, 2, 1, 1)
+    assert (cards.waiting, cards.owed) == (0, 0)
+    assert (seen.released, seen.bad, seen.bad_paid) == (1, 1, 1)
+    assert summary.ways["etc card"] == cards.booked + cards.released
+
+
+def test_statistics_of_the_clearing_party_cover_every_card_that_was_paid(summary: Summary) -> None:
+    cards = summary.cards
+    assert (cards.share_fen, cards.cleared) == (cards.cleared_fen, cards.booked + cards.released)
+    assert cards.share_records == cards.records - cards.bad
+    assert cards.packages == {"booked": summary.seen.cards.packages}
+    assert {name for name in summary.cases if name.startswith("etc ")} == set()
 
 
 def test_plates_that_owe_several_operators_pay_together_in_one_act_at_wechat_and_in_turn_elsewhere(summary: Summary) -> None:
@@ -100,17 +121,21 @@ def test_plates_that_owe_several_operators_pay_together_in_one_act_at_wechat_and
 
 
 def test_each_channels_bills_agree_with_the_book_to_the_last_line(summary: Summary) -> None:
+    cards = summary.cards
     for channel in CHANNELS:
         matching, refunds = summary.matching[channel], of_channel(summary.refunds, channel)
-        assert matching.bill_lines == matching.matched == of_channel(summary.treatments, channel) + refunds
+        refunds -= summary.refunds.get("etc case done", 0) if channel == "etc" else 0  # the next day has its own bill
+        assert matching.matched == of_channel(summary.treatments, channel) + refunds
+        assert matching.bill_lines == matching.matched + (cards.free + cards.bad if channel == "etc" else 0)
         assert matching.differences == {}
         assert matching.refused == 1, "the first file that is fetched is cut, and is taken at the next round"
 
 
 def test_second_payments_go_back_over_the_channel_that_took_them(summary: Summary) -> None:
-    second = {channel: of_channel(summary.treatments, channel, ends=" second_payment") for channel in WALLETS}
-    assert sum(second.values()) > 0
-    assert {channel: summary.refunds.get(f"{channel} case done", 0) for channel in WALLETS} == second
+    second = {channel: of_channel(summary.treatments, channel, ends=" second_payment") for channel in CHANNELS}
+    assert second["etc"] == 1, "who paid by card and by hand"
+    assert sum(second.values()) > second["etc"]
+    assert {channel: summary.refunds.get(f"{channel} case done", 0) for channel in CHANNELS} == second
     assert all(name.endswith(" done") for name in summary.refunds)
 
 
@@ -124,13 +149,15 @@ def test_every_fen_is_booked_and_stated(two_days: tuple[Path, Path, str], summar
     out, _, table = two_days
     refunds = sum(summary.refunds.values())
     assert summary.invariants_broken == []
-    assert summary.books.entries == PAYMENTS + 2 * refunds
     statements = [msgspec.json.decode(path.read_bytes()) for path in (out / "statements").iterdir()]
     lines = [(line["kind"], line["amount_fen"]) for statement in statements for line in statement["lines"]]
     taken_fen = sum(matching.matched_fen for matching in summary.matching.values())
     assert sum(fen for kind, fen in lines if kind in ("payment", "suspense")) == taken_fen
     assert sum(fen for _, fen in lines) == summary.books.debit_fen == summary.books.credit_fen
-    assert [kind for kind, _ in lines].count("refund_accepted") == refunds
+    kinds = [kind for kind, _ in lines]
+    assert kinds.count("refund_accepted") == refunds
+    assert kinds.count("left_unpaid") >= summary.cards.booked + summary.cards.bad
+    assert summary.books.entries == PAYMENTS + 2 * refunds + kinds.count("left_unpaid")
     assert {statement["checkpoint"] for statement in statements} == {(out / "checkpoint.txt").read_text(encoding="utf-8")}
     assert "every one holds" in table
 

@@ -5,16 +5,22 @@ from itertools import pairwise
 
 import pytest
 
+from app.day.cards import charge_of, record
 from app.day.command import Progress, free_ports
 from app.day.doors import forms
+from app.day.draw import draw
 from app.day.drive import Counts
-from app.day.plan import LAST_MINUTE, Plan, Tap, answering, draw, failing_again, faults
+from app.day.faults import answering, failing_again, faults
+from app.day.plan import BAD_DEBT_MINUTE, LAST_MINUTE, LATE_LANE_MINUTE, Plan, Tap
 from app.demo import FREE_MINUTES, LOTS, operator_of
+from gateways.etc.record import PackingRules, form_faults, precheck
 from gateways.sandbox.shapes import FaultKind
 from gateways.unionpay.wire import CUT_OVER
 from ledger.clock import CHINA, business_date
 from payments import plates
 
+PACKED_WITHIN = 20
+"""Minutes: a quarter of an hour, then the next look."""
 STARTS_AT = datetime(2026, 3, 2, 6, 0, tzinfo=CHINA)
 CHANNELS = ("alipay", "etc", "unionpay", "wechat")
 
@@ -55,7 +61,7 @@ def test_everybody_orders_after_the_charge_and_pays_after_the_order() -> None:
 
 
 def test_every_stay_owes_something_and_has_a_plate_of_its_own_that_can_exist() -> None:
-    stays = plan_of(1, 2000).stays
+    stays = [stay for stay in plan_of(1, 2000).stays if not stay.is_free]
     assert min(stay.stayed_minutes for stay in stays) > FREE_MINUTES
     assert [plates.checked(stay.plate) for stay in stays] == [stay.plate for stay in stays]
     together = sum(len(basket.serials) - 1 for basket in plan_of(1, 2000).baskets)
@@ -72,8 +78,49 @@ def test_some_charges_are_deducted_most_by_etc_and_those_refused_are_paid_by_han
     assert taken.count("etc") > len(taken) / 2
     assert {len(stay.taps) for stay in mandated if stay.mandate and stay.mandate.takes} == {0}
     assert {len(stay.taps) for stay in mandated if stay.mandate and not stay.mandate.takes} == {1}
+    refused = [stay.mandate.answer for stay in mandated if stay.mandate and not stay.mandate.takes]
+    assert (refused.count("refused"), refused.count("listed")) == (10, 10)
     assert all(stay.mandate is None for stay in plan_of(1, channels=("unionpay",)).stays)
     assert {stay.mandate.channel for stay in plan_of(1, channels=("wechat",)).stays if stay.mandate} == {"wechat"}
+
+
+def test_some_drivers_pay_by_card_where_there_are_lanes() -> None:
+    carded = [stay for stay in plan_of(1).stays if stay.card is not None]
+    assert len(carded) == 40
+    assert {lot.scene for lot in LOTS if lot.code in {stay.lot_code for stay in carded}} <= {"gate", "shared", "charging"}
+    assert {(stay.mandate, len(stay.taps)) for stay in carded} == {(None, 0), (None, 1)}
+    assert len({stay.card.issuer_no for stay in carded if stay.card}) == 2
+    assert all(stay.card is None for stay in plan_of(1, channels=("alipay", "unionpay", "wechat")).stays)
+
+
+@pytest.mark.parametrize(("payments", "twice", "bad"), [(10, 0, 0), (25, 0, 1), (50, 1, 1), (500, 2, 1)])
+def test_one_card_is_never_paid_and_one_or_two_drivers_pay_by_card_and_by_hand(payments: int, twice: int, bad: int) -> None:
+    carded = [stay for stay in plan_of(1, payments).stays if stay.card is not None]
+    ends = [(stay.is_free, stay.card.is_bad, len(stay.taps)) for stay in carded if stay.card]
+    assert (ends.count((False, True, 1)), ends.count((False, False, 1)), ends.count((True, False, 0))) == (bad, twice, twice)
+    assert len(ends) == bad + 2 * twice + ends.count((False, False, 0))
+
+
+def test_a_card_s_record_comes_once_it_has_paid_and_a_bad_debt_is_paid_when_it_is_known() -> None:
+    for stay in plan_of(1, 2000).stays:
+        if stay.card is None:
+            continue
+        assert stay.charged_minute <= stay.card.brought_minute
+        if stay.card.is_bad:
+            assert stay.card.brought_minute < BAD_DEBT_MINUTE < stay.taps[0].minute
+        else:
+            assert all((tap.pays_minute or 0) < stay.card.brought_minute for tap in stay.taps)
+            assert stay.card.brought_minute + PACKED_WITHIN < LATE_LANE_MINUTE
+
+
+def test_every_record_of_a_card_can_be_sent_and_has_a_number_of_its_own() -> None:
+    plan = plan_of(1, 4000)
+    made = [record(stay, charge_of(plan, stay), lot_no="3202000001") for stay in plan.stays if stay.card is not None]
+    rules = PackingRules(own_network="3201", lots_active=frozenset({"3202000001"}))
+    assert {form_faults(one) for one in made} == {()}
+    assert {precheck(one, rules=rules, now=plan.at(LAST_MINUTE)) for one in made} == {()}
+    assert len({one.charge_id for one in made}) == len(made)
+    assert sorted(one.fee_fen for one in made)[:3] == [0, 0, 200]
 
 
 def test_lots_tell_of_a_car_after_it_came_and_before_it_leaves() -> None:

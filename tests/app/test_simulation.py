@@ -65,7 +65,7 @@ def test_what_is_committed_is_sealed_on_demand(client: Client, wiring: Wiring) -
 
 
 def test_with_nothing_due_no_channel_is_asked(client: Client) -> None:
-    assert client.post("/_simulation/jobs").json() == {"asked": 0, "refunds": 0}
+    assert client.post("/_simulation/jobs").json() == {"asked": 0, "refunds": 0, "packages": 0}
 
 
 def test_a_real_city_has_none_of_these_routes(tmp_path: Path, database: str) -> None:
