@@ -1,7 +1,7 @@
 """Status lists 状态名单: cards, units and plates that must not be charged, as the clearing party keeps them, and who asks for them.
 
 Knows lists and when they are due; must not know HTTP or the wire: lists come by a sender. Called by the worker, by deductions
-before they ask ETC, and by the API for lots' lanes. Source: docs/ETC.md, sections 7, 8 and 11.
+before they ask ETC, and by the API for lots' lanes. Source: docs/ETC.md, sections 7, 8 and 12.
 
 The lists are personal data. What is in force is kept; what was taken off stays for 30 days, so that lots can be told. Nothing of
 it is logged.
