@@ -20,7 +20,7 @@ from ledger.ids import Ids, payment_number, read_payment_number
 from ledger.journal import Entry, reversal_of
 from ledger.money import yuan
 from ledger.volley import fire
-from payments import entry_words, events, refund_decisions, refund_store, refunds, store
+from payments import entry_words, events, fact_store, refund_decisions, refund_store, refunds, store
 from payments.cards import records as cards
 from payments.cards.hearing import hear
 from payments.decisions import ACCEPTED, CURRENCY, MONEY, Finding, HeldCharge, HeldPayment, PaymentState, Source, decide, moved_to
@@ -136,11 +136,11 @@ class _Work:
         self._tx, self._lane, self._at, self._ids = tx, lane, at, ids
         self._booked_on: date = business_date(at)
         self._messages: list[RawMessage] = []
-        self._moved: dict[UUID, store.Move] = {}
-        self._money: list[store.Taken] = []
+        self._moved: dict[UUID, fact_store.Move] = {}
+        self._money: list[fact_store.Taken] = []
         self._cases: list[store.NewCase] = []
         self._entries: list[Entry] = []
-        self._taken_back: dict[UUID, store.TakenBack] = {}
+        self._taken_back: dict[UUID, fact_store.TakenBack] = {}
         self._reopened: dict[UUID, HeldCharge] = {}
         self._events: list[tuple[UUID, int, int, UUID, str, bytes]] = []
         self._emptied: list[str] = []
@@ -148,7 +148,9 @@ class _Work:
         self.subjects = [None if n.result is None else subject_of(n.result.order_no, lane=lane) for n in notices]
         pairs = zip(self.subjects, notices, strict=True)
         wanted = [(subject, n.result) for subject, n in pairs if subject is not None and n.result is not None]
-        self._payments, self._charges, self._taken = store.lock_payments(tx, lane=lane, wanted=wanted) if wanted else ({}, {}, {})
+        self._payments, self._charges, self._taken = (
+            fact_store.lock_payments(tx, lane=lane, wanted=wanted) if wanted else ({}, {}, {})
+        )
 
     def carry_out(self, notice: Notice, subject: UUID | None) -> Outcome:
         """Decide about one notice and note down what follows; ``subject`` is the payment that its order number names."""
@@ -200,7 +202,7 @@ class _Work:
     def write(self, *, and_commit: bool) -> None:
         """Write everything, set by set: what is rare first, then in one message the evidence, the money and last the book."""
         if self._moved:
-            store.move_payments(self._tx, lane=self._lane, moves=list(self._moved.values()))
+            fact_store.move_payments(self._tx, lane=self._lane, moves=list(self._moved.values()))
         if self._cases:
             cases = sorted(self._cases, key=lambda case: (case.order_no, case.kind))  # one order for all who open the same
             store.open_cases(self._tx, lane=self._lane, cases=cases, at=self._at)
@@ -210,10 +212,10 @@ class _Work:
             refund_store.write_events(self._tx, lane=self._lane, rows=self._events)
         shots = [messages.keeping(lane=self._lane, messages=self._messages)]
         if self._money:
-            shots.append(store.writing_taken(lane=self._lane, taken=self._money))
+            shots.append(fact_store.writing_taken(lane=self._lane, taken=self._money))
         if self._taken_back:
-            reopened = [store.Reopened(charge.charge_id, charge.settled_by) for charge in self._reopened.values()]
-            shots.append(store.taking_back(lane=self._lane, taken_back=list(self._taken_back.values()), reopened=reopened))
+            reopened = [fact_store.Reopened(charge.charge_id, charge.settled_by) for charge in self._reopened.values()]
+            shots.append(fact_store.taking_back(lane=self._lane, taken_back=list(self._taken_back.values()), reopened=reopened))
         if self._entries:
             shots.append(book.posting_new(lane=self._lane, entries=self._entries, at=self._at))
         fire(self._tx, shots, and_commit=and_commit)
@@ -274,7 +276,7 @@ class _Work:
             charge.settled_by = payment.payment_id
         kind: events.EventKind = "payment.succeeded" if settles else "payment.suspended"
         self._money.append(
-            store.Taken(
+            fact_store.Taken(
                 payment.payment_id, charge.charge_id, notice.message.message_id, finding.value, payment.channel,
                 result.merchant_no, result.trade_no, result.amount_fen, result.happened_at,
                 self._ids.new(self._at, kind, payment.payment_id.bytes), payment.operator_id, charge.lot_id, kind,
@@ -299,7 +301,7 @@ class _Work:
             self._emptied.append(payment_number(self._lane, payment.payment_id))
         self._entries.append(entry)
         payment.taken_back_at = at
-        self._taken_back[payment.payment_id] = store.TakenBack(payment.payment_id, at)
+        self._taken_back[payment.payment_id] = fact_store.TakenBack(payment.payment_id, at)
         kind: events.EventKind = "payment.taken_back"
         event_id = self._ids.new(self._at, kind, payment.payment_id.bytes)
         told = _taken_back_event(payment, charge, receipt=payment_number(self._lane, payment.payment_id), settled=settled)
@@ -309,13 +311,13 @@ class _Work:
         """Give a payment a state without money. What is over is not asked for any more; else the schedule stands."""
         payment.state = state
         over = state in ("closed", "failed")
-        self._moved[payment.payment_id] = store.Move(payment.payment_id, state, keep_query=not over)
+        self._moved[payment.payment_id] = fact_store.Move(payment.payment_id, state, keep_query=not over)
 
     def _doubt(self, payment: HeldPayment, *, ask_at_once: bool) -> None:
         """A message did not fit: the payment is unknown (unless it is over) and the channel must be asked."""
         if payment.state not in ("closed", "failed"):
             payment.state = "unknown"
-        self._moved[payment.payment_id] = store.Move(
+        self._moved[payment.payment_id] = fact_store.Move(
             payment.payment_id, payment.state, next_query_at=self._at if ask_at_once else None, keep_query=not ask_at_once
         )
 
