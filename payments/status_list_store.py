@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
@@ -84,12 +85,14 @@ def claim(tx: Connection, *, at: datetime, until: datetime) -> ListRow | None:
     return None if found is None else ListRow(**found._mapping)
 
 
-def hold(tx: Connection, *, kind: str, province: str, tries: int) -> bool:
-    """Lock a list until the end of the transaction; False when a later call was begun since, or it is not wanted any more."""
+def hold(tx: Connection, *, claimed: ListRow) -> bool:
+    """Lock a claimed list until the transaction ends; False when a later call was begun since, or it is not wanted any more."""
     query = text("""
-        select true from payments.status_list where kind = :kind and province = :province and tries = :tries for update
+        select true from payments.status_list
+        where kind = :kind and province = :province and tries = :tries and step = :step and version = :version
+        for update
         """)
-    return tx.execute(query, {"kind": kind, "province": province, "tries": tries}).first() is not None
+    return tx.execute(query, msgspec.structs.asdict(claimed)).first() is not None
 
 
 def replace(tx: Connection, *, kind: str, province: str, entries: Sequence[str], step: int) -> int:

@@ -107,7 +107,7 @@ def _pull(till: Till, sender: Sender, row: ListRow) -> bool:
     call = sender.ask(ask, occasion=f"list {row.kind} {row.province} {row.tries}")
     with till.db.begin() as tx:
         messages.keep(tx, lane=till.lane, messages=[call.message])
-        if not status_list_store.hold(tx, kind=row.kind, province=row.province, tries=row.tries):
+        if not status_list_store.hold(tx, claimed=row):
             return False  # somebody asked again since, and that answer counts
         return _carry_out(tx, row, ask, call.outcome, at=till.clock.now())
 
