@@ -126,17 +126,18 @@ class Taker:
             message = self._message(said.peer, said.frame, "unreadable", said.told.result.name.lower())
         else:
             message = self._message(said.peer, said.frame, "verified", None)
-        for last in [False] * (TRIES - 1) + [True]:
+        for attempt in range(1, TRIES + 1):
             try:
                 with self._till.db.begin() as tx:
                     receipt = self._deed(said.told)(tx, said, message)
                     if receipt is not None:
                         self._answer(tx, said.head, receipt, message.message_id)
                 return
-            except (psycopg.Error, DBAPIError):
-                if last:
-                    self._keep(msgspec.structs.replace(message, reason="not_applied"))
-                    raise
+            except Exception as failed:
+                if attempt < TRIES and isinstance(failed, psycopg.Error | DBAPIError):
+                    continue
+                self._keep(msgspec.structs.replace(message, reason="not_applied"))
+                raise
 
     def _deed(self, told: Message | Rejection) -> Callable[[Connection, Said, RawMessage], Receipt | None]:
         if isinstance(told, Rejection):
