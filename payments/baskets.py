@@ -196,7 +196,7 @@ def _next_act(till: Till, token: str, channel: str, payer: Payer) -> list[Attemp
             raise OrderExpired("the time of this page is over; scan the code again")
         store.hold_charges(tx, lane=till.lane, charge_ids=basket_store.charge_ids(tx, basket=basket))
         known, charges = _attempts(tx, basket), basket_store.charges(tx, basket=basket)
-        taken = store.being_deducted(tx, lane=till.lane, charge_ids=[charge.charge_id for charge in charges])
+        taken = store.being_taken(tx, lane=till.lane, charge_ids=[charge.charge_id for charge in charges])
         open_charges = [charge for charge in charges if charge.state == "open" and charge.charge_id not in taken]
         if not open_charges and taken:
             raise DeductionUnderWay("what is left of this basket is being deducted by the plate's mandate")

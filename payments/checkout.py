@@ -20,7 +20,7 @@ from gateways.contract import ChannelState, CombinedRef, HandOff, OrderRef, Prep
 from ledger.clock import Clock
 from ledger.ids import Ids, act_number, payment_number
 from payments import charges, orders, refund_store, results, store
-from payments.errors import ChannelBusy, ChannelRefused, DeductionUnderWay, NoRoute
+from payments.errors import CardUnderWay, ChannelBusy, ChannelRefused, DeductionUnderWay, NoRoute
 from payments.orders import Tokens
 from payments.records import Attempt, Charge, Order
 from payments.results import Notice
@@ -102,6 +102,7 @@ def start(till: Till, *, lot_id: int, charge_id: UUID, token: str, channel: str,
     Raises:
         AlreadyPaid, ChargeUnknown, OrderExpired, Conflict: see ``orders.open_order``.
         DeductionUnderWay: the charge is being taken by the plate's mandate at this moment.
+        CardUnderWay: the car's card has paid it, and the card's issuer decides.
         NoRoute: the operator has no merchant account at this channel, or the channel has no such way.
         ChannelBusy: the channel did not answer, or not understandably; a query is scheduled and trying again is safe.
         ChannelRefused: the channel refused the order.
@@ -214,7 +215,10 @@ def _attempt(
             tx, lane=till.lane, lot_id=lot_id, charge_id=charge_id, token=token, at=at, ids=till.ids, price_lock=till.price_lock
         )
         charge = charges.by_id(tx, lane=till.lane, charge_id=charge_id)
-        if store.being_deducted(tx, lane=till.lane, charge_ids=[charge_id]):
+        taken = store.being_taken(tx, lane=till.lane, charge_ids=[charge_id]).get(charge_id)
+        if taken is Way.CARD:
+            raise CardUnderWay("the car's card has paid this charge at the lane; its issuer decides")
+        if taken is not None:
             raise DeductionUnderWay("this charge is being deducted by the plate's mandate; look again in a moment")
         route = routing.choose(tx, operator_id=charge.operator_id, channel=channel, at=at)
         if route is None:

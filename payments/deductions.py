@@ -23,7 +23,7 @@ from payments import charges, checkout, deduction_store, orders, results, status
 from payments.checkout import Till
 from payments.decisions import ACCEPTED, Finding
 from payments.deduction_store import Asked, Entry, MandateState, Terms, Word
-from payments.errors import AlreadyPaid
+from payments.errors import AlreadyPaid, CardUnderWay
 from payments.records import Attempt, Charge
 from payments.results import Notice
 
@@ -153,7 +153,7 @@ def _standing(tx: Connection, charge: Charge, channel: str | None) -> Attempt | 
         raise Conflict("another amount was taken for this charge; a person decides about it", code="payment_in_suspense")
     live = [one for one in attempts if one.state in orders.LIVE]
     if any(one.way is Way.CARD for one in live):
-        raise Conflict("the car's card has paid this charge at the lane; its issuer decides", code="card_under_way")
+        raise CardUnderWay("the car's card has paid this charge at the lane; its issuer decides")
     if any(one.way is not Way.DEDUCTION for one in live):
         raise Conflict("a payer is paying this charge; wait for it or for the end of its order", code="payment_under_way")
     if live and channel not in (None, live[0].channel):

@@ -14,6 +14,12 @@ class DeductionUnderWay(Conflict):
     code: ClassVar[str] = "deduction_under_way"
 
 
+class CardUnderWay(Conflict):
+    """The car's card has paid the charge at the lane; its issuer decides within days, and a refusal opens the charge again."""
+
+    code: ClassVar[str] = "card_under_way"
+
+
 class ChargeUnknown(NotFound):
     """There is no such charge, or it is not the asker's."""
 

@@ -155,6 +155,12 @@ from payments.charge c join payments.plate p on p.plate_id = c.plate_id
 """
 
 
+_NOT_BY_CARD: Final = """not exists (
+          select from payments.payment y
+          where y.charge_id = c.charge_id and y.lane = c.lane and y.way = 'card'
+            and y.state in ('created', 'pending', 'unknown'))"""
+
+
 def charge(tx: Connection, *, lane: int, charge_id: UUID) -> Charge | None:
     row = tx.execute(text(_CHARGE + "where c.lane = :lane and c.charge_id = :id"), {"lane": lane, "id": charge_id}).first()
     return None if row is None else Charge(**row._mapping)
@@ -167,11 +173,11 @@ def charges_by_ids(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> 
 
 
 def open_charges_anywhere(tx: Connection, *, lane: int, number: str, limit: int) -> list[Charge]:
-    """Return what is open for a number at all lots, the oldest stay first."""
+    """Return what is open for a number at all lots and waits for no card's issuer, the oldest stay first."""
     query = text(
         _CHARGE
-        + """
-        where c.lane = :lane and p.number = :number and c.state = 'open'
+        + f"""
+        where c.lane = :lane and p.number = :number and c.state = 'open' and {_NOT_BY_CARD}
         order by c.entered_at, c.charge_id limit :limit
         """
     )
@@ -185,10 +191,11 @@ def charges_by_serial(tx: Connection, *, lane: int, lot_id: int, serials: Sequen
 
 
 def open_charges(tx: Connection, *, lane: int, lot_id: int, number: str) -> list[Charge]:
+    """Return what is open for a number at a lot and waits for no card's issuer, the oldest stay first."""
     query = text(
         _CHARGE
-        + """
-        where c.lane = :lane and c.lot_id = :lot and p.number = :number and c.state = 'open'
+        + f"""
+        where c.lane = :lane and c.lot_id = :lot and p.number = :number and c.state = 'open' and {_NOT_BY_CARD}
         order by c.entered_at, c.charge_id
         """
     )
@@ -262,17 +269,18 @@ def hold_charges(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> No
     tx.execute(query, {"lane": lane, "ids": list(charge_ids)}).all()
 
 
-def being_deducted(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> set[UUID]:
+def being_taken(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> dict[UUID, Way]:
     """Return which of these charges are being taken by a mandate right now, or were by a card whose issuer has to decide.
 
     Certain for whoever holds them.
     """
     query = text("""
-        select distinct charge_id from payments.payment
+        select distinct on (charge_id) charge_id, way from payments.payment
         where lane = :lane and charge_id = any(cast(:ids as uuid[])) and way in ('deduction', 'card')
           and state in ('created', 'pending', 'unknown')
+        order by charge_id, way
         """)
-    return set(tx.execute(query, {"lane": lane, "ids": list(charge_ids)}).scalars())
+    return {row.charge_id: Way(row.way) for row in tx.execute(query, {"lane": lane, "ids": list(charge_ids)})}
 
 
 def attempts_of(tx: Connection, *, lane: int, order_ids: Sequence[UUID]) -> list[Attempt]:

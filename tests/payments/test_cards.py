@@ -13,13 +13,13 @@ from sqlalchemy import Engine, text
 from gateways.etc.record import TransactionRecord, charge_id
 from gateways.etc.uplink import HttpsUplink
 from gateways.sandbox.wechat.signing import Pair
-from payments import charges, checkout, store
+from payments import charges, checkout
 from payments.cards import intake, packing
 from payments.cards.intake import Rules
 from payments.cards.packing import Sent
 from payments.cards.records import NewCardCharge, TakenCard
 from payments.checkout import Payer
-from payments.errors import DeductionUnderWay
+from payments.errors import CardUnderWay
 from payments.records import Charge
 from tests.gateways.conftest import HTTP, fresh_pair, pair  # noqa: F401  # fixtures
 from tests.gateways.etc_cases import RECORD
@@ -147,11 +147,14 @@ def test_a_card_is_owed_then_booked_then_cleared(lane: Lane) -> None:
 def test_nobody_pays_by_hand_what_a_card_has_paid(lane: Lane) -> None:
     lane.bring(1)
     charge = lane.charge()
-    with pytest.raises(DeductionUnderWay):
+    with pytest.raises(CardUnderWay):
         checkout.start(
             lane.city.till, lot_id=charge.lot_id, charge_id=charge.charge_id, token="a" * 24, channel="wechat",
             payer=Payer(payer_id="oDriver"),
         )  # fmt: skip
+    assert due_of(lane) == []
+    with pytest.raises(CardUnderWay):
+        lane.city.deduct("etc")
     assert lane.city.sound()
 
 
@@ -230,8 +233,7 @@ def test_a_bad_debt_goes_back_to_the_plate(lane: Lane) -> None:
     lane.behave(dispute=[9])
     lane.send()
     lane.book()
-    with lane.city.db.connect() as tx:
-        assert store.being_deducted(tx, lane=0, charge_ids=[lane.charge().charge_id]) != set()
+    assert due_of(lane) == []
     lane.settle(1)
     assert lane.cards() == ["bad"]
     assert lane.city.states() == ["failed"]
