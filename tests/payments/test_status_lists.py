@@ -315,6 +315,26 @@ def test_the_same_version_with_other_content_is_told_to_who_had_it(city: City) -
     assert (since(city, "1").add, since(city, "1").remove) == (("苏B2蓝",), ("苏B1蓝",))
 
 
+def test_who_has_the_oldest_version_left_needs_nothing_of_what_it_took_off(city: City) -> None:
+    with party(city, in_turn(told("1", "苏B1蓝", full=True), told("2", remove=("苏B1蓝",)), told("2"))) as (_, line):
+        for _pull in range(2):
+            pull(city, line)
+            city.later(hours=1)
+        city.later(days=30)
+        pull(city, line)
+    assert city.column("select entry from payments.status_entry") == []
+    assert (since(city, "2").full, since(city, "2").remove) == (False, ())
+
+
+def test_what_is_told_again_without_having_changed_is_not_told_to_lots_again(city: City) -> None:
+    again = told("3", "苏B1蓝", remove=("苏B1蓝",))
+    with party(city, in_turn(told("1", "苏B1蓝", full=True), told("2", "苏B1蓝", full=True), again)) as (_, line):
+        for _pull in range(3):
+            pull(city, line)
+            city.later(hours=1)
+    assert (since(city, "1").version, since(city, "1").add, since(city, "1").remove) == ("3", (), ())
+
+
 def test_a_list_that_never_came_is_not_an_empty_list(city: City) -> None:
     behave(city, busy=1)
     [one] = pull(city).stale
