@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from sqlalchemy import text
 
 from app.wiring import Wired, Wiring
-from app.worker import ask_about_payments, make_refunds, seal_all, send_cards
+from app.worker import ask_about_payments, make_refunds, pull_status_lists, seal_all, send_cards
 from ledger.clock import SetClock
 
 SEAL_SECONDS_MAX: Final = 30.0
@@ -36,11 +36,13 @@ class SimulationState(Struct, frozen=True):
 
 
 class JobsRun(Struct, frozen=True):
-    """How many payments the channel was asked about, and how many calls were made about refunds and with packages of cards."""
+    """How many payments the channel was asked about, and how many calls were made about refunds, with packages of cards, and for
+    status lists."""
 
     asked: int
     refunds: int
     packages: int
+    lists: int
 
 
 class SealedUpTo(Struct, frozen=True):
@@ -72,8 +74,11 @@ class SimulationRoutes(Controller):
 
     @post("/jobs", sync_to_thread=True, status_code=200)
     def run_jobs(self, wiring: Wired) -> JobsRun:
-        """Ask the channel about every payment and every refund that is due, and send what cards paid, one after another."""
-        return JobsRun(ask_about_payments(wiring, threads=1), make_refunds(wiring, threads=1), send_cards(wiring))
+        """Do what the worker does by the minute, one thing after another: queries, refunds, packages of cards, status lists."""
+        return JobsRun(
+            asked=ask_about_payments(wiring, threads=1), refunds=make_refunds(wiring, threads=1), packages=send_cards(wiring),
+            lists=pull_status_lists(wiring),
+        )  # fmt: skip
 
     @post("/seal", sync_to_thread=True, status_code=200)
     def seal(self, wiring: Wired) -> SealedUpTo:

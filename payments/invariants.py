@@ -1,13 +1,14 @@
 """Standing checks of this room: what must hold between payments, charges, money facts, evidence and the book.
 
 Knows the tables of this room and the published views of the others; changes nothing. Called by ``app.checks``.
-Source: docs/ARCHITECTURE.md, invariants I2, I3, I4, I5, I7, I8, I15, and what was taken back.
+Source: docs/ARCHITECTURE.md, invariants I2, I3, I4, I5, I7, I8, I15, I16, and what was taken back.
 """
 
 from typing import Final
 
 from sqlalchemy import Connection, text
 
+from ledger.accounts import Account
 from ledger.invariants import Violation
 from ledger.journal import REVERSAL, EntryKind
 
@@ -216,6 +217,24 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
         join payments.operator o on o.operator_id = p.operator_id
         left join ledger.v_book b on b.book_id = p.book_id
         where b.owner_kind is distinct from 'operator' or o.book_id <> p.book_id
+        """,
+    ),
+    (
+        "I16",
+        f"""
+        select format('book %s has receivables of %s fen, and its open charges that are receivables owe %s', coalesce(b.book_id,
+                      c.book_id), coalesce(b.fen, 0), coalesce(c.fen, 0))
+        from (
+            select book_id, sum(case debit_account when {Account.RECEIVABLE:d} then amount_fen else 0 end)
+                            - sum(case credit_account when {Account.RECEIVABLE:d} then amount_fen else 0 end) as fen
+            from ledger.v_posting where {Account.RECEIVABLE:d} in (debit_account, credit_account) group by book_id
+        ) b
+        full join (
+            select o.book_id, sum(c.amount_fen) as fen
+            from payments.charge c join payments.operator o on o.operator_id = c.operator_id
+            where c.state = 'open' and c.is_receivable group by o.book_id
+        ) c on c.book_id = b.book_id
+        where coalesce(b.fen, 0) <> coalesce(c.fen, 0)
         """,
     ),
 )

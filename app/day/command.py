@@ -216,7 +216,7 @@ def table(summary: Summary, *, seconds: float, out: Path) -> str:
         ("paid together", f"{seen.together} charges in {seen.baskets} baskets; acts: {_listed(seen.acts)}"),
         ("refunded by hand", _listed(seen.refunded_by_hand)),
         ("notices", f"{seen.notices}; {seen.notices_refused} refused"),
-        ("asked channels", f"{seen.asked} times about payments, {seen.refund_calls} calls for refunds"),
+        ("asked channels", f"{seen.asked} times about payments; calls for refunds {seen.refund_calls}, status lists {seen.lists}"),
         ("payments", _listed(summary.states)),
         ("ways", _listed(summary.ways)),
         ("booked as", _listed(summary.treatments)),

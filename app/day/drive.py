@@ -41,7 +41,8 @@ class Counts(Struct):
     taken: int = 0
     entrances: int = 0
     deductions: dict[str, int] = field(default_factory=dict)
-    """What lots were told when they let a charge be deducted, by channel: ``etc pending`` and then the barrier opens."""
+    """What lots were told when they let a charge be deducted, by channel: ``etc pending`` and then the barrier opens. Where no
+    channel could be asked, why: ``etc plate_listed``."""
     cards: CardCounts = field(default_factory=CardCounts)
     baskets: int = 0
     together: int = 0
@@ -56,6 +57,8 @@ class Counts(Struct):
     notices_refused: int = 0
     asked: int = 0
     refund_calls: int = 0
+    lists: int = 0
+    """Calls for status lists."""
 
 
 class _Cart(Struct, frozen=True):
@@ -159,7 +162,8 @@ class Day:
         """The lot's system lets the charge be taken by the mandate; what is refused is for a payer."""
         assert stay.mandate is not None, "only these are deducted"
         told = await self._doors.deduct(demo.operator_of(stay.lot_code), stay.lot_code, stay.serial)
-        _count(self.counts.deductions, f"{told.channel or 'nowhere'} {told.state}")
+        reasons = [one.reason for one in told.tried if one.channel == stay.mandate.channel]
+        _count(self.counts.deductions, f"{stay.mandate.channel} {reasons[-1] if told.channel is None else told.state}")
         is_taken = told.state in ("succeeded", "pending", "unknown")
         expected = None if stay.mandate.answer == "listed" else stay.mandate.channel
         if told.channel != expected or is_taken != stay.mandate.takes:
@@ -290,6 +294,7 @@ class Day:
         self.counts.asked += ran.asked
         self.counts.refund_calls += ran.refunds
         self.counts.cards.packages += ran.packages
+        self.counts.lists += ran.lists
 
 
 class _Agenda:

@@ -84,7 +84,7 @@ def test_every_wallet_takes_money_inside_its_app_and_from_an_ordinary_browser(su
 def test_mandates_take_charges_at_the_barrier_or_a_little_later_and_refusals_are_paid_by_hand(summary: Summary) -> None:
     told = summary.seen.deductions
     assert told == {
-        "alipay succeeded": 1, "etc failed": 1, "etc pending": 1, "etc succeeded": 1, "nowhere none": 1, "wechat pending": 1,
+        "alipay succeeded": 1, "etc failed": 1, "etc pending": 1, "etc mandate_none": 1, "etc succeeded": 1, "wechat pending": 1,
     }  # fmt: skip
     assert {name: times for name, times in summary.ways.items() if name in DEDUCTING} == {
         "alipay deduction": 1, "etc deduction": 2, "wechat deduction": 1,

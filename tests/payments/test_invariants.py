@@ -60,6 +60,9 @@ def test_good_books_are_silent(db: Engine, good: list[Due]) -> None:
         ("update payments.payment set taken_back_at = null where taken_fen = 700", "I2"),
         ("update payments.charge set state = 'settled', settled_by = charge_id where is_receivable", "I2"),
         ("update ledger.book set owner_kind = 'platform'", "I15"),
+        ("update payments.charge set is_receivable = false", "I16"),
+        ("update payments.charge set is_receivable = true where state = 'open'", "I16"),
+        ("delete from ledger.posting where debit_account = 112201", "I16"),
     ],
 )
 def test_damage_is_found(db: Engine, database: str, good: list[Due], damage: str, invariant: str) -> None:
