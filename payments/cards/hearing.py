@@ -201,5 +201,8 @@ def _totals(members: Sequence[CardRow]) -> Totals:
     return Totals(count=len(members), amount_fen=sum(member.fee_fen for member in members))
 
 
-def _digest(told: Struct) -> bytes:
-    return hashlib.sha256(msgspec.json.encode(told)).digest()
+def _digest(told: DisputeResult | ClearingStatistics) -> bytes:
+    """Return what tells a repeat from a change: all that is said but when it was written."""
+    said = msgspec.to_builtins(told)
+    del said["processTime"]
+    return hashlib.sha256(msgspec.json.encode(said)).digest()

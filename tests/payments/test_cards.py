@@ -1,5 +1,6 @@
 """Charges by card from the lane to the day they are cleared, over the real wire to the clearing party's stand-in."""
 
+import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
@@ -10,21 +11,24 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import Engine, text
 
+from gateways.etc import services
+from gateways.etc.clearing import ClearingStatistics
 from gateways.etc.record import TransactionRecord, charge_id
 from gateways.etc.uplink import HttpsUplink
 from gateways.sandbox.wechat.signing import Pair
 from payments import charges, checkout
 from payments.cards import intake, packing
+from payments.cards.hearing import hear
 from payments.cards.intake import Rules
 from payments.cards.packing import Sent
-from payments.cards.records import NewCardCharge, TakenCard
+from payments.cards.records import Finding, NewCardCharge, TakenCard
 from payments.checkout import Payer
 from payments.errors import CardUnderWay
 from payments.records import Charge
 from tests.gateways.conftest import HTTP, fresh_pair, pair  # noqa: F401  # fixtures
 from tests.gateways.etc_cases import RECORD
 from tests.payments import deducting
-from tests.payments.conftest import AT
+from tests.payments.conftest import AT, IDS, message
 from tests.payments.deducting import LOT_NUMBERS, MERCHANTS, PLATE, City
 
 TODAY = date(2026, 3, 2)
@@ -318,6 +322,23 @@ def test_clearing_that_is_off_is_refused(lane: Lane, off: dict[str, int]) -> Non
     lane.clear()
     assert lane.cases() == ["clearing_disagrees"]
     assert lane.city.column("select cleared_on from payments.v_payment_fact") == [None]
+
+
+def test_statistics_told_again_at_another_time_are_the_same(lane: Lane) -> None:
+    lane.bring(1)
+    lane.send()
+    lane.book()
+    lane.clear()
+    bodies = lane.city.column("select body from gateways.raw_message where operation = 'callback'")
+    [told_once] = [body for body in map(bytes, bodies) if b"etc.clear.stat" in body]
+    told = services.read(ClearingStatistics, json.loads(told_once)["body"])
+    assert isinstance(told, ClearingStatistics)
+    later = replace(told, processed_at=AT + timedelta(days=1))
+    heard = {}
+    for name, word in (("again", later), ("other", replace(later, count=told.count + 1))):
+        with lane.city.db.begin() as tx:
+            heard[name] = hear(tx, lane=0, told=word, message=message(), at=AT, ids=IDS).finding
+    assert heard == {"again": Finding.CLEARING_ALREADY, "other": Finding.CLEARING_DISAGREES}
 
 
 def test_a_share_of_another_merchant_is_refused(lane: Lane) -> None:
