@@ -4,7 +4,6 @@ Joins an adapter to the transport; must not touch the database. Called outside a
 who then store ``Call.message`` together with what follows from ``Call.outcome``.
 """
 
-import secrets
 from collections.abc import Callable
 from functools import partial
 from typing import Final, Generic, TypeVar
@@ -96,7 +95,7 @@ def prepay(line: Line, order: PrepayOrder, *, subject: UUID, occasion: str) -> C
     Takes up to the transport's time-out. Never raises for what the outside does: the outcome is then ``unknown``. Where the payer's
     own browser takes the order to the channel, nothing is sent here: the message is what the browser was given.
     """
-    channel, keys, nonce = line.connected.channel, line.connected.keys, _nonce()
+    channel, keys, nonce = line.connected.channel, line.connected.keys, nonce_of(line, occasion)
     built = _built(line, partial(channel.build_prepay, order), nonce)
     if isinstance(built, HandOff):
         handed = PrepayOutcome("unanswered", ChannelState.PENDING, built, BY_PAYER)
@@ -109,7 +108,7 @@ def prepay(line: Line, order: PrepayOrder, *, subject: UUID, occasion: str) -> C
 
 def combine(line: Line, order: CombinedOrder, *, subject: UUID, occasion: str) -> Call[PrepayOutcome]:
     """Order several payments that the payer makes in one act. As ``prepay``; ``subject`` is the basket."""
-    channel, keys, nonce = line.connected.channel, line.connected.keys, _nonce()
+    channel, keys, nonce = line.connected.channel, line.connected.keys, nonce_of(line, occasion)
     request, answer = _asked(line, partial(channel.build_combined, order), nonce)
     outcome = channel.parse_combined(answer, order=order, keys=keys, now=line.clock.now(), nonce=nonce)
     return _call(line, Operation.COMBINE, request, answer, outcome, subject, occasion)
@@ -191,7 +190,7 @@ def bill(line: Line, wanted: BillRequest, *, occasion: str) -> Call[BillFile | B
         BillRefused: the file that came is not the announced one.
     """
     channel, keys = line.connected.channel, line.connected.keys
-    request, answer = _asked(line, partial(channel.build_bill, wanted), bytes_max=BILL_FILE_BYTES_MAX)
+    request, answer = _asked(line, partial(channel.build_bill, wanted), nonce_of(line, occasion), bytes_max=BILL_FILE_BYTES_MAX)
     link = channel.parse_bill_link(answer, bill=wanted, keys=keys, now=line.clock.now())
     if isinstance(link, BillAbsent):
         return Call(link, record(line, Operation.BILL, request, answer, _absent_verdict(answer), link.reason, occasion))
@@ -199,7 +198,7 @@ def bill(line: Line, wanted: BillRequest, *, occasion: str) -> Call[BillFile | B
         return Call(BillFile(Spool.of([link.content])), record(line, Operation.BILL, request, answer, "verified", None, occasion))
     message = record(line, Operation.BILL, request, answer, "verified", None, occasion)
     came = Spool()
-    file = _fetched(line, _built(line, partial(channel.build_bill_download, link)), came)
+    file = _fetched(line, _built(line, partial(channel.build_bill_download, link), nonce_of(line, f"file {occasion}")), came)
     if isinstance(file, Unanswered):
         return Call(BillAbsent(reason=file.reason), message)
     return Call(BillFile(Spool.of(channel.open_bill_parts(file.status, came.parts(), link=link)), link), message)
@@ -211,7 +210,7 @@ def refresh_keys(line: Line) -> int | None:
     Returns how many the channel listed, or None when its answer proves nothing (the ring is then unchanged).
     """
     channel, keys = line.connected.channel, line.connected.keys
-    _, answer = _asked(line, channel.build_certificates)
+    _, answer = _asked(line, channel.build_certificates, nonce_of(line, "certificates"))
     found = channel.parse_certificates(answer, keys=keys, now=line.clock.now())
     if found is None:
         return None
@@ -223,15 +222,15 @@ def _told(
     line: Line, operation: Operation, build: Callable[..., Request], parse: Callable[..., Told], subject: UUID, occasion: str
 ) -> Call[Told]:  # fmt: skip
     """Build a request, send it, and return what its answer comes to with the record of it."""
-    request, answer = _asked(line, build)
+    request, answer = _asked(line, build, nonce_of(line, f"{operation} {occasion}"))
     outcome = parse(answer, keys=line.connected.keys, now=line.clock.now())
     return _call(line, operation, request, answer, outcome, subject, occasion)
 
 
-def _built(line: Line, build: Callable[..., B], nonce: str | None = None) -> B | Unanswered:
+def _built(line: Line, build: Callable[..., B], nonce: str) -> B | Unanswered:
     """Build a request; one that our own key did not sign is never sent."""
     try:
-        return build(keys=line.connected.keys, now=line.clock.now(), nonce=nonce or _nonce())
+        return build(keys=line.connected.keys, now=line.clock.now(), nonce=nonce)
     except SigningFailed as failed:
         return Unanswered(reason="signing", detail=str(failed)[:200])
 
@@ -249,7 +248,7 @@ def _fetched(line: Line, built: Request | Unanswered, into: Spool) -> Answer | U
 
 
 def _asked(
-    line: Line, build: Callable[..., Request], nonce: str | None = None, *, bytes_max: int = BODY_BYTES_MAX
+    line: Line, build: Callable[..., Request], nonce: str, *, bytes_max: int = BODY_BYTES_MAX
 ) -> tuple[Request, Answer | Unanswered]:
     return _sent(line, _built(line, build, nonce), bytes_max=bytes_max)
 
@@ -261,8 +260,9 @@ def _call(
     return Call(outcome, record(line, operation, request, answer, outcome.verdict, outcome.reason, occasion, subject))
 
 
-def _nonce() -> str:
-    return secrets.token_hex(16)
+def nonce_of(line: Line, name: str) -> str:
+    """Return 32 hex digits that no other call has; in a simulated day the same call has the same again."""
+    return line.ids.new(line.clock.now(), f"nonce {line.connected.channel.name} {name}").hex
 
 
 def _absent_verdict(answer: Answer | Unanswered) -> Verdict:

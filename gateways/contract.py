@@ -368,6 +368,8 @@ class RefundResult(Struct, frozen=True):
     """When the money went back, UTC."""
     word: str | None = None
     """The channel's own word for the state, for a person."""
+    again_at: datetime | None = None
+    """With ``later``: before then the channel says the same again, so it is not asked."""
 
 
 class RawMessage(Struct, frozen=True):

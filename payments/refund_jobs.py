@@ -45,6 +45,13 @@ def run_due(till: Till, *, limit: int = 100, threads: int = 1) -> int:
     with till.db.begin() as tx:
         results.apply(tx, lane=till.lane, notices=notices, at=till.clock.now(), ids=till.ids)
         refund_store.release(tx, lane=till.lane, refund_ids=[refund.refund_id for refund in claimed])
+        waiting = {
+            refund.refund_id: notice.refund.again_at
+            for refund, notice in zip(claimed, notices, strict=True)
+            if notice.refund is not None and notice.refund.again_at is not None
+        }
+        if waiting:
+            refund_store.postpone(tx, lane=till.lane, until=waiting)
         late = [pair for pair in zip(claimed, notices, strict=True) if pair[0].asked == CASE_AFTER]
         _tell_of_late(tx, till, late)
     return len(claimed)

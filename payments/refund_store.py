@@ -3,7 +3,7 @@
 Whoever changes a refund's schedule holds the refund's row; a claim waits for no lock (``skip locked``), so never in a circle.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -258,6 +258,18 @@ def claim_due(
         {"lane": lane, "at": at, "until": until, "after": list(after), "limit": limit},
     )
     return sorted((_refund(row) for row in rows), key=lambda refund: refund.refund_id)
+
+
+def postpone(tx: Connection, *, lane: int, until: Mapping[UUID, datetime]) -> None:
+    """Let the next call of refunds wait longer than it would."""
+    tx.execute(
+        text("""
+        update payments.next_refund n set due_at = greatest(n.due_at, u.until)
+        from unnest(cast(:ids as uuid[]), cast(:untils as timestamptz[])) as u (refund_id, until)
+        where n.lane = :lane and n.refund_id = u.refund_id
+        """),
+        {"lane": lane, "ids": list(until), "untils": list(until.values())},
+    )
 
 
 def release(tx: Connection, *, lane: int, refund_ids: Sequence[UUID]) -> None:

@@ -32,15 +32,11 @@ _OWN_FAULTS: Final = {
 }
 """WeChat alone probes with false signatures. Its new keys must be fetched, which nobody does in a simulation; and the nonce of its
 answer to a repeated refund call follows from the call, which names our port: the evidence would differ from city to city."""
-_ONLY: Final = {"etc": frozenset({FaultKind.TWICE, FaultKind.UNKNOWN, FaultKind.REFUND_TWICE, FaultKind.BILL_CUT})}
-"""ETC's answer to a question names the number of the question, in which there is chance: what is proven so has other evidence each
-time. So its notices all come, and in time."""
 
 
 def faults(channel: str) -> FaultPlan:
     """Return what a channel's stand-in does wrong, by seed: shares of the payments and refunds, and single mishaps."""
-    shared = tuple(fault for fault in _FAULTS if channel not in _ONLY or fault.kind in _ONLY[channel])
-    return FaultPlan(faults=shared + _OWN_FAULTS.get(channel, ()))
+    return FaultPlan(faults=_FAULTS + _OWN_FAULTS.get(channel, ()))
 
 
 def answering(plan: FaultPlan) -> FaultPlan:

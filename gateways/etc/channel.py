@@ -6,7 +6,7 @@ Called through the contract by payments, reconciliation and the application. Cha
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from typing import Any, BinaryIO, Final, TypeVar
 
 import msgspec
@@ -46,6 +46,7 @@ from gateways.etc.line import Provider as Provider
 from gateways.etc.orders import DeductionRefused as DeductionRefused
 from gateways.etc.services import CALLED_BY_US, PLATE_STATES, PlatePayNotice, PlatePayState, PlateState, Service
 from gateways.keys import SigningFailed
+from ledger.clock import CHINA
 
 _ACKS: Final[dict[str, Receipt]] = {word: receipt for receipt, word in line.OBJECTIONS.items()} | {
     "field_missing": Receipt.SCHEMA_INVALID,
@@ -270,7 +271,7 @@ class Etc(Channel[EtcKeys]):
     def parse_refund(self, answer: Answer | Unanswered, *, refund: RefundOrder, keys: EtcKeys, now: datetime) -> Reading:
         """Read the answer to a refund. Before clearing it is ``later``: ask again under the same number on another day."""
         told = self._told(answer, Service.REFUND_APPLY, refund.refund_no, keys=keys, now=now)
-        return self._read_refund(told, refund.refund_no, refund.merchant_no)
+        return self._read_refund(told, refund.refund_no, refund.merchant_no, now)
 
     def build_refund_query(self, refund: RefundRef, *, keys: EtcKeys, now: datetime, nonce: str) -> Request:
         """Ask for a refund by our number [P]."""
@@ -286,9 +287,9 @@ class Etc(Channel[EtcKeys]):
                 order_no=refund.order_no, trade_no=refund.trade_no,
             )  # fmt: skip
             return Reading(verdict=told.verdict, reason="refund_unknown", refund=absent)
-        return self._read_refund(told, refund.refund_no, refund.merchant_no)
+        return self._read_refund(told, refund.refund_no, refund.merchant_no, now)
 
-    def _read_refund(self, told: line.Told, refund_no: str, merchant_no: str) -> Reading:
+    def _read_refund(self, told: line.Told, refund_no: str, merchant_no: str, now: datetime) -> Reading:
         if told.receipt is not Receipt.ACCEPTED:
             return Reading(verdict=told.verdict, reason=told.reason)
         result = services.read(services.RefundResult, told.data)
@@ -296,7 +297,10 @@ class Etc(Channel[EtcKeys]):
             return Reading(verdict="unreadable", reason="field_missing")
         if result.refund_no != refund_no:
             return Reading(verdict="unreadable", reason="other_refund")
-        return Reading(verdict="verified", refund=self._refund_result(result, merchant_no))
+        refund = self._refund_result(result, merchant_no)
+        if refund.state is RefundState.LATER:
+            refund = msgspec.structs.replace(refund, again_at=_next_clearing(now))
+        return Reading(verdict="verified", refund=refund)
 
     def _refund_result(self, told: services.RefundResult, merchant_no: str) -> RefundResult:
         """Return the neutral refund; ``merchant_no`` stands in where the message names none, because it knows no charge."""
@@ -388,6 +392,12 @@ def _reading_of(kind: type[T], body: Mapping[str, Any], then: Callable[[T], Read
 def _word(told: PlatePayState) -> str | None:
     """Return the issuer's reason as a word for a person."""
     return None if told.reason is None else f"booking_{told.reason.name.lower()}"
+
+
+def _next_clearing(now: datetime) -> datetime:
+    """Return when a charge that is not cleared may be: on the next day (China), once files are there."""
+    tomorrow = (now.astimezone(CHINA) + timedelta(days=1)).date()
+    return datetime.combine(tomorrow, time(recon.READY_AT_HOUR, 10), CHINA).astimezone(UTC)
 
 
 def _head(reply_to: bytes) -> Head | None:

@@ -4,7 +4,6 @@ Joins lists to the transport; must not touch the database. Called outside any tr
 Source: docs/ETC.md, sections 7 and 8.
 """
 
-import secrets
 from typing import Final
 
 from gateways import calls
@@ -36,15 +35,15 @@ class ListLine:
         larger than an envelope may be is not read to its end: ``too_large``.
         """
         keys = self._line.connected.keys
-        request, answer = self._sent(ask)
+        request, answer = self._sent(ask, calls.nonce_of(self._line, occasion))
         outcome = lists.outcome(answer, ask=ask, provider=self._provider, keys=keys, now=self._line.clock.now())
         message = calls.record(self._line, OPERATION, request, answer, outcome.verdict, outcome.reason, occasion)
         return Call(outcome, message)
 
-    def _sent(self, ask: StatusListAsk) -> tuple[Request, Answer | Unanswered]:
+    def _sent(self, ask: StatusListAsk, nonce: str) -> tuple[Request, Answer | Unanswered]:
         nothing, keys, now = Request("NONE", "", {}), self._line.connected.keys, self._line.clock.now()
         try:
-            request = lists.build(ask, provider=self._provider, keys=keys, now=now, nonce=secrets.token_hex(16))
+            request = lists.build(ask, provider=self._provider, keys=keys, now=now, nonce=nonce)
         except SigningFailed as failed:
             return nothing, Unanswered(reason="signing", detail=str(failed)[:200])
         except ValueError as wrong:

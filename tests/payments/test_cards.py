@@ -16,7 +16,7 @@ from gateways.etc.clearing import ClearingStatistics
 from gateways.etc.record import TransactionRecord, charge_id
 from gateways.etc.uplink import HttpsUplink
 from gateways.sandbox.wechat.signing import Pair
-from payments import charges, checkout
+from payments import charges, checkout, refund_jobs, refunds
 from payments.cards import intake, packing
 from payments.cards.hearing import hear
 from payments.cards.intake import Rules
@@ -395,3 +395,28 @@ def test_workers_at_once_pack_and_send_each_record_once(lane: Lane) -> None:
     assert sum(run.packed for run in runs) == len(lane.packages())
     assert sum(run.called for run in runs) == len(lane.packages())
     assert sum(one["count"] for one in lane.packages()) == 6
+
+
+def test_a_refund_of_a_card_waits_for_the_clearing_and_is_not_asked_for_in_between(lane: Lane) -> None:
+    lane.bring(1)
+    lane.send()
+    lane.book()
+    [payment_id] = lane.city.column("select payment_id from payments.payment")
+    with lane.city.db.begin() as tx:
+        refunds.promise(
+            tx, lane=0, payment_id=payment_id, amount_fen=500, source="operator", source_ref="r-1", reason="多收",
+            evidence_id=IDS.new(AT, "request"), at=lane.city.clock.now(), ids=IDS,
+        )  # fmt: skip
+    for _ in range(5):
+        refund_jobs.run_due(lane.city.till)
+        lane.city.later(hours=2)
+    assert lane.city.calls("refund") == 1
+    lane.clear()
+    lane.city.later(hours=12)
+    for _ in range(4):
+        refund_jobs.run_due(lane.city.till)
+        lane.city.later(hours=2)
+        lane.city.deliver()
+    assert lane.city.column("select state from payments.refund") == ["done"]
+    assert lane.cases() == []
+    assert lane.city.sound()

@@ -76,11 +76,11 @@ class Api:
             return self._reply(envelope.claimed_head(body), service, Told(opened.result, opened.reason))
         if opened.head.sender_id != config.provider or service not in self._services:
             return self._reply(opened.head, service, Told(Receipt.HEADER_WRONG, "this does not belong here"))
-        try:
-            with self._desk.store.together():
+        with self._desk.store.together():  # a fault that makes it fail is used up all the same
+            try:
                 told = self._once(opened)
-        except _Fails:
-            return _ERROR
+            except _Fails:
+                return _ERROR
         late = [fault for fault in told.faults if fault.kind in _DELAYS]
         if late and not any(fault.seconds for fault in late):
             return _ERROR
