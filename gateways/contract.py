@@ -663,6 +663,8 @@ class Channel(Generic[K]):
     """Most that one order may have."""
     legs_max: int = 1
     """Most legs of a combined order."""
+    mandates_by_payer: bool = False
+    """Whether a mandate query must name the payer: where only the plate is known the channel cannot be asked."""
     bills_by: Literal["provider", "merchant"] = "provider"
     """Whether one trade bill covers all operators, or each merchant account has its own."""
 

@@ -214,8 +214,9 @@ def _mandate(till: Till, stay: _Stay, route: MerchantAccount) -> tuple[MandateSt
     """
     before: MandateState = "unknown" if stay.word is None else stay.word.state
     line = till.line(route.channel)
-    if before == "open" or Operation.MANDATE_QUERY not in line.connected.channel.supports:
-        return before, None, None
+    wire = line.connected.channel
+    if before == "open" or Operation.MANDATE_QUERY not in wire.supports or wire.mandates_by_payer:
+        return before, None, None  # only the plate is known here
     ref = MandateRef(
         plate=stay.charge.plate, plate_color=stay.color, merchant_no=route.merchant_no, key_ref=route.key_ref
     )  # fmt: skip

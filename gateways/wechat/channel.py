@@ -50,6 +50,7 @@ class WeChat(Combined, Parking, Refunds, Bills, Certificates):
     )
 
     legs_max: int = wire.LEGS_MAX
+    mandates_by_payer: bool = True
     body_bytes_max: int = NOTICE_BYTES_MAX
 
     def __init__(self, provider: Provider) -> None:
