@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -94,15 +95,44 @@ def end(supervisor: "subprocess.Popen[bytes]", number: signal.Signals = signal.S
     return supervisor.wait(timeout=SECONDS_MAX)
 
 
-@pytest.fixture
-def city() -> Iterator[City]:
+def new_home() -> Path:
     home = Path(tempfile.mkdtemp(prefix="tongting-test-"))
     home.chmod(0o711)
+    return home
+
+
+@contextmanager
+def lived_in(home: Path) -> Iterator[City]:
     made = City(home)
     yield made
     wait_for(lambda: not made.processes())
     made.out.unlink(missing_ok=True)
     shutil.rmtree(home)
+
+
+@pytest.fixture
+def city() -> Iterator[City]:
+    """An installation that was never started."""
+    with lived_in(new_home()) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def set_up() -> Iterator[Path]:
+    """The home of an installation with keys and an empty database, at rest."""
+    with lived_in(new_home()) as made:
+        done = made.command("migrate")
+        assert done.returncode == 0, done.stderr
+        yield made.home
+
+
+@pytest.fixture
+def old_city(set_up: Path) -> Iterator[City]:
+    """An installation that was set up before."""
+    home = new_home()
+    subprocess.run(["cp", "-a", f"{set_up}/.", str(home)], check=True)
+    with lived_in(home) as made:
+        yield made
 
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
@@ -127,53 +157,53 @@ def test_it_serves_a_city_ends_without_a_trace_and_goes_on_with_its_data(city: C
 
 
 @linux_only
-def test_a_second_run_on_the_same_data_says_so_and_harms_nothing(city: City) -> None:
-    supervisor = city.start()
-    second = city.command("run")
+def test_a_second_run_on_the_same_data_says_so_and_harms_nothing(old_city: City) -> None:
+    supervisor = old_city.start()
+    second = old_city.command("run")
     assert second.returncode == 3
     assert f"already being served by process {supervisor.pid}" in second.stderr
     assert "Traceback" not in second.stderr
-    assert city.healthy()
-    assert city.command("verify").stdout.endswith("every invariant holds.\n")
+    assert old_city.healthy()
+    assert old_city.command("verify").stdout.endswith("every invariant holds.\n")
     assert end(supervisor) == 0
 
 
 @linux_only
-def test_parts_that_die_are_started_again(city: City) -> None:
-    supervisor = city.start()
-    server = EmbeddedPostgres(city.home)
+def test_parts_that_die_are_started_again(old_city: City) -> None:
+    supervisor = old_city.start()
+    server = EmbeddedPostgres(old_city.home)
     postmaster = int((server.data / "postmaster.pid").read_text().split()[0])
     os.kill(postmaster, signal.SIGKILL)
     wait_for(
         lambda: (server.data / "postmaster.pid").exists() and str(postmaster) not in (server.data / "postmaster.pid").read_text()
     )
-    wait_for(city.healthy)
-    for part, port in (("web", city.web_port), ("callbacks", city.callback_port)):
-        for pid in [pid for pid in city.processes() if f"\0{part}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]:
+    wait_for(old_city.healthy)
+    for part, port in (("web", old_city.web_port), ("callbacks", old_city.callback_port)):
+        for pid in [pid for pid in old_city.processes() if f"\0{part}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]:
             os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: f"tongting {part} ended unexpectedly" in city.said)  # noqa: B023  # waited for within the round
+        wait_for(lambda: f"tongting {part} ended unexpectedly" in old_city.said)  # noqa: B023  # waited for within the round
         wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"))  # noqa: B023
     assert end(supervisor) == 0
 
 
 @linux_only
-def test_a_killed_supervisor_takes_everything_with_it(city: City) -> None:
-    supervisor = city.start()
+def test_a_killed_supervisor_takes_everything_with_it(old_city: City) -> None:
+    supervisor = old_city.start()
     supervisor.kill()
     supervisor.wait()
-    wait_for(lambda: not city.processes())
-    assert not city.healthy()
+    wait_for(lambda: not old_city.processes())
+    assert not old_city.healthy()
 
 
 @linux_only
 @pytest.mark.parametrize("part", ["web", "callback"])
-def test_a_taken_port_is_named_and_nothing_is_left_running(city: City, part: str) -> None:
-    port = getattr(city, f"{part}_port")
+def test_a_taken_port_is_named_and_nothing_is_left_running(old_city: City, part: str) -> None:
+    port = getattr(old_city, f"{part}_port")
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", port))
         other.listen()
-        refused = city.command("run")
+        refused = old_city.command("run")
     assert refused.returncode == 3
     assert f"port {port} is taken by another program; stop it or set TONGTING_{part.upper()}_PORT" in refused.stderr
-    assert city.processes() == []
+    assert old_city.processes() == []
