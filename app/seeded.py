@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 _EXPONENT: Final = 65537
 _PRIME_BITS: Final = 1024
 _ROUNDS: Final = 20
-_SMALL_PRIMES: Final = [n for n in range(3, 12_000, 2) if all(n % d for d in range(3, int(n**0.5) + 1, 2))]
+_SMALL_PRIMES: Final = [n for n in range(3, 2000, 2) if all(n % d for d in range(3, int(n**0.5) + 1, 2))]
 
 
 def stream(seed: int, name: str) -> Iterator[bytes]:
