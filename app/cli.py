@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(commands, "callbacks", _callbacks, "take the channels' notices; several may share the port (the database must be running)")
     _add(commands, "worker", _worker, "run the sealer and the timed jobs (the database must be running)")
     _add(commands, "etc-line", _etc_line, "hold the line to the network centre, where it is not held by the worker")
-    _add(commands, "sandbox", _sandbox, "serve the stand-in for WeChat Pay")
+    _add(commands, "sandbox", _sandbox, "serve the channels' stand-ins")
     _add(commands, "migrate", _migrate, "bring keys and database to what this release needs")
     _add(commands, "verify", _verify, "check every invariant and recompute the tree from the entries")
     _add(commands, "seal", _seal, "seal what has been committed, once")

@@ -3,7 +3,7 @@
 Knows processes, ports, logs and their order; must not know what the processes do. Called by the command line.
 
     tongting run ── PostgreSQL (embedded, unless an external one is set)
-                 ├─ tongting sandbox   the stand-in for WeChat Pay, unless switched off
+                 ├─ tongting sandbox   the channels' stand-ins, unless switched off
                  ├─ tongting web       pages, API
                  ├─ tongting callbacks the channels' notices, several processes on one port
                  └─ tongting worker    sealer and timed jobs
