@@ -87,6 +87,8 @@ class Way(StrEnum):
     """Nobody acts: the plate has a mandate."""
     CARD = "card"
     """The car's card paid at the lane; its record goes to the channel in a package, and the channel says later what it is worth."""
+    COUNTER = "counter"
+    """Paid by hand at the lot, in cash or over a code older than the city's: the lot says so, no channel of ours does."""
 
 
 class Operation(StrEnum):

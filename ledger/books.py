@@ -15,7 +15,7 @@ class NewBook(Struct, frozen=True):
     """A party that keeps a book."""
 
     lane: int
-    owner_kind: Literal["operator", "platform", "district"]
+    owner_kind: Literal["operator", "platform", "district", "company"]
     owner_name: str
     """Legal name of the party."""
 

@@ -50,6 +50,24 @@ class EntryKind(IntEnum):
     """The channel has paid out to the operator's bank. Source: settlement."""
     BAD_DEBT = 6
     """The channel took back what it had paid: the plate owes the charge. Source: payment."""
+    CREDITED = 7
+    """A charge that is owed was corrected: a credit note takes it away. Source: credit note."""
+    WAIVED = 8
+    """A debt, or a part of it, was let off. Source: decision."""
+    WRITTEN_OFF = 9
+    """A debt is not expected any more; its reversal is the write-back. Source: decision."""
+    TAKEN_ELSEWHERE = 10
+    """Takings that no charge of ours stands behind: cash, or an old code. Source: taking."""
+    CASH_BANKED = 11
+    """Cash was brought to the bank. Source: bank slip."""
+    INCENTIVE_OWED = 12
+    """The owner of a recovered debt owes a share to whoever recovered it. Source: incentive line."""
+    INCENTIVE_EARNED = 13
+    """The same on the side of whoever recovered it. Source: incentive line."""
+    INCENTIVE_PAID = 14
+    """The owner has paid shares out. Source: incentive settlement."""
+    INCENTIVE_RECEIVED = 15
+    """The same on the other side. Source: incentive settlement."""
 
 
 class Line(Struct, frozen=True, gc=False):

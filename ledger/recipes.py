@@ -110,3 +110,79 @@ def settled_to_bank(
     rows = ((Account.BANK, net_fen), (Account.CHANNEL_FEE, fee_fen))
     lines = tuple(Line(debit=account, credit=clearing(channel), amount_fen=amount) for account, amount in rows if amount)
     return Entry(EntryKind.SETTLEMENT, settlement_id, book_id, happened_at, booked_on, evidence_id, lines)
+
+
+def credited(
+    *, note_id: UUID, book_id: int, amount_fen: int, happened_at: datetime, booked_on: date, evidence_id: UUID
+) -> Entry:  # fmt: skip
+    """A charge that is owed was wrong: a credit note takes it off the plate (1122) and out of the income (6001 contra)."""
+    line = Line(debit=Account.INCOME_CORRECTED, credit=Account.RECEIVABLE, amount_fen=amount_fen)
+    return Entry(EntryKind.CREDITED, note_id, book_id, happened_at, booked_on, evidence_id, (line,))
+
+
+def waived(
+    *, decision_id: UUID, book_id: int, amount_fen: int, happened_at: datetime, booked_on: date, evidence_id: UUID
+) -> Entry:  # fmt: skip
+    """A debt is let off by a decision of two persons: the plate owes it no more (1122), the income is less (6001 contra)."""
+    line = Line(debit=Account.INCOME_WAIVED, credit=Account.RECEIVABLE, amount_fen=amount_fen)
+    return Entry(EntryKind.WAIVED, decision_id, book_id, happened_at, booked_on, evidence_id, (line,))
+
+
+def written_off(
+    *, decision_id: UUID, book_id: int, amount_fen: int, happened_at: datetime, booked_on: date, evidence_id: UUID
+) -> Entry:  # fmt: skip
+    """A debt that will not come is written off by a decision of two persons: a loss (6701), no receivable any more (1122)."""
+    line = Line(debit=Account.WRITTEN_OFF, credit=Account.RECEIVABLE, amount_fen=amount_fen)
+    return Entry(EntryKind.WRITTEN_OFF, decision_id, book_id, happened_at, booked_on, evidence_id, (line,))
+
+
+def taken_elsewhere(
+    *, taking_id: UUID, book_id: int, channel: str, amount_fen: int, happened_at: datetime, booked_on: date, evidence_id: UUID
+) -> Entry:  # fmt: skip
+    """Takings without a charge of ours, in cash (1001) or over an old code (1012-09): the operator has earned them (6001)."""
+    line = Line(debit=clearing(channel), credit=Account.INCOME, amount_fen=amount_fen)
+    return Entry(EntryKind.TAKEN_ELSEWHERE, taking_id, book_id, happened_at, booked_on, evidence_id, (line,))
+
+
+def cash_banked(
+    *, slip_id: UUID, book_id: int, amount_fen: int, happened_at: datetime, booked_on: date, evidence_id: UUID
+) -> Entry:  # fmt: skip
+    """Cash was brought to the bank (1002): the till of the lot is empty by as much (1001)."""
+    line = Line(debit=Account.BANK, credit=Account.CASH, amount_fen=amount_fen)
+    return Entry(EntryKind.CASH_BANKED, slip_id, book_id, happened_at, booked_on, evidence_id, (line,))
+
+
+def incentive_owed(
+    *, line_id: UUID, book_id: int, amount_fen: int, happened_at: datetime, booked_on: date, evidence_id: UUID,
+    returned: bool = False,
+) -> Entry:  # fmt: skip
+    """A debt was recovered by somebody else: its owner owes a share (6602 to 2241). ``returned``: it was refunded, so less is owed."""
+    debit, credit = Account.INCENTIVE_COST, Account.INCENTIVE_PAYABLE
+    line = Line(debit=credit, credit=debit, amount_fen=amount_fen) if returned else Line(debit, credit, amount_fen)
+    return Entry(EntryKind.INCENTIVE_OWED, line_id, book_id, happened_at, booked_on, evidence_id, (line,))
+
+
+def incentive_earned(
+    *, line_id: UUID, book_id: int, amount_fen: int, happened_at: datetime, booked_on: date, evidence_id: UUID,
+    returned: bool = False,
+) -> Entry:  # fmt: skip
+    """The same on the side of whoever recovered it: a claim on the owner (1221), earned (6051); ``returned``: less of both."""
+    debit, credit = Account.INCENTIVE_RECEIVABLE, Account.INCENTIVE_INCOME
+    line = Line(debit=credit, credit=debit, amount_fen=amount_fen) if returned else Line(debit, credit, amount_fen)
+    return Entry(EntryKind.INCENTIVE_EARNED, line_id, book_id, happened_at, booked_on, evidence_id, (line,))
+
+
+def incentive_paid(
+    *, settlement_id: UUID, book_id: int, amount_fen: int, happened_at: datetime, booked_on: date, evidence_id: UUID
+) -> Entry:  # fmt: skip
+    """An owner of debts paid out what it owed to a recoverer (2241), from its bank account (1002)."""
+    line = Line(debit=Account.INCENTIVE_PAYABLE, credit=Account.BANK, amount_fen=amount_fen)
+    return Entry(EntryKind.INCENTIVE_PAID, settlement_id, book_id, happened_at, booked_on, evidence_id, (line,))
+
+
+def incentive_received(
+    *, settlement_id: UUID, book_id: int, amount_fen: int, happened_at: datetime, booked_on: date, evidence_id: UUID
+) -> Entry:  # fmt: skip
+    """The recoverer's side of the same: the money is in its bank account (1002), the claim is met (1221)."""
+    line = Line(debit=Account.BANK, credit=Account.INCENTIVE_RECEIVABLE, amount_fen=amount_fen)
+    return Entry(EntryKind.INCENTIVE_RECEIVED, settlement_id, book_id, happened_at, booked_on, evidence_id, (line,))

@@ -32,6 +32,17 @@ def entries(channel: str) -> list[tuple[str, Entry]]:
             "settled_to_bank",
             recipes.settled_to_bank(**COMMON, settlement_id=SOURCE, channel=channel, net_fen=5, fee_fen=1),  # type: ignore[arg-type]
         ),
+        ("credited", recipes.credited(**COMMON, note_id=SOURCE, amount_fen=5)),  # type: ignore[arg-type]
+        ("waived", recipes.waived(**COMMON, decision_id=SOURCE, amount_fen=5)),  # type: ignore[arg-type]
+        ("written_off", recipes.written_off(**COMMON, decision_id=SOURCE, amount_fen=5)),  # type: ignore[arg-type]
+        ("taken_elsewhere", recipes.taken_elsewhere(**COMMON, taking_id=SOURCE, channel=channel, amount_fen=5)),  # type: ignore[arg-type]
+        ("cash_banked", recipes.cash_banked(**COMMON, slip_id=SOURCE, amount_fen=5)),  # type: ignore[arg-type]
+        ("incentive_owed", recipes.incentive_owed(**COMMON, line_id=SOURCE, amount_fen=5)),  # type: ignore[arg-type]
+        ("incentive_owed", recipes.incentive_owed(**COMMON, line_id=SOURCE, amount_fen=5, returned=True)),  # type: ignore[arg-type]
+        ("incentive_earned", recipes.incentive_earned(**COMMON, line_id=SOURCE, amount_fen=5)),  # type: ignore[arg-type]
+        ("incentive_earned", recipes.incentive_earned(**COMMON, line_id=SOURCE, amount_fen=5, returned=True)),  # type: ignore[arg-type]
+        ("incentive_paid", recipes.incentive_paid(**COMMON, settlement_id=SOURCE, amount_fen=5)),  # type: ignore[arg-type]
+        ("incentive_received", recipes.incentive_received(**COMMON, settlement_id=SOURCE, amount_fen=5)),  # type: ignore[arg-type]
     ]
 
 
@@ -41,7 +52,7 @@ def test_the_page_lists_exactly_the_rows_that_the_recipes_make(channel: str) -> 
         (name, str(line.debit), str(line.credit), str(entry.kind)) for name, entry in entries(channel) for line in entry.lines
     }  # fmt: skip
     code = str(int(clearing(channel)))
-    row = re.compile(r"^\| .+? \| `(\w+)` \| (\S+) \| (\S+) \| operator \| (\d+) ", re.MULTILINE)
+    row = re.compile(r"^\| .+? \| `(\w+)` \| (\S+) \| (\S+) \| (?:operator|recoverer) \| (\d+) ", re.MULTILINE)
     listed = {(name, a.replace("{channel}", code), b.replace("{channel}", code), kind) for name, a, b, kind in row.findall(PAGE)}
     assert made == listed
 

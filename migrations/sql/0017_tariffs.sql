@@ -1,0 +1,1 @@
+-- Tariffs as dated data with their approving documents.

@@ -1,0 +1,1 @@
+-- Events are pushed to lots and operators.

@@ -1,0 +1,1 @@
+-- Stays, takings, openings and heartbeats of lots, and the dense numbers by which a gap shows.

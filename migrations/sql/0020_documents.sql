@@ -1,0 +1,1 @@
+-- Documents other than entries are sealed in the tree.

@@ -1,0 +1,1 @@
+-- One stay, several payees: split rules and their parts.

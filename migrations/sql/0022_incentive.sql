@@ -1,0 +1,1 @@
+-- Recovery incentive: who owned a debt and who recovered it.

@@ -1,0 +1,1 @@
+-- Dunning: steps, letters with proof of sending, disputes, instalments, approvals by two persons.

@@ -1,0 +1,1 @@
+-- Departures: who may leave first, corrections of charges, and when a mandate is tried again.
