@@ -156,7 +156,7 @@ def incentive_owed(
     *, line_id: UUID, book_id: int, amount_fen: int, happened_at: datetime, booked_on: date, evidence_id: UUID,
     returned: bool = False,
 ) -> Entry:  # fmt: skip
-    """A debt was recovered by somebody else: its owner owes a share (6602 to 2241). ``returned``: it was refunded, so less is owed."""
+    """A debt was recovered by somebody else: its owner owes a share (6602 to 2241); ``returned``: it was refunded, less is owed."""
     debit, credit = Account.INCENTIVE_COST, Account.INCENTIVE_PAYABLE
     line = Line(debit=credit, credit=debit, amount_fen=amount_fen) if returned else Line(debit, credit, amount_fen)
     return Entry(EntryKind.INCENTIVE_OWED, line_id, book_id, happened_at, booked_on, evidence_id, (line,))
