@@ -11,8 +11,9 @@ update payments.charge set paid_fen = amount_fen where state = 'settled';
 alter table payments.charge add constraint charge_parts check (paid_fen + reduced_fen <= amount_fen);
 alter table payments.charge drop constraint charge_state_check;
 alter table payments.charge add constraint charge_state_check check (state in ('open', 'settled', 'waived', 'written_off', 'credited'));
+alter table payments.charge add constraint charge_open check ((state = 'open') = (paid_fen + reduced_fen < amount_fen));
 comment on column payments.charge.paid_fen is 'Sum of the payments that count for it, in fen; what was taken back counts no more';
-comment on column payments.charge.reduced_fen is 'Sum of credit notes and waivers, in fen';
+comment on column payments.charge.reduced_fen is 'Sum of credit notes, waivers and write-offs that were not written back, in fen';
 comment on column payments.charge.state is 'open: something is due; settled: paid; waived: let off; written_off: not expected any more; credited: taken away by a credit note';
 
 alter table payments.payment_fact drop constraint payment_fact_treatment_check;
@@ -40,6 +41,13 @@ create table payments.leave_rule ( -- Who may leave first, and until when it is 
 );
 insert into payments.leave_rule (valid_from, document, admits, debts_max, owed_fen_max, overdue_days_max, checks_lists, due_days, entered_at)
 values ('2020-01-01 00:00+08', 'default of the product, to be replaced by the city''s', 'mandate', 3, 30000, 30, true, 30, '2020-01-01 00:00+08');
+
+create function payments.due_days_v1(operator integer, lot integer, at timestamptz) returns integer language sql stable as $$
+    select due_days from payments.leave_rule
+    where (operator_id is null or operator_id = operator) and (lot_id is null or lot_id = lot) and valid_from <= at
+    order by lot_id nulls last, operator_id nulls last, valid_from desc limit 1
+$$;
+comment on function payments.due_days_v1 is 'Days after leaving until which a debt is to be paid, by the rule in force: the lot''s, else its operator''s, else the city''s';
 
 create table payments.debt ( -- A charge whose car has left: the book carries it as a receivable (1122)
     charge_id       uuid not null, -- Charge
@@ -85,3 +93,4 @@ comment on view payments.v_debt is 'Debts and where they stand: open, reserved (
 grant select, insert on payments.leave_rule, payments.debt to tongting_app;
 grant update (owed_fen, limitation_on, due_on, disputed_at, paused_until, plate_id) on payments.debt to tongting_app;
 grant select on payments.v_debt to tongting_app;
+grant execute on function payments.due_days_v1 to tongting_app;
