@@ -55,6 +55,24 @@ def received(
     )
 
 
+def from_lot(*, operation: str, body: bytes, at: datetime, ids: Ids, occasion: str) -> RawMessage:
+    """Make the record of a lot's call that is to be kept, verbatim: who called was proven by its token, so it is verified.
+
+    ``occasion`` names the lot and what tells two equal calls apart; the id follows from it and the body.
+    """
+    return RawMessage(
+        message_id=ids.new(at, f"message lot {operation} {occasion}", body),
+        channel="lot",
+        operation=operation,
+        direction="in",
+        verdict="verified",
+        reason=None,
+        received_at=at,
+        headers="{}",
+        body=body,
+    )
+
+
 _KEEP: Final = Statement(
     """
     insert into gateways.raw_message
