@@ -36,7 +36,8 @@ class Extent(Struct, frozen=True):
 
 
 class NumberedEntry(Struct, frozen=True):
-    """A sealed entry. ``number`` counts the book's own entries from 1, ``leaf_index`` those of the lane from 0: neither has gaps.
+    """A sealed entry. ``number`` counts the book's own entries from 1, without gaps; ``leaf_index`` the lane's leaves from 0, which
+    are its entries and, rarely, documents between them.
 
     The accounts are those of the entry's first row; ``amount_fen`` sums its rows.
     """

@@ -96,7 +96,7 @@ def _custody(tx: Connection) -> list[Violation]:
 
 
 def _trees(tx: Connection) -> list[Violation]:
-    """I12: the posting rows give again, leaf by leaf, the root that was signed."""
+    """I12: the rows of entries and documents give again, leaf by leaf, the root that was signed."""
     found = []
     heads = tx.execute(
         text("""
