@@ -51,8 +51,18 @@ class HeldCharge(Struct):
     lot_id: int
     lot_serial: str
     settled_by: UUID | None
-    is_receivable: bool = False
+    is_receivable: bool
     """While it is open, the book carries it as a receivable: whoever pays it pays a debt."""
+    amount_fen: int
+    paid_fen: int
+    """Sum of the payments that count for it."""
+    reduced_fen: int
+    """Sum of credit notes, waivers and write-offs."""
+
+    @property
+    def owed_fen(self) -> int:
+        """What is still due; 0 once the charge is not open any more."""
+        return self.amount_fen - self.paid_fen - self.reduced_fen
 
 
 class Finding(StrEnum):
@@ -78,9 +88,11 @@ class Finding(StrEnum):
     AMOUNT_SUSPENDED = "amount_differs"
     """The channel confirms, asked by us, that it took another amount: suspense in full, and the charge stays open."""
     SETTLED = "settled"
-    """Success on an open charge."""
+    """Success on an open charge: nothing of it is due any more."""
+    PART = "part"
+    """Success on an open charge for less than is due: it counts, and the rest stays due."""
     SECOND_PAYMENT = "second_payment"
-    """Success on a charge that another payment has settled: suspense, and a refund is due."""
+    """Success on a charge of which less is due, or nothing: suspense in full, and a refund is due."""
     TAKEN_BACK = "taken_back"
     """The channel took back what it had paid: the charge is due again as a debt, or what lay in suspense is gone."""
     TAKEN_BACK_AFTER_REFUND = "taken_back_after_refund"
@@ -90,12 +102,12 @@ class Finding(StrEnum):
 
 
 ACCEPTED: Final = frozenset({
-    Finding.ALREADY, Finding.AMOUNT_SUSPENDED, Finding.SETTLED, Finding.SECOND_PAYMENT, Finding.TAKEN_BACK,
+    Finding.ALREADY, Finding.AMOUNT_SUSPENDED, Finding.SETTLED, Finding.PART, Finding.SECOND_PAYMENT, Finding.TAKEN_BACK,
     Finding.TAKEN_BACK_AFTER_REFUND, Finding.MOVED,
 })  # fmt: skip
 """Findings that are acknowledged to the channel."""
 
-MONEY: Final = frozenset({Finding.AMOUNT_SUSPENDED, Finding.SETTLED, Finding.SECOND_PAYMENT})
+MONEY: Final = frozenset({Finding.AMOUNT_SUSPENDED, Finding.SETTLED, Finding.PART, Finding.SECOND_PAYMENT})
 """Findings that book money taken."""
 
 _STATES: Final[Mapping[ChannelState, PaymentState]] = {
@@ -140,8 +152,9 @@ def decide(
     has a trade number of another payment, or the payment has another one   trade_differs
     has another amount than ordered, and is a notice                        notice_amount_differs
     has another amount than ordered, and we asked                           amount_differs (booked)
-    finds the charge open                                                   settled (booked)
-    finds the charge settled by another payment                             second_payment (booked)
+    finds as much due                                                       settled (booked)
+    finds more due: it was ordered for a part of a debt                     part (booked)
+    finds less due, or nothing                                              second_payment (booked)
     ======================================================================  ======================
 
     Taken back can only be what was taken: of a payment that has not succeeded the word means that it failed. A success told again
@@ -168,13 +181,16 @@ def decide(
 
 
 def _success(payment: HeldPayment, charge: HeldCharge, result: Result, *, source: Source, trade_taken: bool) -> Finding:
+    assert result.amount_fen is not None
     if payment.state == "succeeded" and payment.trade_no == result.trade_no:
         return Finding.ALREADY if payment.taken_fen == result.amount_fen else Finding.NOTICE_AMOUNT_DIFFERS
     if payment.state == "succeeded" or trade_taken:
         return Finding.TRADE_DIFFERS
     if result.amount_fen != payment.amount_fen:
         return Finding.AMOUNT_SUSPENDED if source == "query" else Finding.NOTICE_AMOUNT_DIFFERS
-    return Finding.SETTLED if charge.settled_by is None else Finding.SECOND_PAYMENT
+    if result.amount_fen > charge.owed_fen:
+        return Finding.SECOND_PAYMENT
+    return Finding.SETTLED if result.amount_fen == charge.owed_fen else Finding.PART
 
 
 def _taken_back(payment: HeldPayment, result: Result, *, refunded: bool) -> Finding:

@@ -1,30 +1,43 @@
 """Events for lots and operators: what is written into the outbox with a fact, and how a reader pulls it.
 
-Knows charges and payments by their public names; must not know HTTP or channels' wire. Called by the applier and the API.
+Knows charges and payments by their public names; must not know HTTP or channels' wire. Called by the applier, the other rooms that
+tell lots something, ``payments.webhooks`` and the API.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from sqlalchemy import Connection
 
+from ledger.db import raw
 from payments import store
 from payments.errors import CursorRefused
 
 EVENTS_MAX: Final = 500
 START: Final = "0-0"
 
-EventKind = Literal[
-    "payment.succeeded", "payment.suspended", "payment.failed", "payment.taken_back", "refund.done", "refund.failed"
+PaymentKind = Literal[
+    "payment.succeeded", "payment.partial", "payment.suspended", "payment.failed", "payment.taken_back", "refund.done",
+    "refund.failed",
 ]  # fmt: skip
-"""``payment.succeeded``: the charge is settled, the car may leave. ``payment.suspended``: money came that nothing is owed for.
+"""``payment.succeeded``: the charge is settled, the car may leave. ``payment.partial``: a part of a debt is paid.
+``payment.suspended``: money came that nothing is owed for.
 ``payment.failed``: the issuer of a card will never pay what the card paid at the lane; the charge is due again.
 ``payment.taken_back``: the channel took its money back; the charge is due again, unless ``reason`` says why the payment had been
 in suspense: then the charge stays as it is.
 ``refund.done``: money went back to the payer. ``refund.failed``: it did not, or came back; ``reason`` says which."""
+
+DebtKind = Literal["debt.opened", "debt.reduced", "debt.settled", "debt.disputed", "debt.waived", "debt.written_off"]
+"""``debt.opened``: the car left and owes the charge. ``debt.reduced``: less is owed, by a payment of a part or a credit note.
+``debt.settled``: nothing is owed any more, it was paid. ``debt.disputed``: the driver disputes it, or the dispute is over;
+``reason`` says which. ``debt.waived``: it was let off. ``debt.written_off``: it is not expected any more."""
+
+EventKind = Literal[PaymentKind, DebtKind, "release.granted", "charge.corrected"]
+"""``release.granted``: the barrier may open for the car. ``charge.corrected``: a credit note made the charge smaller."""
 
 
 class PaymentEvent(Struct, frozen=True, kw_only=True):
@@ -43,12 +56,79 @@ class PaymentEvent(Struct, frozen=True, kw_only=True):
     refund: str | None = None
 
 
+class DebtEvent(Struct, frozen=True, kw_only=True):
+    """What a lot or an operator is told about a debt.
+
+    ``amount_fen`` is what the event is about: what the debt was opened with, was paid, reduced, waived or written off by.
+    ``owed_fen`` is what is still due after it; ``receipt`` the payment's number where one paid.
+    """
+
+    kind: EventKind
+    charge_serial: str
+    amount_fen: int
+    owed_fen: int
+    at: datetime
+    reason: str | None = None
+    receipt: str | None = None
+
+
+class ReleaseEvent(Struct, frozen=True, kw_only=True):
+    """The car of this charge may leave, and why: it was paid, deducted, became a debt, nothing is due, or its card paid."""
+
+    kind: EventKind = "release.granted"
+    charge_serial: str
+    at: datetime
+    reason: Literal["paid", "deducted", "debt", "free", "card"]
+
+
+class CorrectionEvent(Struct, frozen=True, kw_only=True):
+    """A credit note with the number ``note`` made a charge smaller by ``amount_fen``."""
+
+    kind: EventKind = "charge.corrected"
+    charge_serial: str
+    note: str
+    amount_fen: int
+    at: datetime
+    reason: str
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """An event as it is read again, whatever its kind; a field that the kind does not have is not there.
+
+    ``paid_at`` belongs to payments and refunds, ``at`` to all others.
+    """
+
+    kind: EventKind
+    charge_serial: str
+    receipt: str | UnsetType | None = UNSET
+    channel: str | UnsetType = UNSET
+    note: str | UnsetType = UNSET
+    amount_fen: int | UnsetType = UNSET
+    owed_fen: int | UnsetType = UNSET
+    paid_at: datetime | UnsetType = UNSET
+    at: datetime | UnsetType = UNSET
+    reason: str | UnsetType | None = UNSET
+    refund: str | UnsetType | None = UNSET
+
+
+class NewEvent(Struct, frozen=True):
+    """An event to be written. ``subject`` is the payment, refund or debt it is about, ``body`` comes from ``encode``."""
+
+    event_id: UUID
+    operator_id: int
+    lot_id: int
+    subject: UUID
+    charge_id: UUID | None
+    kind: EventKind
+    body: bytes
+
+
 class Event(Struct, frozen=True):
     """One line of the outbox as the reader gets it; ``cursor`` is what to ask after next time."""
 
     cursor: str
     event_id: UUID
-    event: PaymentEvent
+    event: Told
 
 
 class EventPage(Struct, frozen=True):
@@ -59,7 +139,25 @@ class EventPage(Struct, frozen=True):
 
 
 encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(PaymentEvent).decode
+decode: Final = msgspec.json.Decoder(Told).decode
+
+
+def write(tx: Connection, *, lane: int, rows: Sequence[NewEvent]) -> None:
+    """Write events in one statement; lots are told after the commit. That each is written once is the caller's care."""
+    if not rows:
+        return
+    columns = {name: [getattr(row, name) for row in rows] for name in NewEvent.__struct_fields__}
+    with raw(tx).cursor() as cursor:
+        cursor.execute(
+            b"""
+            insert into payments.outbox (event_id, lane, operator_id, lot_id, subject, charge_id, kind, body)
+            select event_id, %(lane)s, operator_id, lot_id, subject, charge_id, kind, body
+            from unnest(%(event_id)s::uuid[], %(operator_id)s::integer[], %(lot_id)s::integer[], %(subject)s::uuid[],
+                        %(charge_id)s::uuid[], %(kind)s::text[], %(body)s::bytea[])
+                 as u (event_id, operator_id, lot_id, subject, charge_id, kind, body)
+            """,
+            {"lane": lane} | columns,
+        )
 
 
 def read(tx: Connection, *, lane: int, lot_id: int, after: str = START, limit: int = EVENTS_MAX) -> EventPage:
@@ -75,7 +173,7 @@ def read(tx: Connection, *, lane: int, lot_id: int, after: str = START, limit: i
     rows = store.events_after(
         tx, lane=lane, lot_id=lot_id, transaction=transaction, event_id=event_id, limit=max(1, min(limit, EVENTS_MAX))
     )
-    events = [Event(_cursor(row.transaction, row.event_id), row.event_id, _decode(row.body)) for row in rows]
+    events = [Event(_cursor(row.transaction, row.event_id), row.event_id, decode(row.body)) for row in rows]
     return EventPage(events, events[-1].cursor if events else after)
 
 

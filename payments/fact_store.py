@@ -58,6 +58,24 @@ class Reopened(Struct, frozen=True):
 
     charge_id: UUID
     settled_by: UUID | None
+    paid_fen: int
+    owed_fen: int
+    at: datetime
+    """When the money was taken back."""
+
+
+class PaidPart(Struct, frozen=True):
+    """A charge that was paid in part, as it is afterwards."""
+
+    charge_id: UUID
+    paid_fen: int
+
+
+class Owed(Struct, frozen=True):
+    """What is left of a debt."""
+
+    charge_id: UUID
+    owed_fen: int
 
 
 Holders = dict[tuple[str, str, str], UUID]
@@ -73,17 +91,17 @@ with held as materialized (
     order by p.payment_id
     for update
 ), owed as materialized (
-    select c.charge_id, c.lot_id, c.lot_serial, c.settled_by, c.is_receivable
+    select c.charge_id, c.lot_id, c.lot_serial, c.settled_by, c.is_receivable, c.amount_fen as due_fen, c.paid_fen, c.reduced_fen
     from payments.charge c
     where c.lane = %(lane)s::smallint and c.charge_id = any(array(select charge_id from held))
     order by c.charge_id
     for update
 )
-select h.*, o.lot_id, o.lot_serial, o.settled_by, o.is_receivable, null::uuid
+select h.*, o.lot_id, o.lot_serial, o.settled_by, o.is_receivable, o.due_fen, o.paid_fen, o.reduced_fen, null::uuid
 from held h join owed o on o.charge_id = h.charge_id
 union all
 select null, null, null, null, f.channel, null, f.merchant_no, null, null, f.trade_no, null, null, null, null, null, null,
-       null, null, f.payment_id
+       null, null, null, null, null, f.payment_id
 from unnest(%(channels)s::text[], %(merchants)s::text[], %(trades)s::text[]) as w (channel, merchant_no, trade_no)
 cross join lateral (
     select * from payments.payment_fact f
@@ -112,10 +130,10 @@ def lock_payments(
     [rows] = fire(tx, [asked])
     for row in rows:
         if row[0] is None:
-            holders[row[4], row[6], row[9]] = row[18]
+            holders[row[4], row[6], row[9]] = row[21]
         else:
             payments[row[0]] = HeldPayment(*row[:14])
-            charges[row[1]] = HeldCharge(row[1], *row[14:18])
+            charges[row[1]] = HeldCharge(row[1], *row[14:21])
     return payments, charges, holders
 
 
@@ -135,10 +153,11 @@ with taken as materialized (
     select happened_at, amount_fen, payment_id, evidence_id, %(lane)s::smallint, treatment, channel, merchant_no, trade_no
     from taken
 ), event as (
-    insert into payments.outbox (event_id, lane, operator_id, lot_id, subject, kind, body)
-    select event_id, %(lane)s::smallint, operator_id, lot_id, payment_id, kind, body from taken
+    insert into payments.outbox (event_id, lane, operator_id, lot_id, subject, charge_id, kind, body)
+    select event_id, %(lane)s::smallint, operator_id, lot_id, payment_id, charge_id, kind, body from taken
 ), settled as (
-    update payments.charge c set state = 'settled', settled_by = t.payment_id, settled_at = t.happened_at
+    update payments.charge c set state = 'settled', settled_by = t.payment_id, settled_at = t.happened_at,
+        paid_fen = c.amount_fen - c.reduced_fen
     from taken t where t.treatment = 'settled' and c.charge_id = t.charge_id and c.lane = t.lane
 ), answered as (
     delete from payments.next_query q using taken t where q.payment_id = t.payment_id and q.lane = t.lane
@@ -182,12 +201,24 @@ with marked as (
     from unnest(%(payments)s::uuid[], %(times)s::timestamptz[]) as u (payment_id, taken_back_at)
     where p.lane = %(lane)s::smallint and p.payment_id = u.payment_id
 )
-update payments.charge c
-set state = case when u.settled_by is null then 'open' else 'settled' end, settled_by = u.settled_by,
-    settled_at = (select p.succeeded_at from payments.payment p where p.lane = c.lane and p.payment_id = u.settled_by),
-    is_receivable = true
-from unnest(%(charges)s::uuid[], %(settlers)s::uuid[]) as u (charge_id, settled_by)
-where c.lane = %(lane)s::smallint and c.charge_id = u.charge_id
+, reopened as (
+    update payments.charge c
+    set state = case when u.settled_by is null then 'open' else 'settled' end, settled_by = u.settled_by, paid_fen = u.paid_fen,
+        settled_at = (select p.succeeded_at from payments.payment p where p.lane = c.lane and p.payment_id = u.settled_by),
+        is_receivable = true
+    from unnest(%(charges)s::uuid[], %(settlers)s::uuid[], %(paid)s::bigint[]) as u (charge_id, settled_by, paid_fen)
+    where c.lane = %(lane)s::smallint and c.charge_id = u.charge_id
+    returning c.charge_id, c.lane, c.operator_id, c.lot_id, c.plate_id
+)
+insert into payments.debt as d (charge_id, lane, operator_id, lot_id, plate_id, owed_fen, basis, opened_at, due_on, limitation_on)
+select r.charge_id, r.lane, r.operator_id, r.lot_id, r.plate_id, u.owed_fen, 'taken_back', u.taken_back_at, due.on_day,
+       due.on_day + interval '3 years'
+from reopened r
+join unnest(%(charges)s::uuid[], %(owed)s::bigint[], %(reopened_at)s::timestamptz[]) as u (charge_id, owed_fen, taken_back_at)
+     on u.charge_id = r.charge_id
+cross join lateral (select (u.taken_back_at at time zone 'Asia/Shanghai')::date
+                    + payments.due_days_v1(r.operator_id, r.lot_id, u.taken_back_at) as on_day) due
+on conflict (charge_id, lane) do update set owed_fen = excluded.owed_fen
 """,
 )
 
@@ -201,7 +232,51 @@ def taking_back(*, lane: int, taken_back: Sequence[TakenBack], reopened: Sequenc
         times=instants([x.taken_back_at for x in taken_back]),
         charges=uuids([x.charge_id for x in reopened]),
         settlers=uuids([x.settled_by for x in reopened]),
+        paid=bigints([x.paid_fen for x in reopened]),
+        owed=bigints([x.owed_fen for x in reopened]),
+        reopened_at=instants([x.at for x in reopened]),
     )
+
+
+_PAY_PARTS: Final = Statement(
+    """
+update payments.charge c set paid_fen = u.paid_fen
+from unnest(%(charges)s::uuid[], %(paid)s::bigint[]) as u (charge_id, paid_fen)
+where c.lane = %(lane)s::smallint and c.charge_id = u.charge_id
+""",
+)
+
+
+def paying_parts(*, lane: int, parts: Sequence[PaidPart]) -> Shot:
+    """Return what writes how much of charges is paid of which something stays due. The charges are held by the caller."""
+    return _PAY_PARTS.shot(
+        lane=smallint(lane), charges=uuids([x.charge_id for x in parts]), paid=bigints([x.paid_fen for x in parts])
+    )
+
+
+_PAY_DEBTS: Final = Statement(
+    """
+update payments.debt d set owed_fen = u.owed_fen
+from unnest(%(charges)s::uuid[], %(owed)s::bigint[]) as u (charge_id, owed_fen)
+where d.lane = %(lane)s::smallint and d.charge_id = u.charge_id
+""",
+)
+
+
+def paying_debts(*, lane: int, debts: Sequence[Owed]) -> Shot:
+    """Return what writes how much is left of debts. Whoever holds a charge holds its debt."""
+    return _PAY_DEBTS.shot(
+        lane=smallint(lane), charges=uuids([x.charge_id for x in debts]), owed=bigints([x.owed_fen for x in debts])
+    )
+
+
+def counted(tx: Connection, *, lane: int, payment_ids: Sequence[UUID]) -> set[UUID]:
+    """Return which payments count for their charges: their money does not lie in suspense."""
+    query = text("""
+        select payment_id from payments.payment_fact
+        where lane = :lane and payment_id = any(cast(:ids as uuid[])) and treatment in ('settled', 'part')
+        """)
+    return set(tx.execute(query, {"lane": lane, "ids": list(payment_ids)}).scalars())
 
 
 def move_payments(tx: Connection, *, lane: int, moves: Sequence[Move]) -> None:

@@ -34,9 +34,15 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
     (
         "I2",
         """
-        select format('charge %s is settled %s times', p.charge_id, count(*))
-        from payments.payment_fact f join payments.payment p on p.lane = f.lane and p.payment_id = f.payment_id
-        where f.treatment = 'settled' and p.taken_back_at is null group by p.charge_id having count(*) > 1
+        select format('charge %s has %s fen paid, and the payments that count for it sum to %s', coalesce(c.charge_id, f.charge_id),
+                      c.paid_fen, f.fen)
+        from payments.charge c
+        full join (
+            select p.lane, p.charge_id, sum(f.amount_fen) as fen
+            from payments.payment_fact f join payments.payment p on p.lane = f.lane and p.payment_id = f.payment_id
+            where f.treatment in ('settled', 'part') and p.taken_back_at is null group by p.lane, p.charge_id
+        ) f on f.lane = c.lane and f.charge_id = c.charge_id
+        where coalesce(c.paid_fen, 0) <> coalesce(f.fen, 0)
         """,
     ),
     (
@@ -44,11 +50,11 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
         """
         select format('charge %s is %s by %s, but its settling fact is %s', c.charge_id, c.state, c.settled_by, f.payment_id)
         from payments.charge c
-        full join (
+        left join (
             select p.lane, p.charge_id, f.payment_id
             from payments.payment_fact f join payments.payment p on p.lane = f.lane and p.payment_id = f.payment_id
             where f.treatment = 'settled' and p.taken_back_at is null
-        ) f on f.lane = c.lane and f.charge_id = c.charge_id
+        ) f on f.lane = c.lane and f.charge_id = c.charge_id and f.payment_id = c.settled_by
         where c.settled_by is distinct from f.payment_id
         """,
     ),
@@ -99,7 +105,7 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
         """
         select format('payment %s is in suspense without a case', f.payment_id)
         from payments.payment_fact f
-        where f.treatment <> 'settled' and not exists (
+        where f.treatment not in ('settled', 'part') and not exists (
             select from payments.payment_case c
             where c.lane = f.lane and c.payment_id = f.payment_id and c.kind in ('refund_second_payment', 'amount_differs'))
         """,
@@ -141,7 +147,8 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
               and e.happened_at = p.taken_back_at and m.message_id is not null
         ) e
         where p.taken_back_at is not null
-          and (f.payment_id is null or (e.back, e.undone) <> ((f.treatment = 'settled')::int, (f.treatment <> 'settled')::int))
+          and (f.payment_id is null or (e.back, e.undone)
+               <> ((f.treatment in ('settled', 'part'))::int, (f.treatment not in ('settled', 'part'))::int))
         """,
     ),
     (
@@ -230,11 +237,21 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
             from ledger.v_posting where {Account.RECEIVABLE:d} in (debit_account, credit_account) group by book_id
         ) b
         full join (
-            select o.book_id, sum(c.amount_fen) as fen
+            select o.book_id, sum(c.amount_fen - c.paid_fen - c.reduced_fen) as fen
             from payments.charge c join payments.operator o on o.operator_id = c.operator_id
             where c.state = 'open' and c.is_receivable group by o.book_id
         ) c on c.book_id = b.book_id
         where coalesce(b.fen, 0) <> coalesce(c.fen, 0)
+        """,
+    ),
+    (
+        "I16",
+        """
+        select format('charge %s owes %s fen as a receivable, and its debt %s', coalesce(c.charge_id, d.charge_id),
+                      c.amount_fen - c.paid_fen - c.reduced_fen, d.owed_fen)
+        from (select * from payments.charge where is_receivable) c
+        full join payments.debt d on d.lane = c.lane and d.charge_id = c.charge_id
+        where c.amount_fen - c.paid_fen - c.reduced_fen is distinct from d.owed_fen
         """,
     ),
 )

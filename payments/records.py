@@ -15,6 +15,10 @@ from payments.lots import Scene
 from payments.plates import PlateColor
 
 
+ChargeState = Literal["open", "settled", "waived", "written_off", "credited"]
+"""open: something is due. settled: paid. waived: let off. written_off: not expected any more. credited: taken away by a credit note."""
+
+
 class NewCharge(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A charge as a lot posts it. ``lot_serial`` is the lot's own number of the charge and the idempotency key."""
 
@@ -64,10 +68,21 @@ class Charge(Struct, frozen=True, kw_only=True):
     minutes: int
     amount_fen: int
     tariff_text: str
-    state: Literal["open", "settled"]
+    state: ChargeState
     settled_by: UUID | None
     settled_at: datetime | None
     created_at: datetime
+    paid_fen: int
+    """Sum of the payments that count for it."""
+    reduced_fen: int
+    """Sum of credit notes, waivers and write-offs."""
+    is_receivable: bool
+    """Its car has left: it is a debt of the plate, or was one."""
+
+    @property
+    def owed_fen(self) -> int:
+        """What is still due in fen; 0 unless it is open."""
+        return self.amount_fen - self.paid_fen - self.reduced_fen
 
 
 class Order(Struct, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ class HeldRefund(Struct):
     operator_id: int
     book_id: int
     lot_id: int
+    charge_id: UUID
     lot_serial: str
     channel: str
     provider_no: str

@@ -82,7 +82,7 @@ def hold_payment(tx: Connection, *, lane: int, payment_id: UUID) -> Refundable |
     row = tx.execute(
         text("""
         select p.payment_id, p.operator_id, p.book_id, c.lot_id, p.channel, p.provider_no, p.merchant_no, p.trade_no, p.taken_fen,
-               f.treatment <> 'settled' as from_suspense, p.taken_back_at is not null as is_taken_back,
+               f.treatment not in ('settled', 'part') as from_suspense, p.taken_back_at is not null as is_taken_back,
                (select coalesce(sum(r.amount_fen), 0)::bigint from payments.refund r
                 where r.lane = p.lane and r.payment_id = p.payment_id and r.state <> 'closed') as refunded_fen
         from payments.payment p
@@ -173,8 +173,8 @@ def hold(tx: Connection, *, lane: int, refund_ids: Sequence[UUID]) -> dict[UUID,
     )
     rows = tx.execute(
         text("""
-        select r.refund_id, r.payment_id, r.operator_id, r.book_id, c.lot_id, c.lot_serial, r.channel, r.provider_no, r.merchant_no,
-               r.trade_no, r.amount_fen, r.from_suspense, r.source, r.source_ref, r.state, r.done_at is not null as was_done
+        select r.refund_id, r.payment_id, r.operator_id, r.book_id, c.lot_id, c.charge_id, c.lot_serial, r.channel, r.provider_no,
+               r.merchant_no, r.trade_no, r.amount_fen, r.from_suspense, r.source, r.source_ref, r.state, r.done_at is not null as was_done
         from payments.refund r
         join payments.payment p on p.lane = r.lane and p.payment_id = r.payment_id
         join payments.charge c on c.lane = p.lane and c.charge_id = p.charge_id
@@ -315,26 +315,4 @@ def close_cases(tx: Connection, *, lane: int, case_ids: Sequence[str]) -> None:
     tx.execute(
         text("update payments.payment_case set state = 'closed' where lane = :lane and case_id = any(cast(:ids as uuid[]))"),
         {"lane": lane, "ids": list(case_ids)},
-    )
-
-
-def write_events(tx: Connection, *, lane: int, rows: Sequence[tuple[UUID, int, int, UUID, str, bytes]]) -> None:
-    """Write events (event id, operator, lot, refund, kind, body) for the lots."""
-    tx.execute(
-        text("""
-        insert into payments.outbox (event_id, lane, operator_id, lot_id, subject, kind, body)
-        values (:event_id, :lane, :operator_id, :lot_id, :subject, :kind, :body)
-        """),
-        [
-            {
-                "event_id": event,
-                "lane": lane,
-                "operator_id": operator,
-                "lot_id": lot,
-                "subject": subject,
-                "kind": kind,
-                "body": body,
-            }
-            for event, operator, lot, subject, kind, body in rows
-        ],
     )

@@ -172,7 +172,7 @@ class _Work:
         self.entries: list[Entry] = []
         self._moves: dict[UUID, Move] = {}
         self._cases: list[store.NewCase] = []
-        self._events: list[tuple[UUID, int, int, UUID, str, bytes]] = []
+        self._events: list[events.NewEvent] = []
         self._finished_cases: list[str] = []
         wanted = {found for word in words if (found := _subject(word.told.refund_no, lane)) is not None}
         self._held = refund_store.hold(tx, lane=lane, refund_ids=sorted(wanted)) if wanted else {}
@@ -193,8 +193,7 @@ class _Work:
         if self._cases:
             cases = sorted(self._cases, key=lambda case: (case.order_no, case.kind))
             store.open_cases(self._tx, lane=self._lane, cases=cases, at=self._at)
-        if self._events:
-            refund_store.write_events(self._tx, lane=self._lane, rows=self._events)
+        events.write(self._tx, lane=self._lane, rows=self._events)
         if self._finished_cases:
             refund_store.close_cases(self._tx, lane=self._lane, case_ids=self._finished_cases)
 
@@ -251,7 +250,9 @@ class _Work:
             )
         )
         event_id = self._ids.new(self._at, f"event {kind} {finding}", refund.refund_id.bytes)
-        self._events.append((event_id, refund.operator_id, refund.lot_id, refund.refund_id, kind, body))
+        self._events.append(
+            events.NewEvent(event_id, refund.operator_id, refund.lot_id, refund.refund_id, refund.charge_id, kind, body)
+        )
 
     def _open_case(self, finding: Finding, word: Word, refund: HeldRefund | None) -> None:
         told = word.told

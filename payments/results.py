@@ -39,6 +39,9 @@ _CALLS_FOR_QUERY: Final = frozenset({
     Finding.INCOMPLETE, Finding.MERCHANT_DIFFERS, Finding.CURRENCY_DIFFERS, Finding.NOTICE_AMOUNT_DIFFERS,
 })  # fmt: skip
 
+_KINDS: Final[dict[Finding, events.EventKind]] = {Finding.SETTLED: "payment.succeeded", Finding.PART: "payment.partial"}
+"""What the lot is told of money that counts; of all else that it is in suspense."""
+
 
 class Notice(Struct, frozen=True):
     """A channel's message with what it says; without a result it is only kept.
@@ -141,10 +144,14 @@ class _Work:
         self._cases: list[store.NewCase] = []
         self._entries: list[Entry] = []
         self._taken_back: dict[UUID, fact_store.TakenBack] = {}
-        self._reopened: dict[UUID, HeldCharge] = {}
-        self._events: list[tuple[UUID, int, int, UUID, str, bytes]] = []
+        self._reopened: dict[UUID, tuple[HeldCharge, datetime]] = {}
+        self._events: list[events.NewEvent] = []
         self._emptied: list[str] = []
         self._refunded: set[UUID] | None = None
+        self._counted: set[UUID] | None = None
+        self._counted_here: set[UUID] = set()
+        self._parts: dict[UUID, HeldCharge] = {}
+        self._debts: dict[UUID, HeldCharge] = {}
         self.subjects = [None if n.result is None else subject_of(n.result.order_no, lane=lane) for n in notices]
         pairs = zip(self.subjects, notices, strict=True)
         wanted = [(subject, n.result) for subject, n in pairs if subject is not None and n.result is not None]
@@ -208,14 +215,21 @@ class _Work:
             store.open_cases(self._tx, lane=self._lane, cases=cases, at=self._at)
         if self._emptied:
             store.close_suspense_cases(self._tx, lane=self._lane, order_nos=self._emptied)
-        if self._events:
-            refund_store.write_events(self._tx, lane=self._lane, rows=self._events)
+        events.write(self._tx, lane=self._lane, rows=self._events)
         shots = [messages.keeping(lane=self._lane, messages=self._messages)]
         if self._money:
             shots.append(fact_store.writing_taken(lane=self._lane, taken=self._money))
         if self._taken_back:
-            reopened = [fact_store.Reopened(charge.charge_id, charge.settled_by) for charge in self._reopened.values()]
+            reopened = [
+                fact_store.Reopened(charge.charge_id, charge.settled_by, charge.paid_fen, charge.owed_fen, at)
+                for charge, at in self._reopened.values()
+            ]
             shots.append(fact_store.taking_back(lane=self._lane, taken_back=list(self._taken_back.values()), reopened=reopened))
+        if parts := [fact_store.PaidPart(x.charge_id, x.paid_fen) for x in self._parts.values() if x.owed_fen]:
+            shots.append(fact_store.paying_parts(lane=self._lane, parts=parts))
+        if self._debts:
+            debts = [fact_store.Owed(x.charge_id, x.owed_fen) for x in self._debts.values()]
+            shots.append(fact_store.paying_debts(lane=self._lane, debts=debts))
         if self._entries:
             shots.append(book.posting_new(lane=self._lane, entries=self._entries, at=self._at))
         fire(self._tx, shots, and_commit=and_commit)
@@ -231,6 +245,14 @@ class _Work:
         if self._refunded is None:
             self._refunded = refund_store.refunded(self._tx, lane=self._lane, payment_ids=list(self._payments))
         return payment.payment_id in self._refunded
+
+    def _counts(self, payment: HeldPayment) -> bool:
+        """Say whether a payment counts for its charge, or lies in suspense. Asks once, in rare batches only."""
+        if payment.payment_id in self._counted_here:
+            return True
+        if self._counted is None:
+            self._counted = fact_store.counted(self._tx, lane=self._lane, payment_ids=list(self._payments))
+        return payment.payment_id in self._counted
 
     def _keep(self, message: RawMessage, payment: HeldPayment | None, reason: str | None) -> None:
         subject = message.subject if payment is None else payment.payment_id
@@ -259,9 +281,9 @@ class _Work:
         assert result.amount_fen is not None
         assert result.happened_at is not None
         assert result.trade_no is not None
-        settles = finding is Finding.SETTLED
+        counts = finding in (Finding.SETTLED, Finding.PART)
         paid = recipes.debt_paid if charge.is_receivable else recipes.charge_paid
-        recipe = paid if settles else recipes.second_payment
+        recipe = paid if counts else recipes.second_payment
         self._entries.append(
             recipe(
                 payment_id=payment.payment_id, book_id=payment.book_id, channel=payment.channel, amount_fen=result.amount_fen,
@@ -272,9 +294,9 @@ class _Work:
         self._taken[payment.channel, result.merchant_no, result.trade_no] = payment.payment_id
         payment.state, payment.trade_no, payment.taken_fen = "succeeded", result.trade_no, result.amount_fen
         self._moved.pop(payment.payment_id, None)
-        if settles:
-            charge.settled_by = payment.payment_id
-        kind: events.EventKind = "payment.succeeded" if settles else "payment.suspended"
+        if counts:
+            self._count(finding, result.amount_fen, payment, charge)
+        kind = _KINDS.get(finding, "payment.suspended")
         self._money.append(
             fact_store.Taken(
                 payment.payment_id, charge.charge_id, notice.message.message_id, finding.value, payment.channel,
@@ -284,18 +306,32 @@ class _Work:
             )
         )  # fmt: skip
 
+    def _count(self, finding: Finding, amount_fen: int, payment: HeldPayment, charge: HeldCharge) -> None:
+        """Let a payment count for its charge."""
+        charge.paid_fen += amount_fen
+        self._counted_here.add(payment.payment_id)
+        if finding is Finding.SETTLED:
+            charge.settled_by = payment.payment_id
+        else:
+            self._parts[charge.charge_id] = charge
+        if charge.is_receivable:
+            self._debts[charge.charge_id] = charge
+            kind: events.EventKind = "debt.reduced" if charge.owed_fen else "debt.settled"
+            self._tell(kind, _debt_event(kind, amount_fen, payment, charge, self._lane, self._at), payment, charge)
+
     def _take_back(self, notice: Notice, result: Result, payment: HeldPayment, charge: HeldCharge) -> None:
-        """Book money that the channel took back: what it settled is due again as a debt, what lay in suspense is gone."""
+        """Book money that the channel took back: what it paid is due again as a debt, what lay in suspense is gone."""
         assert payment.taken_fen is not None
-        at, settled = result.happened_at or self._at, charge.settled_by == payment.payment_id
-        recipe = recipes.bad_debt if settled else recipes.second_payment
+        at, counted = result.happened_at or self._at, self._counts(payment)
+        recipe = recipes.bad_debt if counted else recipes.second_payment
         entry = recipe(
             payment_id=payment.payment_id, book_id=payment.book_id, channel=payment.channel, amount_fen=payment.taken_fen,
             happened_at=at, booked_on=self._booked_on, evidence_id=notice.message.message_id, route_id=payment.route_id,
         )  # fmt: skip
-        if settled:
-            charge.settled_by, charge.is_receivable = None, True
-            self._reopened[charge.charge_id] = charge
+        if counted:
+            charge.settled_by, charge.paid_fen, charge.is_receivable = None, charge.paid_fen - payment.taken_fen, True
+            self._reopened[charge.charge_id] = charge, at
+            self._debts[charge.charge_id] = charge
         else:
             entry = reversal_of(entry, happened_at=at, booked_on=self._booked_on, evidence_id=notice.message.message_id)
             self._emptied.append(payment_number(self._lane, payment.payment_id))
@@ -303,9 +339,14 @@ class _Work:
         payment.taken_back_at = at
         self._taken_back[payment.payment_id] = fact_store.TakenBack(payment.payment_id, at)
         kind: events.EventKind = "payment.taken_back"
+        told = _taken_back_event(payment, charge, receipt=payment_number(self._lane, payment.payment_id), settled=counted)
+        self._tell(kind, told, payment, charge)
+
+    def _tell(self, kind: events.EventKind, told: bytes, payment: HeldPayment, charge: HeldCharge) -> None:
         event_id = self._ids.new(self._at, kind, payment.payment_id.bytes)
-        told = _taken_back_event(payment, charge, receipt=payment_number(self._lane, payment.payment_id), settled=settled)
-        self._events.append((event_id, payment.operator_id, charge.lot_id, payment.payment_id, kind, told))
+        self._events.append(
+            events.NewEvent(event_id, payment.operator_id, charge.lot_id, payment.payment_id, charge.charge_id, kind, told)
+        )  # fmt: skip
 
     def _move(self, payment: HeldPayment, state: PaymentState) -> None:
         """Give a payment a state without money. What is over is not asked for any more; else the schedule stands."""
@@ -345,9 +386,21 @@ def _event(kind: events.EventKind, finding: Finding, result: Result, charge: Hel
             channel=result.channel,
             amount_fen=result.amount_fen,
             paid_at=result.happened_at,
-            reason=None if finding is Finding.SETTLED else finding.value,
+            reason=None if finding in _KINDS else finding.value,
         )
     )
+
+
+def _debt_event(
+    kind: events.EventKind, amount_fen: int, payment: HeldPayment, charge: HeldCharge, lane: int, at: datetime
+) -> bytes:  # fmt: skip
+    """Return what the lot is told about a debt of which something was paid."""
+    return events.encode(
+        events.DebtEvent(
+            kind=kind, charge_serial=charge.lot_serial, amount_fen=amount_fen, owed_fen=charge.owed_fen, at=at, reason="paid",
+            receipt=payment_number(lane, payment.payment_id),
+        )
+    )  # fmt: skip
 
 
 def _taken_back_event(payment: HeldPayment, charge: HeldCharge, *, receipt: str, settled: bool) -> bytes:

@@ -150,7 +150,8 @@ def insert_charges(
 
 _CHARGE: Final = """
 select c.charge_id, c.lane, c.operator_id, c.lot_id, c.lot_serial, p.number as plate, p.color as plate_color, c.scene,
-       c.entered_at, c.left_at, c.minutes, c.amount_fen, c.tariff_text, c.state, c.settled_by, c.settled_at, c.created_at
+       c.entered_at, c.left_at, c.minutes, c.amount_fen, c.tariff_text, c.state, c.settled_by, c.settled_at, c.created_at,
+       c.paid_fen, c.reduced_fen, c.is_receivable
 from payments.charge c join payments.plate p on p.plate_id = c.plate_id
 """
 

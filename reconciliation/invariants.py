@@ -38,7 +38,7 @@ _CHECKS: Final[Mapping[str, str]] = {
                 from payments.v_payment_fact f
                 left join ledger.v_posting p on p.lane = f.lane and p.line = 0
                   and p.entry_id = reconciliation.payment_entry_v1(f.payment_id, 6)
-                where f.treatment = 'settled' and f.taken_back_at is not null
+                where f.treatment in ('settled', 'part') and f.taken_back_at is not null
                 union all
                 select r.lane, r.book_id, r.channel, p.booked_on, case when p.kind = 4 then -r.amount_fen else r.amount_fen end
                 from payments.v_refund r

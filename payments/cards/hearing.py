@@ -20,7 +20,7 @@ from gateways.etc import clearing
 from gateways.etc.clearing import BookingResult, ClearingStatistics, DisputeResult, Totals
 from gateways.etc.codes import DisputeOutcome
 from ledger.ids import Ids, payment_number
-from payments import events, refund_store, store
+from payments import events, store
 from payments.cards import store as cards
 from payments.cards.packages import package_of
 from payments.cards.records import CHANNEL, CardRow, Finding, Heard, PackageRow
@@ -168,9 +168,12 @@ class _Hearing:
                 channel=CHANNEL, amount_fen=card.fee_fen, paid_at=card.happened_at, reason="bad_debt",
             )  # fmt: skip
             event_id = self._ids.new(self._at, f"payment.failed {card.number}")
-            rows.append((event_id, card.operator_id, card.lot_id, card.record_id, event.kind, events.encode(event)))
-        if rows:
-            refund_store.write_events(self._tx, lane=self._lane, rows=rows)
+            rows.append(
+                events.NewEvent(
+                    event_id, card.operator_id, card.lot_id, card.record_id, card.charge_id, event.kind, events.encode(event)
+                )
+            )  # fmt: skip
+        events.write(self._tx, lane=self._lane, rows=rows)
 
     def _refused(self, finding: Finding, subject: str, words: str) -> Heard:
         case = NewCase(

@@ -18,14 +18,13 @@ from gateways.etc import record as records
 from gateways.etc import uploads
 from gateways.etc.codes import PreCheck
 from gateways.etc.record import OVERDUE_AFTER_DEFAULT, PackingRules, TransactionRecord
-from ledger import book, recipes
-from ledger.clock import business_date
 from ledger.errors import Refused
 from ledger.ids import payment_number
 from payments import deduction_store, orders, store
 from payments.cards import store as cards
 from payments.cards.records import CHANNEL, CardRow, NewCardCharge, TakenCard
 from payments.checkout import Till
+from payments.debts import Left, open_debts
 from payments.errors import NoRoute
 from payments.lots import Lot
 from payments.records import Charge
@@ -186,22 +185,13 @@ def _write(tx: Connection, till: Till, rows: Sequence[CardRow], route: MerchantA
     cards.insert_payments(
         tx, lane=till.lane, rows=paying, orders=made, digests=digests, route=route, at=at, expires_at=at + UNDECIDED_FOR,
     )  # fmt: skip
-    _owe(tx, till.lane, paying, message, at)
+    _owe(tx, till, paying, message, at)
 
 
-def _owe(tx: Connection, lane: int, rows: Sequence[CardRow], message: RawMessage, at: datetime) -> None:
+def _owe(tx: Connection, till: Till, rows: Sequence[CardRow], message: RawMessage, at: datetime) -> None:
     """Book charges whose cars have left: earned by the operator, owed until the issuer pays."""
-    times = {row.charge_id: row.happened_at for row in rows if row.charge_id is not None}
-    fresh = cards.make_receivable(tx, lane=lane, charge_ids=sorted(times))
-    entries = [
-        recipes.left_unpaid(
-            charge_id=charge_id, book_id=book_id, amount_fen=amount_fen, happened_at=times[charge_id], booked_on=business_date(at),
-            evidence_id=message.message_id,
-        )
-        for charge_id, (book_id, amount_fen) in sorted(fresh.items())
-    ]  # fmt: skip
-    if entries:
-        book.post(tx, lane=lane, entries=entries, at=at)
+    left = [Left(row.charge_id, "card", row.happened_at) for row in rows if row.charge_id is not None]
+    open_debts(tx, lane=till.lane, left=left, evidence_id=message.message_id, at=at, ids=till.ids)
 
 
 def _taken(

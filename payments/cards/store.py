@@ -98,26 +98,6 @@ def insert_payments(
     )
 
 
-def make_receivable(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> dict[UUID, tuple[int, int]]:
-    """Mark charges that are open and not yet in the book as receivables; returns their books and amounts.
-
-    Locks the charges in the order of their ids.
-    """
-    query = text("""
-        with held as materialized (
-            select charge_id from payments.charge
-            where lane = :lane and charge_id = any(cast(:ids as uuid[])) and state = 'open' and not is_receivable
-            order by charge_id for update
-        )
-        update payments.charge c set is_receivable = true
-        from held h, payments.operator o
-        where c.lane = :lane and c.charge_id = h.charge_id and o.operator_id = c.operator_id
-        returning c.charge_id, o.book_id, c.amount_fen
-        """)
-    found = tx.execute(query, {"lane": lane, "ids": list(charge_ids)})
-    return {row.charge_id: (row.book_id, row.amount_fen) for row in found}
-
-
 # Packages
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import Engine, text
 
@@ -47,7 +48,8 @@ def taken_back_at(db: Engine, due: Due) -> object:
 
 def told(db: Engine, due: Due) -> list[PaymentEvent]:
     with db.connect() as tx:
-        return [one.event for one in events.read(tx, lane=0, lot_id=due.lot.lot_id).events]
+        page = events.read(tx, lane=0, lot_id=due.lot.lot_id)
+    return [msgspec.json.decode(events.encode(one.event), type=PaymentEvent) for one in page.events]
 
 
 def promised(db: Engine, due: Due, ref: str = "1", amount_fen: int = 1200) -> Refund:
