@@ -78,3 +78,13 @@ def _act(legs: Sequence[Owed]) -> Act:
 
 def _fen(legs: Sequence[Owed]) -> int:
     return sum(leg.amount_fen for leg in legs)
+
+
+def allocated(owed: Sequence[tuple[UUID, int]], amount_fen: int) -> dict[UUID, int]:
+    """Return how much of each debt an amount pays: in the order given, each in full until the amount is used up."""
+    parts: dict[UUID, int] = {}
+    for charge_id, owed_fen in owed:
+        part_fen = min(owed_fen, amount_fen - sum(parts.values()))
+        if part_fen:
+            parts[charge_id] = part_fen
+    return parts

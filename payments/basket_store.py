@@ -37,7 +37,9 @@ class NewPayment(Struct, frozen=True, kw_only=True):
     token_digest: bytes
 
 
-def insert(tx: Connection, *, basket: Basket, digest: bytes, charge_ids: Sequence[UUID]) -> bool:
+def insert(
+    tx: Connection, *, basket: Basket, digest: bytes, charge_ids: Sequence[UUID], parts: Sequence[int | None]
+) -> bool:  # fmt: skip
     """Insert a basket with its charges unless its token is there already; says whether it did."""
     made = tx.execute(
         text("""
@@ -47,13 +49,14 @@ def insert(tx: Connection, *, basket: Basket, digest: bytes, charge_ids: Sequenc
             on conflict (token_digest, lane) do nothing
             returning basket_id, lane
         )
-        insert into payments.basket_charge (basket_id, lane, number, charge_id)
-        select basket_id, lane, c.number, c.charge_id
-        from made, unnest(cast(:charges as uuid[])) with ordinality as c (charge_id, number)
+        insert into payments.basket_charge (basket_id, lane, number, charge_id, part_fen)
+        select basket_id, lane, c.number, c.charge_id, c.part_fen
+        from made, unnest(cast(:charges as uuid[]), cast(:parts as bigint[])) with ordinality as c (charge_id, part_fen, number)
         """),
         {
             "basket_id": basket.basket_id, "lane": basket.lane, "lot_id": basket.lot_id, "digest": digest,
             "expires_at": basket.expires_at, "created_at": basket.created_at, "charges": list(charge_ids),
+            "parts": list(parts),
         },
     )  # fmt: skip
     return made.rowcount > 0
@@ -76,6 +79,17 @@ def charge_ids(tx: Connection, *, basket: Basket) -> list[UUID]:
         {"lane": basket.lane, "id": basket.basket_id},
     )
     return list(rows.scalars())
+
+
+def parts(tx: Connection, *, basket: Basket) -> dict[UUID, int]:
+    """Return how much of charges is paid, where it is not all that is due."""
+    rows = tx.execute(
+        text("""
+        select charge_id, part_fen from payments.basket_charge where lane = :lane and basket_id = :id and part_fen is not null
+        """),
+        {"lane": basket.lane, "id": basket.basket_id},
+    )
+    return {row.charge_id: row.part_fen for row in rows}
 
 
 def charges(tx: Connection, *, basket: Basket) -> list[Charge]:

@@ -20,7 +20,7 @@ from gateways.contract import ChannelState, CombinedOrder, HandOff, Leg, Merchan
 from ledger.errors import Conflict, Refused
 from ledger.ids import act_number, payment_number
 from payments import basket_store, checkout, orders, refund_store, results, store
-from payments.basket_plan import Cut, Limits, Owed, cut
+from payments.basket_plan import Cut, Limits, Owed, allocated, cut
 from payments.basket_store import Basket, NewPayment
 from payments.checkout import ASK_AGAIN, Payer, Till
 from payments.errors import (
@@ -53,6 +53,8 @@ class LegStatus(Struct, frozen=True, kw_only=True):
     stage: LegStage
     receipt: str | None = None
     channel: str | None = None
+    paid_fen: int = 0
+    """What the basket has paid of it."""
     refunded_fen: int = 0
 
 
@@ -78,14 +80,17 @@ class Started(Struct, frozen=True):
 
 
 def open_basket(
-    tx: Connection, *, till: Till, lot_id: int, charge_ids: Sequence[UUID], token: str, at: datetime
+    tx: Connection, *, till: Till, lot_id: int, charge_ids: Sequence[UUID], token: str, at: datetime,
+    amount_fen: int | None = None,
 ) -> Basket:  # fmt: skip
     """Put charges into a basket for whoever holds ``token``; the same token gives the same basket again.
+
+    With ``amount_fen`` no more than that is paid: the oldest debts first, in the order given, the last of them in part.
 
     Raises:
         ChargeUnknown: one of them is none of ours.
         AlreadyPaid: all of them are settled.
-        Refused: ``basket_size``, none or more than ``CHARGES_MAX``.
+        Refused: ``basket_size``, none or more than ``CHARGES_MAX``; ``part_invalid``, the amount is not a part of what is due.
         Conflict: ``token_taken``, the token belongs to a basket of other charges.
     """
     wanted = list(dict.fromkeys(charge_ids))
@@ -94,13 +99,15 @@ def open_basket(
     found = {charge.charge_id: charge for charge in store.charges_by_ids(tx, lane=till.lane, charge_ids=wanted)}
     if len(found) != len(wanted):
         raise ChargeUnknown("one of the charges is none of ours")
-    if all(charge.state == "settled" for charge in found.values()):
-        raise AlreadyPaid("all of these charges have been paid")
+    if all(charge.state != "open" for charge in found.values()):
+        raise AlreadyPaid("nothing is due of these charges any more")
+    parts = _parts([found[charge_id] for charge_id in wanted], amount_fen)
+    wanted = [charge_id for charge_id in wanted if charge_id in parts] if parts else wanted
     digest = digest_of(token)
     basket = Basket(
         basket_id=till.ids.new(at, f"basket {digest.hex()}"), lane=till.lane, lot_id=lot_id, expires_at=at + OPEN_FOR, created_at=at
     )
-    if basket_store.insert(tx, basket=basket, digest=digest, charge_ids=wanted):
+    if basket_store.insert(tx, basket=basket, digest=digest, charge_ids=wanted, parts=[parts.get(one) for one in wanted]):
         return basket
     known = by_token(tx, till=till, token=token)
     if [charge.charge_id for charge in basket_store.charges(tx, basket=known)] != wanted:
@@ -125,10 +132,15 @@ def start(till: Till, *, token: str, channel: str, payer: Payer) -> Started:
     Raises:
         OrderUnknown, OrderExpired: no such basket, or its time is over.
         AlreadyPaid: nothing of it is open.
+        DebtReserved: a debt among them is being paid on another phone.
         NoRoute: nothing of what is open can be paid with this wallet.
         ChannelBusy, ChannelRefused: see ``checkout.start``.
     """
-    attempts = _next_act(till, token, channel, payer)
+    try:
+        attempts = _next_act(till, token, channel, payer)
+    except checkout.Reserved as reserved:
+        checkout.take_over(till, reserved)
+        attempts = _next_act(till, token, channel, payer)
     hand_off = attempts[0].hand_off
     if hand_off is None or not hand_off.holds(till.clock.now()):
         outcome = _order_at_channel(till, attempts, payer)
@@ -162,14 +174,19 @@ def status(till: Till, *, token: str) -> Status:
         charges = basket_store.charges(tx, basket=basket)
         paid = [one.payment_id for one in attempts if one.state == "succeeded"]
         gone_back = refund_store.gone_back(tx, lane=till.lane, payment_ids=paid) if paid else {}
-        legs = tuple(_leg(charge, [one for one in attempts if one.charge_id == charge.charge_id], gone_back) for charge in charges)
-        cuts = _cuts(tx, till, [leg.charge for leg in legs if leg.stage in ("unpaid", "waiting")])
+        counting = checkout.counted(tx, charges, paid)
+        legs = tuple(
+            _leg(charge, [one for one in attempts if one.charge_id == charge.charge_id], counting, gone_back) for charge in charges
+        )
+        parts = basket_store.parts(tx, basket=basket)
+        unpaid = [leg.charge for leg in legs if leg.stage in ("unpaid", "waiting")]
+        cuts = _cuts(tx, till, unpaid, parts)
     return Status(
         basket=basket,
         legs=legs,
         cuts=cuts,
-        open_fen=sum(leg.charge.amount_fen for leg in legs if leg.stage in ("unpaid", "waiting")),
-        paid_fen=sum(leg.charge.amount_fen for leg in legs if leg.stage == "paid"),
+        open_fen=sum(_price(charge, parts) for charge in unpaid),
+        paid_fen=sum(leg.paid_fen for leg in legs),
         waiting=any(leg.stage == "waiting" for leg in legs),
     )
 
@@ -196,8 +213,11 @@ def _next_act(till: Till, token: str, channel: str, payer: Payer) -> list[Attemp
             raise OrderExpired("the time of this page is over; scan the code again")
         store.hold_charges(tx, lane=till.lane, charge_ids=basket_store.charge_ids(tx, basket=basket))
         known, charges = _attempts(tx, basket), basket_store.charges(tx, basket=basket)
+        checkout.check_free(tx, till, charges, not_of=basket_store.order_ids(tx, basket=basket), at=at)
+        parts = basket_store.parts(tx, basket=basket)
+        done = _paid_here(tx, known, charges)
         taken = store.being_taken(tx, lane=till.lane, charge_ids=[charge.charge_id for charge in charges])
-        open_charges = [charge for charge in charges if charge.state == "open" and charge.charge_id not in taken]
+        open_charges = [one for one in charges if one.state == "open" and one.charge_id not in taken and one.charge_id not in done]
         if not open_charges and taken:
             raise DeductionUnderWay("what is left of this basket is being deducted by the plate's mandate")
         if not open_charges:
@@ -205,12 +225,15 @@ def _next_act(till: Till, token: str, channel: str, payer: Payer) -> list[Attemp
         if live := _live_act(known, open_charges, channel, payer, at):
             return live
         routes = _routes(tx, open_charges, channel, at)
-        acts = cut([_owed(charge) for charge in open_charges], limits(till, channel), routed=_combinable(routes)).acts
+        acts = cut([_owed(charge, parts) for charge in open_charges], limits(till, channel), routed=_combinable(routes)).acts
         if not acts:
             raise NoRoute(f"nothing of this basket can be paid over {channel}")
         chosen = [charge for charge in open_charges if charge.charge_id in acts[0].charge_ids]
         act_id = till.ids.new(at, f"act {basket.basket_id} {len(known)}") if len(chosen) > 1 else None
-        rows = [_new(till, basket, charge, routes[charge.operator_id], payer, len(known), at) for charge in chosen]
+        rows = [
+            _new(till, basket, charge, _price(charge, parts), routes[charge.operator_id], payer, len(known), at)
+            for charge in chosen
+        ]
         basket_store.insert_act(
             tx, basket=basket, act_id=act_id, channel=channel, provider_no=wire.provider_no, way=payer.way.value, at=at,
             expires_at=min(at + till.price_lock, basket.expires_at), next_query_at=at + till.schedule(channel)[0], payments=rows,
@@ -242,7 +265,7 @@ def _live_act(
 
 
 def _new(
-    till: Till, basket: Basket, charge: Charge, route: MerchantAccount, payer: Payer, turn: int, at: datetime
+    till: Till, basket: Basket, charge: Charge, amount_fen: int, route: MerchantAccount, payer: Payer, turn: int, at: datetime
 ) -> NewPayment:  # fmt: skip
     order_id = till.ids.new(at, f"basket order {basket.basket_id} {charge.charge_id} {turn}")
     return NewPayment(
@@ -254,7 +277,7 @@ def _new(
         route_id=route.route_id,
         merchant_no=route.merchant_no,
         key_ref=route.key_ref,
-        amount_fen=charge.amount_fen,
+        amount_fen=amount_fen,
         payer_digest=payer_digest(order_id, payer.payer_id),
         token_digest=digest_of(f"{basket.basket_id} {order_id}"),  # nobody holds this token: the basket's own leads here
     )
@@ -334,9 +357,9 @@ def _combinable(routes: Mapping[int, MerchantAccount]) -> dict[int, bool]:
     return {operator_id: account.mode == "provider" for operator_id, account in routes.items()}
 
 
-def _cuts(tx: Connection, till: Till, charges: Sequence[Charge]) -> dict[str, Cut]:
+def _cuts(tx: Connection, till: Till, charges: Sequence[Charge], parts: Mapping[UUID, int]) -> dict[str, Cut]:
     """Return how charges can be paid with each wallet of this installation."""
-    owed, found = [_owed(charge) for charge in charges], {}
+    owed, found = [_owed(charge, parts) for charge in charges], {}
     operators = sorted({charge.operator_id for charge in charges})
     accounts = routing.open_accounts(tx, operator_ids=operators, at=till.clock.now()) if operators else []
     for channel in till.channels():
@@ -346,14 +369,42 @@ def _cuts(tx: Connection, till: Till, charges: Sequence[Charge]) -> dict[str, Cu
     return found
 
 
-def _owed(charge: Charge) -> Owed:
-    return Owed(charge.charge_id, charge.operator_id, charge.amount_fen)
+def _owed(charge: Charge, parts: Mapping[UUID, int]) -> Owed:
+    return Owed(charge.charge_id, charge.operator_id, _price(charge, parts))
 
 
-def _leg(charge: Charge, attempts: Sequence[Attempt], gone_back: Mapping[UUID, int]) -> LegStatus:
+def _price(charge: Charge, parts: Mapping[UUID, int]) -> int:
+    """Return what a basket pays of a charge: what is due, or the part of it that was chosen."""
+    return min(charge.owed_fen, parts.get(charge.charge_id, charge.owed_fen))
+
+
+def _parts(found: Sequence[Charge], amount_fen: int | None) -> dict[UUID, int]:
+    """Return how much of each charge an amount pays, the first ones in full; empty when all is paid."""
+    owed = [(charge.charge_id, charge.owed_fen) for charge in found if charge.state == "open"]
+    if amount_fen is None or amount_fen == sum(fen for _, fen in owed):
+        return {}
+    if not 0 < amount_fen < sum(fen for _, fen in owed):
+        raise Refused(f"a part is 1 fen at least, and less than the {sum(fen for _, fen in owed)} fen due", code="part_invalid")
+    parts = allocated(owed, amount_fen)
+    for charge in found:
+        if charge.charge_id in parts:
+            orders.due_of(charge, parts[charge.charge_id])
+    return parts
+
+
+def _paid_here(tx: Connection, known: Sequence[Attempt], found: Sequence[Charge]) -> set[UUID]:
+    """Return charges of which the basket has paid its part."""
+    paid = [one for one in known if one.state == "succeeded" and one.taken_back_at is None]
+    counting = checkout.counted(tx, found, [one.payment_id for one in paid])
+    return {one.charge_id for one in paid if one.payment_id in counting}
+
+
+def _leg(
+    charge: Charge, attempts: Sequence[Attempt], counting: set[UUID | None], gone_back: Mapping[UUID, int]
+) -> LegStatus:  # fmt: skip
     """Say what became of one charge: money first, then what may still come."""
     paid = [one for one in attempts if one.state == "succeeded" and one.taken_back_at is None]
-    settling = [one for one in paid if one.payment_id == charge.settled_by]
+    settling = [one for one in paid if one.payment_id in counting]
     shown = next(iter(settling or paid), None)
     stage: LegStage
     if paid and all(gone_back.get(one.payment_id) == one.taken_fen for one in paid):
@@ -361,7 +412,7 @@ def _leg(charge: Charge, attempts: Sequence[Attempt], gone_back: Mapping[UUID, i
     elif paid:
         owed_back = [one for one in paid if one not in settling and not gone_back.get(one.payment_id)]
         stage = "refund_due" if owed_back or not settling else "paid"
-    elif charge.state == "settled":
+    elif charge.state != "open":
         stage = "paid_elsewhere"
     else:
         stage = "waiting" if any(one.state in LIVE for one in attempts) else "unpaid"
@@ -370,5 +421,6 @@ def _leg(charge: Charge, attempts: Sequence[Attempt], gone_back: Mapping[UUID, i
         stage=stage,
         receipt=None if shown is None else payment_number(shown.lane, shown.payment_id),
         channel=None if shown is None else shown.channel,
+        paid_fen=sum(one.taken_fen or 0 for one in settling) if stage == "paid" else 0,
         refunded_fen=0 if shown is None else gone_back.get(shown.payment_id, 0),
     )

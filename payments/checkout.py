@@ -16,11 +16,11 @@ from sqlalchemy import Connection, Engine
 
 from gateways import calls, routing
 from gateways.calls import Line
-from gateways.contract import ChannelState, CombinedRef, HandOff, OrderRef, PrepayOrder, PrepayOutcome, Result, Way
+from gateways.contract import ChannelState, CombinedRef, HandOff, Operation, OrderRef, PrepayOrder, PrepayOutcome, Result, Way
 from ledger.clock import Clock
 from ledger.ids import Ids, act_number, payment_number
-from payments import charges, orders, refund_store, results, store
-from payments.errors import CardUnderWay, ChannelBusy, ChannelRefused, DeductionUnderWay, NoRoute
+from payments import charges, fact_store, orders, refund_store, results, store
+from payments.errors import CardUnderWay, ChannelBusy, ChannelRefused, DebtReserved, DeductionUnderWay, NoRoute
 from payments.orders import Tokens
 from payments.records import Attempt, Charge, Order
 from payments.results import Notice
@@ -29,6 +29,8 @@ ATTEMPTS_MAX: Final = 3
 """Most attempts in one call: a number that is dead at the channel is followed by a new one."""
 ASK_AGAIN: Final = timedelta(seconds=3)
 """The result page asks the channel about a payment no more often than this."""
+RESERVED_FOR: Final = timedelta(minutes=2)
+"""So long a debt is kept for the phone that began to pay it; afterwards another one may take it over."""
 
 Stage = Literal["unpaid", "waiting", "paid", "refund_due", "refunded", "taken_back", "over"]
 """unpaid: nothing tried yet. waiting: the channel has not decided. paid: this order settled the charge. refund_due: money came
@@ -93,14 +95,19 @@ class Status(Struct, frozen=True, kw_only=True):
     paid_at: datetime | None
 
 
-def start(till: Till, *, lot_id: int, charge_id: UUID, token: str, channel: str, payer: Payer) -> Started:
+def start(
+    till: Till, *, lot_id: int, charge_id: UUID, token: str, channel: str, payer: Payer, part_fen: int | None = None
+) -> Started:  # fmt: skip
     """Let a payer pay a charge: lock the price, make the attempt, order it at the channel, return the hand-off to the wallet.
 
     ``token`` comes from the quote. The same token and payer get the same live attempt again, so a second tap is harmless;
-    another token is another order. May be repeated after any failure.
+    another token is another order. May be repeated after any failure. ``part_fen`` pays a part of a debt.
+
+    A debt is reserved for the phone that began to pay it; one that left it lying is closed out at its channel after a while.
 
     Raises:
-        AlreadyPaid, ChargeUnknown, OrderExpired, Conflict: see ``orders.open_order``.
+        AlreadyPaid, ChargeUnknown, OrderExpired, Conflict, Refused: see ``orders.open_order``.
+        DebtReserved: another phone is paying this debt.
         DeductionUnderWay: the charge is being taken by the plate's mandate at this moment.
         CardUnderWay: the car's card has paid it, and the card's issuer decides.
         NoRoute: the operator has no merchant account at this channel, or the channel has no such way.
@@ -108,7 +115,11 @@ def start(till: Till, *, lot_id: int, charge_id: UUID, token: str, channel: str,
         ChannelRefused: the channel refused the order.
     """
     for _ in range(ATTEMPTS_MAX):
-        order, attempt = _attempt(till, lot_id, charge_id, token, channel, payer)
+        try:
+            order, attempt = _attempt(till, lot_id, charge_id, token, channel, payer, part_fen)
+        except Reserved as reserved:
+            take_over(till, reserved)
+            order, attempt = _attempt(till, lot_id, charge_id, token, channel, payer, part_fen)
         if attempt.hand_off is not None and attempt.hand_off.holds(till.clock.now()):
             return Started(order, attempt, attempt.hand_off)
         outcome = order_at_channel(till, attempt, payer)
@@ -142,7 +153,15 @@ def status(till: Till, *, token: str) -> Status:
         charge = charges.by_id(tx, lane=till.lane, charge_id=order.charge_id)
         paid = [attempt.payment_id for attempt in attempts if attempt.state == "succeeded"]
         gone_back = refund_store.gone_back(tx, lane=till.lane, payment_ids=paid) if paid else {}
-        return _status(order, charge, attempts, gone_back, till.clock.now())
+        counting = counted(tx, [charge], paid)
+        return _status(order, charge, attempts, counting, gone_back, till.clock.now())
+
+
+def counted(tx: Connection, found: Sequence[Charge], payment_ids: Sequence[UUID]) -> set[UUID | None]:
+    """Return which of the payments count for these charges: those that settled them and, of debts, those that paid a part."""
+    parts = [charge.lane for charge in found if charge.is_receivable]
+    some = fact_store.counted(tx, lane=parts[0], payment_ids=payment_ids) if parts and payment_ids else set()
+    return {charge.settled_by for charge in found} | some
 
 
 def ask(till: Till, attempt: Attempt) -> list[Notice]:
@@ -175,6 +194,79 @@ def ask_together(till: Till, attempts: Sequence[Attempt]) -> list[Notice]:
     return [Notice(call.message, one, "query", again=number > 0) for number, one in enumerate(words)]
 
 
+def whole(till: Till, acts: Sequence[Sequence[Attempt]]) -> dict[UUID | None, list[Attempt]]:
+    """Return all legs of acts, by act: a combined order is closed as a whole, whoever holds the other legs."""
+    ids = [act[0].act_id for act in acts if act[0].act_id is not None]
+    if not ids:
+        return {}
+    with till.db.connect() as tx:
+        legs = store.attempts_of_acts(tx, lane=till.lane, act_ids=ids)
+    return {act_id: [leg for leg in legs if leg.act_id == act_id] for act_id in ids}
+
+
+def close_and_ask(till: Till, act: Sequence[Attempt], *, legs: Sequence[Attempt]) -> list[Notice]:
+    """Close one act at its channel, where that can be, and ask about it. The answer to the close is kept; the query decides.
+
+    ``legs`` are all legs of the act. Calls the channel; must not run inside a transaction.
+    """
+    line, first = till.line(act[0].channel), act[0]
+    if Operation.CLOSE not in line.connected.channel.supports:
+        return ask_together(till, act)
+    occasion = f"close {first.payment_id} {first.queries}"
+    if first.act_id is None:
+        message = calls.close(line, reference(first), subject=first.payment_id, occasion=occasion).message
+    else:
+        message = calls.combined_close(line, combined_reference(legs), subject=first.payment_id, occasion=occasion).message
+    return [Notice(message, None, "query"), *ask_together(till, act)]
+
+
+def check_free(
+    tx: Connection, till: Till, found: Sequence[Charge], *, not_of: Sequence[UUID], at: datetime
+) -> None:  # fmt: skip
+    """Raise Reserved when debts among these charges are being paid on another phone. The caller holds the charges."""
+    debts = [charge.charge_id for charge in found if charge.is_receivable]
+    elsewhere = store.paying(tx, lane=till.lane, charge_ids=debts, not_of=not_of) if debts else []
+    if elsewhere:
+        raise Reserved(elsewhere, at=at)
+
+
+class Reserved(DebtReserved):
+    """Says with which attempts these debts are being paid; ``is_young``: whoever pays them has just begun."""
+
+    def __init__(self, attempts: Sequence[Attempt], *, at: datetime) -> None:
+        super().__init__("this debt is being paid on another phone; look again in a few minutes")
+        self.attempts = attempts
+        self.is_young = any(at - attempt.created_at < RESERVED_FOR for attempt in attempts)
+
+
+def take_over(till: Till, reserved: Reserved) -> None:
+    """Let a payer have a debt that another phone began with and left: what it ordered is closed at its channel first.
+
+    Calls channels; must not run inside a transaction.
+
+    Raises:
+        DebtReserved: the other phone has just begun, or its channel does not prove that it cannot pay any more.
+    """
+    if reserved.is_young:
+        raise reserved
+    at = till.clock.now()
+    with till.db.begin() as tx:
+        mine = store.claim_these(
+            tx, lane=till.lane, payment_ids=[one.payment_id for one in reserved.attempts], at=at, until=at + ASK_AGAIN
+        )  # fmt: skip
+    acts: dict[UUID, list[Attempt]] = {}
+    for one in mine:
+        acts.setdefault(one.act_id or one.payment_id, []).append(one)
+    legs = whole(till, list(acts.values()))
+    notices = [word for act in acts.values() for word in close_and_ask(till, act, legs=legs.get(act[0].act_id, act))]
+    with till.db.begin() as tx:
+        results.apply(tx, lane=till.lane, notices=notices, at=till.clock.now(), ids=till.ids)
+        store.release(tx, lane=till.lane, payment_ids=[one.payment_id for one in mine])
+        now = [store.attempt(tx, lane=till.lane, payment_id=one.payment_id) for one in reserved.attempts]
+    if any(one is not None and one.state in orders.LIVE for one in now):
+        raise reserved
+
+
 def combined_reference(legs: Sequence[Attempt]) -> CombinedRef:
     """Return how the channel knows an act; ``legs`` are those of its legs that are meant, at least one."""
     act_id = legs[0].act_id
@@ -203,7 +295,7 @@ def word(attempt: Attempt, state: ChannelState) -> Result:
 
 
 def _attempt(
-    till: Till, lot_id: int, charge_id: UUID, token: str, channel: str, payer: Payer
+    till: Till, lot_id: int, charge_id: UUID, token: str, channel: str, payer: Payer, part_fen: int | None
 ) -> tuple[Order, Attempt]:  # fmt: skip
     """Commit the order and the attempt before anything is said to the channel."""
     at, wire = till.clock.now(), till.line(channel).connected.channel
@@ -212,14 +304,16 @@ def _attempt(
     with till.db.begin() as tx:
         store.hold_charges(tx, lane=till.lane, charge_ids=[charge_id])
         order = orders.open_order(
-            tx, lane=till.lane, lot_id=lot_id, charge_id=charge_id, token=token, at=at, ids=till.ids, price_lock=till.price_lock
-        )
+            tx, lane=till.lane, lot_id=lot_id, charge_id=charge_id, token=token, at=at, ids=till.ids, price_lock=till.price_lock,
+            part_fen=part_fen,
+        )  # fmt: skip
         charge = charges.by_id(tx, lane=till.lane, charge_id=charge_id)
         taken = store.being_taken(tx, lane=till.lane, charge_ids=[charge_id]).get(charge_id)
         if taken is Way.CARD:
             raise CardUnderWay("the car's card has paid this charge at the lane; its issuer decides")
         if taken is not None:
             raise DeductionUnderWay("this charge is being deducted by the plate's mandate; look again in a moment")
+        check_free(tx, till, [charge], not_of=[order.order_id], at=at)
         route = routing.choose(tx, operator_id=charge.operator_id, channel=channel, at=at)
         if route is None:
             raise NoRoute(f"operator {charge.operator_id} takes no {channel} payments now")
@@ -287,12 +381,13 @@ def _ask_about(tx: Connection, till: Till, attempts: list[Attempt]) -> Attempt |
 
 
 def _status(
-    order: Order, charge: Charge, attempts: list[Attempt], gone_back: Mapping[UUID, int], at: datetime
+    order: Order, charge: Charge, attempts: list[Attempt], counting: set[UUID | None], gone_back: Mapping[UUID, int],
+    at: datetime,
 ) -> Status:  # fmt: skip
     """Choose what matters most to the payer: money first, then what may still come."""
     taken = [attempt for attempt in attempts if attempt.state == "succeeded"]
     paid = [attempt for attempt in taken if attempt.taken_back_at is None]
-    settling = [attempt for attempt in paid if attempt.payment_id == charge.settled_by]
+    settling = [attempt for attempt in paid if attempt.payment_id in counting]
     shown = next(iter(settling or paid or taken), None)
     live = [attempt for attempt in attempts if attempt.state in orders.LIVE]
     stage: Stage
@@ -308,7 +403,7 @@ def _status(
     elif taken:
         stage = "taken_back"
     else:
-        stage = "over" if attempts or charge.state == "settled" or at >= order.expires_at else "unpaid"
+        stage = "over" if attempts or charge.state != "open" or at >= order.expires_at else "unpaid"
     return Status(
         stage=stage,
         order=order,

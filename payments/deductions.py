@@ -144,12 +144,12 @@ def _standing(tx: Connection, charge: Charge, channel: str | None) -> Attempt | 
     """
     now = charges.by_id(tx, lane=charge.lane, charge_id=charge.charge_id)
     attempts = deduction_store.attempts_at(tx, lane=charge.lane, charge_id=charge.charge_id)
-    if now.state == "settled":
-        settling = next(one for one in attempts if one.payment_id == now.settled_by)
-        if settling.way is not Way.DEDUCTION or channel not in (None, settling.channel):
-            raise AlreadyPaid("this charge has been paid")
+    if now.state != "open":
+        settling = next((one for one in attempts if one.payment_id == now.settled_by), None)
+        if settling is None or settling.way is not Way.DEDUCTION or channel not in (None, settling.channel):
+            raise AlreadyPaid("nothing is due of this charge any more")
         return settling
-    if any(one.state == "succeeded" and one.taken_back_at is None for one in attempts):
+    if sum(one.taken_fen or 0 for one in attempts if one.state == "succeeded" and one.taken_back_at is None) > now.paid_fen:
         raise Conflict("another amount was taken for this charge; a person decides about it", code="payment_in_suspense")
     live = [one for one in attempts if one.state in orders.LIVE]
     if any(one.way is Way.CARD for one in live):
@@ -169,7 +169,7 @@ def _try(till: Till, charge: Charge, channel: str, *, named: bool) -> Tried:
     at, wire = till.clock.now(), till.line(channel).connected.channel
     if Operation.DEDUCT not in wire.supports:
         return Tried(channel=channel, state="none", reason="deduction_unsupported")
-    if charge.amount_fen > wire.amount_fen_max:
+    if charge.owed_fen > wire.amount_fen_max:
         return Tried(channel=channel, state="none", reason="amount_above_cap")
     with till.db.connect() as tx:
         route = routing.choose(tx, operator_id=charge.operator_id, channel=channel, at=at)

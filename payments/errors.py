@@ -14,6 +14,12 @@ class DeductionUnderWay(Conflict):
     code: ClassVar[str] = "deduction_under_way"
 
 
+class DebtReserved(Conflict):
+    """Somebody is paying this debt on another phone at this moment: paid twice, one of the two would have to be refunded."""
+
+    code: ClassVar[str] = "debt_reserved"
+
+
 class CardUnderWay(Conflict):
     """The car's card has paid the charge at the lane; its issuer decides within days, and a refusal opens the charge again."""
 

@@ -13,8 +13,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from gateways import calls
-from gateways.contract import Operation, Way
+from gateways.contract import Way
 from payments import checkout, results, store
 from payments.checkout import Till
 from payments.decisions import Finding
@@ -58,13 +57,13 @@ def run_due(till: Till, *, limit: int = 100, threads: int = 1) -> Ran:
     closable = [attempt for attempt in claimed if attempt.way is not Way.DEDUCTION]
     late = {attempt.payment_id for attempt in closable if attempt.expires_at + CLOSE_AFTER <= at}
     acts = _acts(claimed)
-    closing = _whole(till, [act for act in acts if act[0].act_id is not None and act[0].payment_id in late])
+    closing = checkout.whole(till, [act for act in acts if act[0].act_id is not None and act[0].payment_id in late])
     asked = [(act, closing.get(act[0].act_id, act) if act[0].payment_id in late else None) for act in acts]
     notices = _words(till, asked, threads=threads)
     with till.db.begin() as tx:
         outcomes = results.apply(tx, lane=till.lane, notices=notices, at=till.clock.now(), ids=till.ids)
         store.release(tx, lane=till.lane, payment_ids=[attempt.payment_id for attempt in claimed])
-    paid = {Finding.SETTLED, Finding.SECOND_PAYMENT, Finding.AMOUNT_SUSPENDED}
+    paid = {Finding.SETTLED, Finding.PART, Finding.SECOND_PAYMENT, Finding.AMOUNT_SUSPENDED}
     return Ran(len(claimed), len(late), sum(outcome.finding in paid for outcome in outcomes))
 
 
@@ -81,16 +80,6 @@ def _acts(claimed: Sequence[Attempt]) -> list[list[Attempt]]:
     return list(acts.values())
 
 
-def _whole(till: Till, acts: Sequence[Sequence[Attempt]]) -> dict[UUID | None, list[Attempt]]:
-    """Return all legs of acts, by act: a combined order is closed as a whole, whoever holds the other legs."""
-    ids = [act[0].act_id for act in acts if act[0].act_id is not None]
-    if not ids:
-        return {}
-    with till.db.connect() as tx:
-        legs = store.attempts_of_acts(tx, lane=till.lane, act_ids=ids)
-    return {act_id: [leg for leg in legs if leg.act_id == act_id] for act_id in ids}
-
-
 Asked = tuple[Sequence[Attempt], Sequence[Attempt] | None]
 """An act to be asked about, and the legs to be closed before, when its time is over."""
 
@@ -104,16 +93,6 @@ def _words(till: Till, asked: Sequence[Asked], *, threads: int) -> list[Notice]:
 
 
 def _ask(till: Till, asked: Asked) -> list[Notice]:
-    """Ask about one act, after closing it when its time is over. The answer to the close is kept; the query decides."""
+    """Ask about one act, after closing it when its time is over."""
     act, closing = asked
-    line = till.line(act[0].channel)
-    if closing is None or Operation.CLOSE not in line.connected.channel.supports:
-        return checkout.ask_together(till, act)
-    first = act[0]
-    occasion = f"close {first.payment_id} {first.queries}"
-    if first.act_id is None:
-        message = calls.close(line, checkout.reference(first), subject=first.payment_id, occasion=occasion).message
-    else:
-        ref = checkout.combined_reference(closing)
-        message = calls.combined_close(line, ref, subject=first.payment_id, occasion=occasion).message
-    return [Notice(message, None, "query"), *checkout.ask_together(till, act)]
+    return checkout.ask_together(till, act) if closing is None else checkout.close_and_ask(till, act, legs=closing)

@@ -15,11 +15,11 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from gateways.contract import MerchantAccount, Way
-from ledger.errors import Conflict
+from ledger.errors import Conflict, Refused
 from ledger.ids import Ids
 from payments import store
 from payments.errors import AlreadyPaid, ChargeUnknown, OrderExpired, OrderUnknown
-from payments.records import Attempt, Order
+from payments.records import Attempt, Charge, Order
 
 TOKEN_BYTES: Final = 18
 """144 random bits, 24 letters in an address."""
@@ -68,9 +68,12 @@ def payer_digest(order_id: UUID, payer_id: str) -> bytes:
 
 
 def open_order(
-    tx: Connection, *, lane: int, lot_id: int, charge_id: UUID, token: str, at: datetime, ids: Ids, price_lock: timedelta
-) -> Order:
+    tx: Connection, *, lane: int, lot_id: int, charge_id: UUID, token: str, at: datetime, ids: Ids, price_lock: timedelta,
+    part_fen: int | None = None,
+) -> Order:  # fmt: skip
     """Lock the price of a charge for whoever holds ``token``; the same token gives the same order again.
+
+    The price is what is still due of the charge, or ``part_fen`` of it: only what is owed since the car has left is paid in parts.
 
     Two phones have two tokens and so two orders for one charge: whoever pays first settles it. Holds the order's row.
 
@@ -79,16 +82,18 @@ def open_order(
         ChargeUnknown: the lot has no such charge.
         Conflict: ``token_taken``, the token belongs to an order of another charge.
         OrderExpired: the price lock is over.
+        Refused: ``part_invalid``, the part is not one of what is due, or the charge is to be paid at the gate.
     """
     charge = store.charge(tx, lane=lane, charge_id=charge_id)
     if charge is None or charge.lot_id != lot_id:
         raise ChargeUnknown("the lot has no such charge")
-    if charge.state == "settled":
-        raise AlreadyPaid("this charge has been paid")
+    if charge.state != "open":
+        raise AlreadyPaid("nothing is due of this charge any more")
+    amount_fen = due_of(charge, part_fen)
     digest = digest_of(token)
     order_id = ids.new(at, f"order {charge_id} {digest.hex()}")
     store.insert_order(
-        tx, order_id=order_id, lane=lane, charge_id=charge_id, lot_id=lot_id, amount_fen=charge.amount_fen, digest=digest,
+        tx, order_id=order_id, lane=lane, charge_id=charge_id, lot_id=lot_id, amount_fen=amount_fen, digest=digest,
         expires_at=at + price_lock, at=at,
     )  # fmt: skip
     order = store.order_by_digest(tx, lane=lane, digest=digest, lock=True)
@@ -98,6 +103,17 @@ def open_order(
     if order.expires_at - at < LAST_MINUTE:
         raise OrderExpired("the price lock is over; scan the code again")
     return order
+
+
+def due_of(charge: Charge, part_fen: int | None) -> int:
+    """Return what is to be paid of an open charge: all that is due, or a part of a debt. Raises Refused (``part_invalid``)."""
+    if part_fen is None or part_fen == charge.owed_fen:
+        return charge.owed_fen
+    if not charge.is_receivable:
+        raise Refused("a charge is paid in full while the car stands at the gate", code="part_invalid")
+    if not 0 < part_fen < charge.owed_fen:
+        raise Refused(f"of {charge.owed_fen} fen a part is 1 fen at least, and less than all", code="part_invalid")
+    return part_fen
 
 
 def by_token(tx: Connection, *, lane: int, token: str) -> Order:

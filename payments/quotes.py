@@ -2,7 +2,8 @@
 
 Knows charges; must not know channels or HTTP. Called by the pages.
 
-A charge's amount never changes under its serial, so a quote needs no row of its own: the order locks the price.
+What is due of a charge changes only by payments, credit notes and decisions, and none of the latter two happens while an order
+of it is open; so a quote needs no row of its own: the order locks the price.
 """
 
 from datetime import datetime
@@ -30,6 +31,6 @@ def ask(tx: Connection, *, lane: int, lot_id: int, plate: str, at: datetime, tok
         PlateRefused: this is not a plate.
     """
     return [
-        Quote(charge, charge.amount_fen, tokens.new(f"{charge.charge_id} {at.isoformat()}"))
+        Quote(charge, charge.owed_fen, tokens.new(f"{charge.charge_id} {at.isoformat()}"))
         for charge in charges.due(tx, lane=lane, lot_id=lot_id, plate=plate)
     ]

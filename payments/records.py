@@ -14,9 +14,9 @@ from payments.decisions import PaymentState
 from payments.lots import Scene
 from payments.plates import PlateColor
 
-
 ChargeState = Literal["open", "settled", "waived", "written_off", "credited"]
-"""open: something is due. settled: paid. waived: let off. written_off: not expected any more. credited: taken away by a credit note."""
+"""open: something is due. settled: paid. waived: let off. written_off: not expected any more. credited: taken away by a credit
+note."""
 
 
 class NewCharge(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

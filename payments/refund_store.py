@@ -174,7 +174,8 @@ def hold(tx: Connection, *, lane: int, refund_ids: Sequence[UUID]) -> dict[UUID,
     rows = tx.execute(
         text("""
         select r.refund_id, r.payment_id, r.operator_id, r.book_id, c.lot_id, c.charge_id, c.lot_serial, r.channel, r.provider_no,
-               r.merchant_no, r.trade_no, r.amount_fen, r.from_suspense, r.source, r.source_ref, r.state, r.done_at is not null as was_done
+               r.merchant_no, r.trade_no, r.amount_fen, r.from_suspense, r.source, r.source_ref, r.state,
+               r.done_at is not null as was_done
         from payments.refund r
         join payments.payment p on p.lane = r.lane and p.payment_id = r.payment_id
         join payments.charge c on c.lane = p.lane and c.charge_id = p.charge_id

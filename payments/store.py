@@ -156,6 +156,9 @@ from payments.charge c join payments.plate p on p.plate_id = c.plate_id
 """
 
 
+_ITS_OWNER: Final = "(p.held_since is null or c.entered_at >= p.held_since)"
+"""The stay is of whoever has the plate now."""
+
 _NOT_BY_CARD: Final = """not exists (
           select from payments.payment y
           where y.charge_id = c.charge_id and y.lane = c.lane and y.way = 'card'
@@ -178,7 +181,7 @@ def open_charges_anywhere(tx: Connection, *, lane: int, number: str, limit: int)
     query = text(
         _CHARGE
         + f"""
-        where c.lane = :lane and p.number = :number and c.state = 'open' and {_NOT_BY_CARD}
+        where c.lane = :lane and p.number = :number and c.state = 'open' and {_ITS_OWNER} and {_NOT_BY_CARD}
         order by c.entered_at, c.charge_id limit :limit
         """
     )
@@ -196,7 +199,7 @@ def open_charges(tx: Connection, *, lane: int, lot_id: int, number: str) -> list
     query = text(
         _CHARGE
         + f"""
-        where c.lane = :lane and c.lot_id = :lot and p.number = :number and c.state = 'open' and {_NOT_BY_CARD}
+        where c.lane = :lane and c.lot_id = :lot and p.number = :number and c.state = 'open' and {_ITS_OWNER} and {_NOT_BY_CARD}
         order by c.entered_at, c.charge_id
         """
     )
@@ -282,6 +285,19 @@ def being_taken(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> dic
         order by charge_id, way
         """)
     return {row.charge_id: Way(row.way) for row in tx.execute(query, {"lane": lane, "ids": list(charge_ids)})}
+
+
+def paying(tx: Connection, *, lane: int, charge_ids: Sequence[UUID], not_of: Sequence[UUID]) -> list[Attempt]:
+    """Return the attempts that payers may be paying these charges with, but those of the orders ``not_of``; the newest first."""
+    query = text(
+        _ATTEMPT
+        + """
+        where lane = :lane and charge_id = any(cast(:ids as uuid[])) and order_id <> all(cast(:not_of as uuid[]))
+          and state in ('created', 'pending', 'unknown') and way not in ('deduction', 'card')
+        order by payment_id desc
+        """
+    )
+    return [as_attempt(row) for row in tx.execute(query, {"lane": lane, "ids": list(charge_ids), "not_of": list(not_of)})]
 
 
 def attempts_of(tx: Connection, *, lane: int, order_ids: Sequence[UUID]) -> list[Attempt]:

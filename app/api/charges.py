@@ -4,7 +4,7 @@ Knows the form of requests and answers; must not know how charges are kept. Moun
 """
 
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import msgspec
 from litestar import Response, get, post
@@ -19,7 +19,7 @@ from ledger.errors import NotAllowed, Refused
 from ledger.ids import payment_number
 from payments import charges, events, plates
 from payments.events import EVENTS_MAX, START, EventPage
-from payments.records import NewCharge, Posted
+from payments.records import ChargeState, NewCharge, Posted
 
 _charge: Final = msgspec.json.Decoder(NewCharge).decode
 
@@ -34,7 +34,7 @@ class ChargeView(Struct, frozen=True, kw_only=True):
     """A charge as its lot may ask for it again; the plate is masked. ``receipt`` is the number of the payment that settled it."""
 
     lot_serial: str
-    state: Literal["open", "settled"]
+    state: ChargeState
     plate: str
     entered_at: datetime
     left_at: datetime | None

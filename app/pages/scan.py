@@ -63,7 +63,7 @@ class Together(Struct, frozen=True):
 def _together(wiring: Wiring, found: list[Charge]) -> Together:
     ids = ",".join(str(charge.charge_id) for charge in found)
     token = wiring.link_tokens.new(f"basket {ids} {wiring.clock.now().isoformat()}")
-    return Together(ids, token, len(found), yuan(sum(charge.amount_fen for charge in found)))
+    return Together(ids, token, len(found), yuan(sum(charge.owed_fen for charge in found)))
 
 
 def lot_of(tx: Connection, wiring: Wiring, token: str) -> Lot:

@@ -140,6 +140,7 @@ class Words(Struct, frozen=True, kw_only=True):
     sorry_often: str
     sorry_deducting: str
     sorry_card: str
+    sorry_reserved: str
     sorry_wallet: str
     sorry_wallet_title: str
     sorry_missing: str
@@ -265,6 +266,7 @@ ZH: Final = Words(
     sorry_often="查询过于频繁，请一分钟后再试。",
     sorry_deducting="这笔停车费正在自动扣费，请稍候再查看结果，不要重复支付。",
     sorry_card="这笔停车费已在出口刷 ETC 卡支付，正等发卡方确认，无需再付。若发卡方拒付，欠费会重新出现。",
+    sorry_reserved="这笔欠费正在另一部手机上支付，请勿重复支付。如果那边没有付完，两分钟后可以在这里支付。",
     sorry_wallet="这里打不开本停车场的支付方式，请用手机浏览器或其他支付应用重新扫码。",
     sorry_wallet_title="请换一种方式打开",
     sorry_missing="没有找到这个页面。",
@@ -390,6 +392,7 @@ EN: Final = Words(
     sorry_often="Too many look-ups. Please try again in a minute.",
     sorry_deducting="This fee is being deducted automatically. Please look again in a moment and do not pay twice.",
     sorry_card="An ETC card has paid this fee at the exit and its issuer is confirming it. If it refuses, the fee is due again.",
+    sorry_reserved="This debt is being paid on another phone; please do not pay twice. If it is not finished there, it can be paid here in two minutes.",
     sorry_wallet="It cannot be paid here. Please scan the code again with your browser or another wallet.",
     sorry_wallet_title="Please open it another way",
     sorry_missing="There is no such page.",

@@ -23,6 +23,9 @@ comment on column payments.payment_fact.treatment is 'How it was booked: settled
 alter table payments.outbox add column charge_id uuid; -- Charge that the event is about: readers are told in order per charge
 comment on column payments.outbox.charge_id is 'Charge that the event is about: readers are told in order per charge';
 
+alter table payments.basket_charge add column part_fen bigint check (part_fen > 0); -- Part of it that the basket pays; null: all that is due
+comment on column payments.basket_charge.part_fen is 'Part of it that the basket pays, in fen; null: all that is due';
+
 create table payments.leave_rule ( -- Who may leave first, and until when it is to be paid: dated, for a lot, an operator or the whole city
     rule_id         integer generated always as identity primary key, -- Version; a later one of the same place replaces it from its date on
     operator_id     integer references payments.operator, -- Operator; null: every one that has none of its own
