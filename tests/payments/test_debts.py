@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from app.checks import violations
-from gateways.contract import Answer, ChannelState, Request, Unanswered
+from gateways.contract import Answer, ChannelState, Request, Unanswered, Way
 from ledger.errors import Refused
 from ledger.ids import payment_number
 from payments import baskets, checkout, events, orders, results, store
@@ -44,7 +44,7 @@ def part_of(db: Engine, lot: Lot, charge_id: UUID, fen: int | None) -> Due:
             part_fen=fen,
         )  # fmt: skip
         attempt = orders.attempt(
-            tx, order=order, route=route_of(tx, lot), provider_no="1900000001", payer_id=token, way=checkout.Way.IN_WALLET, at=AT,
+            tx, order=order, route=route_of(tx, lot), provider_no="1900000001", payer_id=token, way=Way.IN_WALLET, at=AT,
             ids=IDS, first_query=timedelta(seconds=5),
         )  # fmt: skip
     return Due(lot, order, attempt, token)

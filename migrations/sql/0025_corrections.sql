@@ -1,0 +1,1 @@
+-- Corrections: credit notes with new bills, misread plates, plates that change hands.
