@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from app import cards_cli, lots_cli, routes_cli
+from app import cards_cli, lots_cli, routes_cli, splits_cli
 from app import run as running
 from app.callbacks import serve as callbacks
 from app.checks import violations
@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     routes_cli.arguments(_add(commands, "route", _route, "list, add or end an operator's merchant account at a channel"))
     lots_cli.arguments(_add(commands, "lot", _lot, "enter how a channel numbers a lot"))
     cards_cli.arguments(_add(commands, "cards", _cards, "list packages of card charges, or pack anew what was rejected"))
+    splits_cli.arguments(_add(commands, "split", _split, "list or add rules by which a lot's charges are cut for several payees"))
     checkpoint = _add(commands, "checkpoint", _checkpoint, "print the last signed checkpoint and the key that verifies it")
     checkpoint.add_argument("--accept", action="store_true", help="take the database's last checkpoint as the last one signed")
     return parser
@@ -218,6 +219,10 @@ def _lot(settings: Settings, given: argparse.Namespace) -> int:
 
 def _cards(settings: Settings, given: argparse.Namespace) -> int:
     return _told(settings, lambda wiring: cards_cli.run(wiring, given))
+
+
+def _split(settings: Settings, given: argparse.Namespace) -> int:
+    return _told(settings, lambda wiring: splits_cli.run(wiring, given))
 
 
 def _told(settings: Settings, answer: Callable[[Wiring], str]) -> int:
