@@ -154,6 +154,12 @@ def hold(tx: Connection, *, lot_id: int) -> None:
     fire(tx, [holding(lot_id)])
 
 
+def write(tx: Connection, shots: Sequence[Shot]) -> None:
+    """Send what is to be written, if anything is."""
+    if shots:
+        fire(tx, shots)
+
+
 Plates = dict[tuple[str, str], tuple[int, bool]]
 """The keys of plates by number and colour, and whether they are new."""
 

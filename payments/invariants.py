@@ -89,7 +89,10 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
                select from payments.card_record r
                join payments.card_package k on k.lane = r.lane and k.package_id = r.package_id
                left join payments.card_dispute_file d on d.lane = r.lane and d.channel = r.channel and d.file_no = r.file_no
-               where r.lane = f.lane and r.record_id = f.payment_id and f.evidence_id in (k.booked_evidence_id, d.evidence_id)))
+               where r.lane = f.lane and r.record_id = f.payment_id and f.evidence_id in (k.booked_evidence_id, d.evidence_id))
+             and not exists ( -- what a lot said of many takings in one call
+               select from payments.taking t
+               where t.lane = f.lane and t.payment_id = f.payment_id and t.evidence_id = f.evidence_id))
         """,
     ),
     (
@@ -252,6 +255,54 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
         from (select * from payments.charge where is_receivable) c
         full join payments.debt d on d.lane = c.lane and d.charge_id = c.charge_id
         where c.amount_fen - c.paid_fen - c.reduced_fen is distinct from d.owed_fen
+        """,
+    ),
+    (
+        "takings",
+        f"""
+        select format('taking %s has no entry or payment that says the same', t.taking_id)
+        from payments.v_taking t
+        left join gateways.v_message m on m.lane = t.lane and m.message_id = t.evidence_id and m.verdict = 'verified'
+        left join payments.payment_fact f on f.lane = t.lane and f.payment_id = t.payment_id
+        left join ledger.v_posting e on e.lane = t.lane and t.payment_id is null
+          and e.entry_id = cast(left(t.taking_id::text, 34) || '{EntryKind.TAKEN_ELSEWHERE:02x}' as uuid)
+        where m.message_id is null
+           or (t.channel, t.amount_fen, t.taken_at, t.evidence_id) is distinct from
+              (case when t.payment_id is null then t.channel else f.channel end, coalesce(f.amount_fen, e.amount_fen),
+               coalesce(f.happened_at, e.happened_at), coalesce(f.evidence_id, e.evidence_id))
+           or (t.payment_id is null and e.book_id is distinct from t.book_id)
+        """,
+    ),
+    (
+        "takings",
+        f"""
+        select format('entry %s is of a taking or a bank slip that is not there', e.entry_id)
+        from ledger.v_posting e
+        where e.kind in ({EntryKind.TAKEN_ELSEWHERE:d}, {EntryKind.CASH_BANKED:d})
+          and not exists (select from payments.v_taking t where t.lane = e.lane and t.payment_id is null
+                          and t.taking_id = cast(left(e.entry_id::text, 34) || '00' as uuid))
+          and not exists (select from payments.v_cash_slip s where s.lane = e.lane and s.book_id = e.book_id
+                          and s.amount_fen = e.amount_fen and s.slip_id = cast(left(e.entry_id::text, 34) || '00' as uuid))
+        """,
+    ),
+    (
+        "takings",
+        f"""
+        select format('book %s has cash of %s fen, and its tills hold %s', coalesce(b.book_id, t.book_id), coalesce(b.fen, 0),
+                      coalesce(t.fen, 0))
+        from (
+            select book_id, sum(case debit_account when {Account.CASH:d} then amount_fen else 0 end)
+                            - sum(case credit_account when {Account.CASH:d} then amount_fen else 0 end) as fen
+            from ledger.v_posting where {Account.CASH:d} in (debit_account, credit_account) group by book_id
+        ) b
+        full join (
+            select o.book_id, sum(t.taken_fen - t.banked_fen) as fen
+            from payments.lot_till t
+            join payments.lot l on l.lot_id = t.lot_id
+            join payments.operator o on o.operator_id = l.operator_id
+            group by o.book_id
+        ) t on t.book_id = b.book_id
+        where coalesce(b.fen, 0) <> coalesce(t.fen, 0)
         """,
     ),
 )

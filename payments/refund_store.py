@@ -301,6 +301,7 @@ def second_payments(tx: Connection, *, lane: int, fen_max: int, limit: int) -> l
         from payments.payment_case c
         where c.lane = :lane and c.kind = 'refund_second_payment' and c.state = 'open' and c.payment_id is not null
           and c.amount_fen <= :most
+          and c.channel not in ('cash', 'legacy') -- taken by hand, given back by hand: no channel could be asked
           and not exists (select from payments.refund r where r.lane = c.lane and r.payment_id = c.payment_id
                           and (r.state <> 'closed' or r.source = 'case'))
         order by c.case_id

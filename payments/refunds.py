@@ -74,7 +74,7 @@ def promise(
         NotFound: ``payment_not_found``, no such payment has taken money.
         Refused: ``refund_exceeds``, the amount is more than what is left of the payment.
         Conflict: ``refund_conflict``, the reference was used with another amount; ``payment_taken_back``, the channel took the
-            payment back, so that nothing is left to give back.
+            payment back, so that nothing is left to give back; ``refund_by_hand``, no channel took it that could be asked.
     """
     of = refund_store.hold_payment(tx, lane=lane, payment_id=payment_id)
     if of is None:
@@ -90,6 +90,9 @@ def promise(
     if of.is_taken_back:
         number = payment_number(lane, payment_id)
         raise Conflict(f"the channel took payment {number} back; nothing is left to give back", code="payment_taken_back")
+    if of.channel in ("cash", "legacy"):
+        number = payment_number(lane, payment_id)
+        raise Conflict(f"payment {number} was taken by hand at the lot; it is given back by hand", code="refund_by_hand")
     left = of.taken_fen - of.refunded_fen
     if not 0 < amount_fen <= left:
         raise Refused(

@@ -23,7 +23,8 @@ from ledger.journal import REVERSAL, EntryKind
 
 LIMIT_DEFAULT: Final = 500
 LIMIT_MAX: Final = 5_000
-CHANNELS: Final = ("alipay", "etc", "unionpay", "wechat")
+CHANNELS: Final = ("alipay", "cash", "etc", "legacy", "unionpay", "wechat")
+"""cash, legacy: what lots take by hand; no bill of a channel proves it."""
 
 _CURSOR: Final = struct.Struct(">BiiHqq")
 _CURSOR_VERSION: Final = 1

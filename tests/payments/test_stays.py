@@ -91,7 +91,7 @@ def test_what_the_coming_did_not_say_the_going_may_add_and_nothing_else(tx: Conn
     ],
 )
 def test_other_content_under_a_serial_is_refused_by_name_and_edits_nothing(
-    tx: Connection, lot: Lot, change: dict[str, object], field: str
+    tx: Connection, lot: Lot, change: dict[str, Any], field: str
 ) -> None:
     post(tx, lot, stay(left_at=hours(1), lane_in="A"))
     before = kept(tx, "*")
