@@ -16,6 +16,7 @@ create table payments.webhook ( -- An address of a lot's or an operator's system
     old_secret      bytea, -- Secret before the last rotation, encrypted; signs as well until old_until
     old_until       timestamptz, -- End of the overlap
     from_transaction xid8 not null default pg_snapshot_xmin(pg_current_snapshot()), -- Events of earlier transactions are not pushed by themselves, only replayed
+    checked_from    xid8 not null default pg_snapshot_xmin(pg_current_snapshot()), -- Since that transaction its kinds are as they are: the standing checks look at later events
     failing_since   timestamptz, -- First failure after the last success; null: the last call succeeded
     created_at      timestamptz not null, -- When it was entered
     created_by      text not null, -- API client, or the person at the command line
@@ -86,7 +87,7 @@ comment on view payments.v_webhook is 'Webhooks without their secrets';
 
 grant select, insert on payments.webhook, payments.webhook_cursor, payments.webhook_delivery, payments.webhook_due, payments.webhook_try
     to tongting_app;
-grant update (url, kinds, state, reason, secret, old_secret, old_until, from_transaction, failing_since, changed_at, ended_at)
+grant update (url, kinds, state, reason, secret, old_secret, old_until, from_transaction, checked_from, failing_since, changed_at, ended_at)
     on payments.webhook to tongting_app;
 grant update (transaction_id, event_id) on payments.webhook_cursor to tongting_app;
 grant update (attempts, last_status, last_ms, last_error, delivered_at, parked_at) on payments.webhook_delivery to tongting_app;
