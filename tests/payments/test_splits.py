@@ -492,7 +492,7 @@ def scene(simulated_home: Path, database: str, tmp_path: Path) -> Iterator[Calla
 def books_of(scene: Scene) -> list[int]:
     with scene.stage.wiring.db.connect() as tx:
         operators = [part.operator_id for part in scene.group().parts]
-        known = dict(tx.execute(text("select operator_id, book_id from payments.v_operator")).all())  # type: ignore[arg-type]
+        known = {row[0]: row[1] for row in tx.execute(text("select operator_id, book_id from payments.v_operator"))}
         return [int(known[operator]) for operator in operators]
 
 
