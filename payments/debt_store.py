@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from msgspec import Struct
@@ -61,3 +61,86 @@ def open_debts(tx: Connection, *, lane: int, left: Sequence[tuple[UUID, Basis, d
     charges, bases, times = ([one[place] for one in left] for place in range(3))
     asked = {"lane": lane, "charges": charges, "bases": bases, "times": times}
     return [OpenDebt(**row._mapping) for row in tx.execute(query, asked)]
+
+
+def begin_anew(tx: Connection, *, lane: int, charge_ids: Sequence[UUID], at: datetime) -> None:
+    """Let debts of which a card's issuer will never pay be the plates' own, due so many days from now as the rule says."""
+    if not charge_ids:
+        return
+    query = text("""
+        update payments.debt d
+        set basis = 'taken_back', due_on = n.due_on, limitation_on = n.due_on + interval '3 years'
+        from (
+            select charge_id, (cast(:at as timestamptz) at time zone 'Asia/Shanghai')::date
+                              + payments.due_days_v1(operator_id, lot_id, :at) as due_on
+            from payments.debt where lane = :lane and charge_id = any(cast(:ids as uuid[])) order by charge_id for update
+        ) n
+        where d.lane = :lane and d.charge_id = n.charge_id
+        """)
+    tx.execute(query, {"lane": lane, "ids": list(charge_ids), "at": at})
+
+
+# Rules.
+
+_RULE: Final = (
+    "operator_id, lot_id, valid_from, document, admits, debts_max, owed_fen_max, overdue_days_max, checks_lists, due_days"
+)
+
+
+def leave_rule(
+    tx: Connection, *, operator_id: int | None, lot_id: int | None, valid_from: datetime
+) -> dict[str, Any] | None:  # fmt: skip
+    """Return the rule of a place that begins at that time."""
+    query = text(f"""
+        select rule_id, {_RULE} from payments.leave_rule
+        where operator_id is not distinct from :operator and lot_id is not distinct from :lot and valid_from = :from
+        """)
+    row = tx.execute(query, {"operator": operator_id, "lot": lot_id, "from": valid_from}).mappings().first()
+    return None if row is None else dict(row)
+
+
+def insert_leave_rule(tx: Connection, *, values: dict[str, Any], at: datetime) -> int:
+    names = ", ".join(f":{name.strip()}" for name in _RULE.split(","))
+    query = text(f"insert into payments.leave_rule ({_RULE}, entered_at) values ({names}, :entered_at) returning rule_id")
+    return int(tx.execute(query, values | {"entered_at": at}).scalar_one())
+
+
+def leave_rules(tx: Connection) -> list[dict[str, Any]]:
+    """Return all rules, the city's first, each place's in the order of their dates."""
+    query = text(
+        f"select rule_id, {_RULE} from payments.leave_rule order by operator_id nulls first, lot_id nulls first, valid_from"
+    )
+    return [dict(row) for row in tx.execute(query).mappings()]
+
+
+# Mandates.
+
+
+class Said(Struct, frozen=True):
+    """A channel's word about a plate: whether it may be deducted there."""
+
+    number: str
+    color: str
+    channel: str
+    state: Literal["open", "none"]
+
+
+def remember_mandates(tx: Connection, *, said: Sequence[Said], at: datetime) -> None:
+    """Keep what channels say of plates' mandates; a word that is older than the one kept changes nothing.
+
+    Locks the rows in the order of plate and channel.
+    """
+    if not said:
+        return
+    query = text("""
+        insert into payments.mandate as m (plate_id, channel, state, told_at)
+        select p.plate_id, s.channel, min(s.state), :at
+        from unnest(cast(:numbers as text[]), cast(:colors as text[]), cast(:channels as text[]), cast(:states as text[]))
+             as s (number, color, channel, state)
+        join payments.plate p on p.number = s.number and p.color = s.color
+        group by p.plate_id, s.channel order by p.plate_id, s.channel
+        on conflict (plate_id, channel) do update set state = excluded.state, told_at = excluded.told_at
+        where m.told_at <= excluded.told_at
+        """)
+    columns = {"numbers": "number", "colors": "color", "channels": "channel", "states": "state"}
+    tx.execute(query, {"at": at} | {name: [getattr(one, field) for one in said] for name, field in columns.items()})

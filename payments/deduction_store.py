@@ -197,6 +197,16 @@ def keep_word(tx: Connection, *, lane: int, entrance_id: UUID, word: Word, at: d
         """),
         _word_of(lane, entrance_id, word, at),
     )
+    tx.execute(_REMEMBER, _word_of(lane, entrance_id, word, at))
+
+
+_REMEMBER: Final = text("""
+    insert into payments.mandate as m (plate_id, channel, state, told_at)
+    select plate_id, :channel, :state, :at from payments.entrance where lane = :lane and entrance_id = :id and :state <> 'unknown'
+    on conflict (plate_id, channel) do update set state = excluded.state, told_at = excluded.told_at
+    where m.told_at <= excluded.told_at
+    """)
+"""What a channel says of a car it says of its plate's mandate."""
 
 
 def put_word(tx: Connection, *, lane: int, entrance_id: UUID, word: Word, at: datetime) -> None:
@@ -208,6 +218,7 @@ def put_word(tx: Connection, *, lane: int, entrance_id: UUID, word: Word, at: da
         """),
         _word_of(lane, entrance_id, word, at),
     )
+    tx.execute(_REMEMBER, _word_of(lane, entrance_id, word, at))
 
 
 def hold_words(tx: Connection, *, lane: int, entrance_ids: Sequence[UUID]) -> dict[UUID, list[HeldWord]]:

@@ -19,7 +19,7 @@ from gateways import calls, messages, routing
 from gateways.contract import ChannelState, Deduction, MandateRef, MerchantAccount, Operation, RawMessage, Reading, Result, Way
 from ledger.errors import Conflict, Refused
 from ledger.ids import payment_number
-from payments import charges, checkout, deduction_store, orders, results, status_lists, store
+from payments import charges, checkout, debt_store, deduction_store, orders, results, status_lists, store
 from payments.checkout import Till
 from payments.decisions import ACCEPTED, Finding
 from payments.deduction_store import Asked, Entry, MandateState, Terms, Word
@@ -227,6 +227,9 @@ def _mandate(till: Till, stay: _Stay, route: MerchantAccount) -> tuple[MandateSt
         return "none", None, wrong.code
     with till.db.begin() as tx:
         deduction_store.keep_message(tx, lane=till.lane, message=call.message)
+        if call.outcome.state != "unknown":
+            said = debt_store.Said(stay.charge.plate, stay.charge.plate_color, route.channel, call.outcome.state)
+            debt_store.remember_mandates(tx, said=[said], at=at)
     if call.outcome.state == "unknown":
         return before, None, None
     return call.outcome.state, call.outcome.mandate_no, None

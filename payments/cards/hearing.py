@@ -20,7 +20,7 @@ from gateways.etc import clearing
 from gateways.etc.clearing import BookingResult, ClearingStatistics, DisputeResult, Totals
 from gateways.etc.codes import DisputeOutcome
 from ledger.ids import Ids, payment_number
-from payments import events, store
+from payments import debt_store, events, store
 from payments.cards import store as cards
 from payments.cards.packages import package_of
 from payments.cards.records import CHANNEL, CardRow, Finding, Heard, PackageRow
@@ -103,6 +103,7 @@ class _Hearing:
         )  # fmt: skip
         cards.settle_disputes(self._tx, lane=self._lane, states=states, file_no=told.file_no)
         self._tell_lots(bad)
+        debt_store.begin_anew(self._tx, lane=self._lane, charge_ids=[one.charge_id for one in bad if one.charge_id], at=self._at)
         results = self._results(released, ChannelState.SUCCEEDED) + self._results(bad, ChannelState.FAILED)
         return Heard(Finding.SETTLED_DISPUTES, results)
 
