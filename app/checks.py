@@ -9,9 +9,10 @@ from sqlalchemy import Connection
 from ledger import invariants as ledger_invariants
 from ledger.invariants import Violation
 from payments import invariants as payments_invariants
+from payments.webhooks import invariants as webhook_invariants
 from reconciliation import invariants as reconciliation_invariants
 
-CHECKS = (ledger_invariants.check, payments_invariants.check, reconciliation_invariants.check)
+CHECKS = (ledger_invariants.check, payments_invariants.check, webhook_invariants.check, reconciliation_invariants.check)
 
 
 def violations(tx: Connection) -> list[Violation]:

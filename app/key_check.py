@@ -100,6 +100,7 @@ def _signing_elsewhere(folder: Path) -> Iterator[Finding]:
 
 def _own(folder: Path) -> Iterator[Finding]:
     yield _private(folder / "seal.pem", keys.ed25519_private, "signs checkpoints")
+    yield _private(folder / "webhook.key", keys.webhook_key, "encrypts the secrets of webhooks")
     for name, read, words in (
         ("pay-code", keys.ed25519_private, "signs pay codes"),
         ("token", keys.p256_private, "signs access tokens"),

@@ -6,6 +6,7 @@ Knows files and key formats; must not know what the keys are used for beyond the
       seal.pem                      Ed25519   signs checkpoints
       pay-code/<number>.pem         Ed25519   signs pay codes; the highest number signs, all verify
       token/<name>.pem              P-256     signs access tokens; the last name in order signs, all verify
+      webhook.key                   32 bytes  encrypts the secrets of webhooks in the database
       wechat/merchant.pem           RSA       our requests to the channel
       wechat/merchant-certificate.pem         its certificate: the serial goes into each request
       wechat/apiv3.key              32 ASCII  decrypts notifications
@@ -64,6 +65,8 @@ class Keys(Struct, frozen=True):
     tokens: Mapping[str, ec.EllipticCurvePrivateKey]
     """By key name (``kid``); the last name in alphabetical order signs, all verify."""
     wechat: WeChatKeys
+    webhook: bytes
+    """Encrypts the secrets of webhooks where they are stored."""
 
 
 def sandbox_keys_dir(settings: Settings) -> Path:
@@ -83,6 +86,7 @@ def make_missing(settings: Settings) -> list[str]:
         _make(keys / "pay-code" / "1.pem", lambda: source.ed25519("pay code"), made)
     if not list((keys / "token").glob("*.pem")):
         _make(keys / "token" / "1.pem", lambda: source.p256("token"), made)
+    _make(keys / "webhook.key", lambda: source.secret("webhook"), made)
     if settings.sandbox:
         _make_channel(source, keys / "wechat", sandbox_keys_dir(settings), made)
         _make_others(source, keys, sandbox_keys_dir(settings), made)
@@ -137,7 +141,16 @@ def read(settings: Settings) -> Keys:
         pay_code={int(path.stem): ed25519_private(path) for path in _several(keys / "pay-code")},
         tokens={path.stem: p256_private(path) for path in _several(keys / "token")},
         wechat=wechat_keys(settings, merchant_key=_outside(keys / "wechat" / "merchant.pem")),
+        webhook=webhook_key(keys / "webhook.key"),
     )
+
+
+def webhook_key(path: Path) -> bytes:
+    """Return the key that encrypts the secrets of webhooks. Raises SettingsError."""
+    key = _bytes(path)
+    if len(key) != 32:
+        raise SettingsError(f"{path} must hold exactly 32 bytes; 'tongting migrate' makes one where there is none")
+    return key
 
 
 def wechat_keys(settings: Settings, *, merchant_key: SigningKey | None = None) -> WeChatKeys:

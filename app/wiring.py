@@ -20,6 +20,7 @@ from gateways.contract import Operation
 from gateways.etc.jiangsu.uplink import Centre, JiangsuUplink
 from gateways.etc.list_line import ListLine
 from gateways.etc.uplink import HttpsUplink
+from gateways.parking import addresses
 from gateways.registry import Registry
 from gateways.rotation import KeyWatch
 from gateways.transport import HttpTransport, Transport
@@ -33,6 +34,8 @@ from payments.cards.records import CHANNEL
 from payments.checkout import Till
 from payments.orders import RandomTokens, SeededTokens, Tokens
 from payments.paycode import PayCodeKeys
+from payments.webhooks.delivery import Post
+from payments.webhooks.secret import Vault
 
 LANE: Final = 0
 """The one lane of a one-machine installation."""
@@ -102,6 +105,11 @@ class Wiring(Struct, frozen=True):
             price_lock=timedelta(minutes=self.settings.price_lock_minutes),
             query_after=tuple(timedelta(seconds=seconds) for seconds in self.settings.query_after_seconds),
         )
+
+    def post(self) -> Post:
+        """Return what webhooks are delivered with."""
+        guard = addresses.guard(self.settings.webhook_allowed_networks)
+        return Post(db=self.db, lane=self.lane, clock=self.clock, guard=guard, vault=Vault(self.keys.webhook))
 
     def sealer(self) -> Sealer:
         """Return a sealer of the lane; its caller gives it a connection and the pace."""

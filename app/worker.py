@@ -25,6 +25,7 @@ from ledger.clock import CHINA, business_date
 from ledger.seal import Sealer, SealRefused
 from payments import jobs, refund_jobs, status_lists
 from payments.cards import packing
+from payments.webhooks import delivery
 from reconciliation import daily
 
 LOG: Final = logging.getLogger("tongting.worker")
@@ -46,8 +47,10 @@ def work(wiring: Wiring, *, stop: Event) -> None:
     """Seal and run the timed jobs until ``stop`` is set; then finish what has begun and return."""
     scheduler, watches = schedule(wiring), wiring.key_watches()
     sealing = Thread(target=seal_until, args=(wiring, stop), name="sealer")
+    pushing = Thread(target=push_until, args=(wiring, stop), name="webhooks")
     scheduler.start()
     sealing.start()
+    pushing.start()
     for watch in watches:
         watch.start()
     try:
@@ -59,6 +62,7 @@ def work(wiring: Wiring, *, stop: Event) -> None:
         for watch in watches:
             watch.stop()
         sealing.join()
+        pushing.join()
 
 
 def schedule(wiring: Wiring) -> BackgroundScheduler:
@@ -90,6 +94,16 @@ def seal_until(wiring: Wiring, stop: Event) -> None:
         except DBAPIError as broken:
             LOG.warning("the sealer lost the database and tries again: %s", str(broken.orig).splitlines()[0])
         stop.wait(rest)
+
+
+def push_until(wiring: Wiring, stop: Event) -> None:
+    """Push events to webhooks; whatever goes wrong is logged and tried again after a rest."""
+    while not stop.is_set():
+        try:
+            delivery.run_until(wiring.post(), stop=stop, poll_seconds=wiring.settings.webhook_poll_seconds)
+        except Exception:
+            LOG.exception("pushing events has stopped and begins again")
+            stop.wait(REST_AFTER_BREAK_SECONDS)
 
 
 def _seal_on(connection: Connection, wiring: Wiring, sealer: Sealer, stop: Event) -> None:

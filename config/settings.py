@@ -99,6 +99,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     query_after_seconds: tuple[int, ...]
     jobs_seconds: float
     refund_second_payment_fen_max: int
+    webhook_poll_seconds: float
+    webhook_allowed_networks: tuple[str, ...]
     token_minutes: int
     help_line: str
 
@@ -112,6 +114,7 @@ SANDBOX_ACQUIRER_NO: Final = "48020000"
 """What the stand-in for UnionPay knows this installation by."""
 _LISTS: Final = frozenset(
     {"query_after_seconds", "channels", "etc_line_peers", "etc_party_ids", "etc_list_provinces", "etc_list_kinds"}
+    | {"webhook_allowed_networks"}
 )
 _PARTY_ID: Final = re.compile(r"[0-9A-Fa-f]{16}")
 _NUMBERED_PARTY: Final = re.compile(r"[0-9]{6}=[0-9A-Fa-f]{16}")
@@ -198,7 +201,7 @@ def _derived(values: dict[str, Any]) -> dict[str, Any]:
         notices = _beside(values["callback_host"], values["callback_port"])
     for channel in ("wechat", "alipay", "unionpay"):
         values[f"{channel}_notify_url"] = values[f"{channel}_notify_url"] or f"{notices}/callbacks/{channel}"
-    for name in ("channels", "etc_line_peers", "etc_party_ids"):
+    for name in ("channels", "etc_line_peers", "etc_party_ids", "webhook_allowed_networks"):
         values[name] = values[name] or []
     return values
 
@@ -241,12 +244,18 @@ def _check(settings: Settings) -> None:
         ports |= {name: getattr(settings, name) for name in ("etc_centre_port", "etc_line_port")}
         _check_line(settings)
     positive = {"callback_batch_max", "database_pool_size", "price_lock_minutes", "token_minutes", "seal_seconds", "jobs_seconds"}
+    positive |= {"webhook_poll_seconds"}
     for name, port in ports.items():
         if not 0 < port < 65536:
             raise SettingsError(f"setting {name!r} must be a port from 1 to 65535, not {port}")
     for name in sorted(positive):
         if getattr(settings, name) <= 0:
             raise SettingsError(f"setting {name!r} must be above zero")
+    for network in settings.webhook_allowed_networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            raise SettingsError(f"setting 'webhook_allowed_networks' has networks such as 127.0.0.0/8, not {network!r}") from None
     for province in settings.etc_list_provinces:
         if not (len(province) == 2 and province.isascii() and province.isdecimal()):
             raise SettingsError(f"setting 'etc_list_provinces' has provinces of two digits, such as 32, not {province!r}")
