@@ -1,0 +1,85 @@
+"""Rules of alarms: how often a lot is to be heard, and how many openings are too many; dated, for a lot, an operator or the city.
+
+Knows the rules alone; must not know what is measured against them. Called by heartbeats, alarms and the command line.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Literal
+
+from msgspec import Struct
+from sqlalchemy import Connection, text
+
+from ledger.errors import Conflict, Refused
+from payments.lots import Lot, Scene
+
+RuleKind = Literal["silent", "leak"]
+MOST_MAX: Final = 100_000
+DOCUMENT_LETTERS_MAX: Final = 200
+
+IN_FORCE: Final = """
+    select r.rule_id, r.most, r.valid_from from payments.alarm_rule r
+    where r.kind = {kind} and r.valid_from <= :at and (r.operator_id is null or r.operator_id = l.operator_id)
+      and (r.lot_id is null or r.lot_id = l.lot_id) and (r.scene is null or r.scene = l.scene)
+    order by r.lot_id is null, r.operator_id is null, r.scene is null, r.valid_from desc, r.rule_id desc limit 1
+"""
+"""The rule of a kind that counts for a lot ``l`` at ``:at``: the nearest place, then the kind of lot, then the latest."""
+
+
+class NewRule(Struct, frozen=True, kw_only=True):
+    """A rule to be entered. Without ``operator_id`` it counts for the city, without ``lot_id`` for all lots of the operator."""
+
+    kind: RuleKind
+    most: int
+    """silent: minutes within which a lot is heard; leak: openings of the exit per 100 cars that left."""
+    document: str
+    valid_from: datetime
+    operator_id: int | None = None
+    lot_id: int | None = None
+    scene: Scene | None = None
+
+
+def enter(tx: Connection, *, rule: NewRule, at: datetime) -> int:
+    """Enter a rule; returns its number. A rule is never changed: a later one of the same place replaces it from its date on.
+
+    Raises:
+        Refused: ``rule_invalid``.
+        Conflict: ``rule_conflict``, there is another one of the same place from the same moment on.
+    """
+    if not 0 < rule.most <= MOST_MAX or not 0 < len(rule.document.strip()) <= DOCUMENT_LETTERS_MAX:
+        raise Refused(f"a rule has a number from 1 to {MOST_MAX} and names its document", code="rule_invalid")
+    query = text("""
+        insert into payments.alarm_rule (kind, operator_id, lot_id, scene, valid_from, document, most, entered_at)
+        values (:kind, :operator_id, :lot_id, :scene, :valid_from, :document, :most, :at)
+        on conflict (kind, operator_id, lot_id, scene, valid_from) do nothing
+        returning rule_id
+        """)
+    values = {name: getattr(rule, name) for name in NewRule.__struct_fields__}
+    number = tx.execute(query, values | {"at": at}).scalar()
+    if number is None:
+        raise Conflict("there is a rule of this place from that moment on; begin at another one", code="rule_conflict")
+    return int(number)
+
+
+def minutes_of(tx: Connection, *, lot: Lot, at: datetime) -> int | None:
+    """Return within how many minutes a lot is to be heard; None when no rule says."""
+    query = text(f"select r.most from payments.lot l cross join lateral ({IN_FORCE.format(kind=':kind')}) r where l.lot_id = :lot")
+    found = tx.execute(query, {"kind": "silent", "at": at, "lot": lot.lot_id}).scalar()
+    return None if found is None else int(found)
+
+
+def listed(tx: Connection, *, limit: int = 1_000) -> Sequence[str]:
+    """Return all rules in words, the latest first."""
+    query = text("""
+        select r.kind, r.most, coalesce(l.code, o.code, 'the city') as place, r.scene, r.valid_from, r.document
+        from payments.alarm_rule r
+        left join payments.operator o on o.operator_id = r.operator_id
+        left join payments.lot l on l.lot_id = r.lot_id
+        order by r.rule_id desc limit :limit
+        """)
+    units = {"silent": "minutes", "leak": "openings per 100 exits"}
+    return [
+        f"{row.kind}: {row.most} {units[row.kind]} for {row.place}{f' ({row.scene})' if row.scene else ''} "
+        f"from {row.valid_from.isoformat()} on, by {row.document}"
+        for row in tx.execute(query, {"limit": limit})
+    ]
