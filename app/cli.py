@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from app import cards_cli, lots_cli, routes_cli, splits_cli
+from app import cards_cli, lots_cli, routes_cli, splits_cli, tariffs_cli, webhooks_cli
 from app import run as running
 from app.callbacks import serve as callbacks
 from app.checks import violations
@@ -83,7 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     looked_at.add_argument("action", choices=["check"], help="check: read every file; exit code 1 when one is wrong")
     routes_cli.arguments(_add(commands, "route", _route, "list, add or end an operator's merchant account at a channel"))
     lots_cli.arguments(_add(commands, "lot", _lot, "enter how a channel numbers a lot"))
+    webhooks_cli.arguments(_add(commands, "webhook", _webhook, "list, add, enable, replay or end a webhook of a lot or an operator"))
     cards_cli.arguments(_add(commands, "cards", _cards, "list packages of card charges, or pack anew what was rejected"))
+    tariffs_cli.arguments(_add(commands, "tariff", _tariff, "enter, assign and list tariffs and passes, or price a stay"))
     splits_cli.arguments(_add(commands, "split", _split, "list or add rules by which a lot's charges are cut for several payees"))
     checkpoint = _add(commands, "checkpoint", _checkpoint, "print the last signed checkpoint and the key that verifies it")
     checkpoint.add_argument("--accept", action="store_true", help="take the database's last checkpoint as the last one signed")
@@ -215,6 +217,14 @@ def _route(settings: Settings, given: argparse.Namespace) -> int:
 
 def _lot(settings: Settings, given: argparse.Namespace) -> int:
     return _told(settings, lambda wiring: lots_cli.run(wiring, given))
+
+
+def _tariff(settings: Settings, given: argparse.Namespace) -> int:
+    return _told(settings, lambda wiring: tariffs_cli.run(wiring, given))
+
+
+def _webhook(settings: Settings, given: argparse.Namespace) -> int:
+    return _told(settings, lambda wiring: webhooks_cli.run(wiring, given))
 
 
 def _cards(settings: Settings, given: argparse.Namespace) -> int:

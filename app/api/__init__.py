@@ -8,7 +8,7 @@ from typing import Final
 from litestar import Router
 from litestar.di import Provide
 
-from app.api import cards, charges, deductions, proofs, refunds, statements, status_lists, token
+from app.api import cards, charges, deductions, proofs, refunds, statements, status_lists, tariffs, token, webhooks
 from app.auth import authenticate
 from app.problems import HANDLERS
 
@@ -30,6 +30,8 @@ routes: Final = [
             refunds.get_refunds,
             statements.get_statement,
             status_lists.get_status_list,
+            *webhooks.routes,
+            tariffs.post_quotes,
         ],
         dependencies={"caller": Provide(authenticate, sync_to_thread=False)},
         exception_handlers=HANDLERS,
