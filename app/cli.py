@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     looked_at.add_argument("action", choices=["check"], help="check: read every file; exit code 1 when one is wrong")
     routes_cli.arguments(_add(commands, "route", _route, "list, add or end an operator's merchant account at a channel"))
     lots_cli.arguments(_add(commands, "lot", _lot, "enter how a channel numbers a lot"))
-    webhooks_cli.arguments(_add(commands, "webhook", _webhook, "list, add, enable, replay or end a webhook of a lot or an operator"))
+    webhooks_cli.arguments(_add(commands, "webhook", _webhook, "list, add, enable, replay or end webhooks of lots and operators"))
     cards_cli.arguments(_add(commands, "cards", _cards, "list packages of card charges, or pack anew what was rejected"))
     tariffs_cli.arguments(_add(commands, "tariff", _tariff, "enter, assign and list tariffs and passes, or price a stay"))
     splits_cli.arguments(_add(commands, "split", _split, "list or add rules by which a lot's charges are cut for several payees"))

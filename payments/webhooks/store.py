@@ -15,17 +15,17 @@ from ledger.db import raw
 from payments.webhooks.records import Delivery, Owner, Try, Webhook
 
 START: Final = UUID(int=0)
-_OWNED: Final = "w.lane = %(lane)s and w.operator_id = %(operator)s and (%(lot)s::integer is null or w.lot_id = %(lot)s)"
+_OWNED: Final = " and w.operator_id = %(operator)s and (%(lot)s::integer is null or w.lot_id = %(lot)s)"
 """An operator's are all of its webhooks, a lot's only those of the lot."""
 
-_WEBHOOKS: Final = f"""
+_WEBHOOKS: Final = """
     select w.webhook_id, w.operator_id, w.lot_id, w.operator_code, w.lot_code, w.url, w.kinds, w.state, w.reason, w.old_until,
            w.failing_since, w.created_at, w.created_by, w.changed_at, w.ended_at,
            (select count(*) from payments.webhook_due d where d.webhook_id = w.webhook_id) as waiting,
            (select count(*) from payments.webhook_delivery d
             where d.webhook_id = w.webhook_id and d.parked_at is not null) as parked
     from payments.v_webhook w
-    where {_OWNED}
+    where w.lane = %(lane)s
 """
 
 
@@ -51,16 +51,37 @@ def webhooks(tx: Connection, *, lane: int, owner: Owner, ended: bool) -> list[We
     """Return an owner's webhooks, the oldest first; those that have ended only when asked for."""
     with raw(tx).cursor(row_factory=class_row(Webhook)) as cursor:
         return cursor.execute(
-            f"{_WEBHOOKS} and (%(ended)s or w.state <> 'ended') order by w.webhook_id".encode(),
+            f"{_WEBHOOKS}{_OWNED} and (%(ended)s or w.state <> 'ended') order by w.webhook_id".encode(),
             _owned(lane, owner) | {"ended": ended},
         ).fetchall()
+
+
+def all_webhooks(tx: Connection, *, lane: int, operator_id: int | None, ended: bool) -> list[Webhook]:
+    """Return the webhooks of an operator, or of all, for a person of this installation."""
+    with raw(tx).cursor(row_factory=class_row(Webhook)) as cursor:
+        return cursor.execute(
+            (
+                f"{_WEBHOOKS} and (%(operator)s::integer is null or w.operator_id = %(operator)s)"
+                " and (%(ended)s or w.state <> 'ended') order by w.operator_id, w.webhook_id"
+            ).encode(),
+            {"lane": lane, "operator": operator_id, "ended": ended},
+        ).fetchall()
+
+
+def owner_of(tx: Connection, *, lane: int, webhook_id: UUID) -> Owner | None:
+    """Return whose a webhook is, for a person of this installation."""
+    row = tx.execute(
+        text("select operator_id, lot_id from payments.webhook where lane = :lane and webhook_id = :id"),
+        {"lane": lane, "id": webhook_id},
+    ).first()
+    return None if row is None else Owner(row.operator_id, row.lot_id)
 
 
 def webhook(tx: Connection, *, lane: int, owner: Owner, webhook_id: UUID) -> Webhook | None:
     """Return one webhook of an owner."""
     with raw(tx).cursor(row_factory=class_row(Webhook)) as cursor:
         return cursor.execute(
-            f"{_WEBHOOKS} and w.webhook_id = %(webhook)s".encode(), _owned(lane, owner) | {"webhook": webhook_id}
+            f"{_WEBHOOKS}{_OWNED} and w.webhook_id = %(webhook)s".encode(), _owned(lane, owner) | {"webhook": webhook_id}
         ).fetchone()
 
 
