@@ -63,6 +63,21 @@ def open_debts(tx: Connection, *, lane: int, left: Sequence[tuple[UUID, Basis, d
     return [OpenDebt(**row._mapping) for row in tx.execute(query, asked)]
 
 
+def release(tx: Connection, *, lane: int, charge_id: UUID, reason: str, left_at: datetime, at: datetime) -> bool:
+    """Write that the barrier may open for a car, and when it left unless that is known; says whether that is new."""
+    query = text("""
+        with made as (
+            insert into payments.release (charge_id, lane, reason, released_at) values (:id, :lane, :reason, :at)
+            on conflict (charge_id, lane) do nothing returning charge_id
+        ), gone as (
+            update payments.charge set left_at = :left_at where lane = :lane and charge_id = :id and left_at is null
+        )
+        select charge_id from made
+        """)
+    asked = {"lane": lane, "id": charge_id, "reason": reason, "left_at": left_at, "at": at}
+    return tx.execute(query, asked).first() is not None
+
+
 def begin_anew(tx: Connection, *, lane: int, charge_ids: Sequence[UUID], at: datetime) -> None:
     """Let debts of which a card's issuer will never pay be the plates' own, due so many days from now as the rule says."""
     if not charge_ids:

@@ -12,6 +12,14 @@ select distinct on (e.plate_id, w.channel) e.plate_id, w.channel, w.state, w.tol
 from payments.entrance_word w join payments.entrance e on e.lane = w.lane and e.entrance_id = w.entrance_id
 where w.state <> 'unknown' order by e.plate_id, w.channel, w.told_at desc;
 
+create table payments.release ( -- The barrier may open for the car of a charge
+    charge_id       uuid not null, -- Charge
+    lane            smallint not null, -- Lane
+    reason          text not null check (reason in ('paid', 'deducted', 'debt', 'free', 'card')), -- Why
+    released_at     timestamptz not null, -- When its lot was told so
+    primary key (charge_id, lane)
+);
+
 create table payments.deduct_rule ( -- When a debt is tried to be deducted by the plate's mandate: dated, for an operator or the whole city
     rule_id         integer generated always as identity primary key, -- Version; a later one of the same operator replaces it from its date on
     operator_id     integer references payments.operator, -- Operator; null: every one that has none of its own
@@ -65,7 +73,7 @@ comment on view payments.v_deduction_try is 'What became of each try to deduct a
 create view payments.v_mandate as select plate_id, channel, state, told_at from payments.mandate;
 comment on view payments.v_mandate is 'What channels said last of plates'' mandates';
 
-grant select, insert on payments.mandate, payments.deduct_rule, payments.deduction_plan, payments.deduction_try to tongting_app;
+grant select, insert on payments.release, payments.mandate, payments.deduct_rule, payments.deduction_plan, payments.deduction_try to tongting_app;
 grant update (state, told_at) on payments.mandate to tongting_app;
 grant update (tries, due_at, claimed_until) on payments.deduction_plan to tongting_app;
 grant delete on payments.deduction_plan to tongting_app;

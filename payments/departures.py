@@ -1,0 +1,305 @@
+"""Departures 离场: a car wants to leave, or has left; its charge is deducted, becomes a debt, or has to be paid first.
+
+Knows charges, deductions, the rule of leaving first and debts; must not know HTTP or any channel's wire. Called by the API.
+
+What a lot tells is kept and its charge committed before a channel is called; the call is made outside any transaction; then the
+answer becomes a debt and a release in one transaction. Should we stop in between, telling it again goes on where it was.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final, Literal
+from uuid import UUID
+
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from gateways import messages
+from gateways.contract import RawMessage
+from ledger.clock import checked as in_utc
+from ledger.errors import Conflict, Refused
+from ledger.ids import payment_number
+from payments import charges, debt_store, deduction_plan, deductions, events, leaving, store
+from payments.checkout import Till
+from payments.debt_store import Basis
+from payments.debts import Left, open_debts
+from payments.errors import AlreadyPaid, CardUnderWay, ChargeUnknown
+from payments.leaving import Asked, Leave
+from payments.lots import Lot
+from payments.records import Charge, NewCharge, Posted
+
+DEPARTURES_MAX: Final = 10_000
+"""Most cars in one call."""
+
+Barrier = Literal["open", "closed"]
+Why = Literal[
+    "paid", "deducted", "debt", "free", "card",
+    "being_paid", "being_deducted", "in_suspense", "escaped", leaving.Reason,
+]  # fmt: skip
+"""Open: ``paid``; ``deducted``, taken or taken on by a mandate; ``debt``, it left first; ``free``, nothing is due; ``card``, its
+card paid at the lane. ``escaped``: it has left although it might not, and owes the charge.
+Closed: ``being_paid``, a payer is at it; ``being_deducted``, a channel has not said yet; ``in_suspense``, another amount was taken
+and a person decides; else why it may not leave first."""
+
+
+class Departure(Struct, frozen=True, kw_only=True):
+    """A car that wants to leave, or that has left (``gone``). Its charge was posted before, or comes with it."""
+
+    charge_serial: str
+    left_at: datetime
+    gone: bool = False
+    charge: NewCharge | None = None
+
+
+class Departed(Struct, frozen=True, kw_only=True):
+    """What became of a departure. A refused record has a ``reason``, a ``field`` and a ``detail`` as a charge has."""
+
+    serial: str
+    outcome: Literal["open", "closed", "refused"]
+    reason: str
+    owed_fen: int = 0
+    receipt: str | None = None
+    field: str | None = None
+    detail: str | None = None
+
+
+class _Unfit(Refused):
+    """A departure that cannot be; carries the name of the field."""
+
+    def __init__(self, field: str, reason: str, detail: str) -> None:
+        super().__init__(detail, code=reason)
+        self.field = field
+
+
+def depart(till: Till, *, lot: Lot, departure: Departure, body: bytes) -> Departed:
+    """Say whether a barrier may open for a car, after its charge was deducted where a mandate allows that.
+
+    May be told again at any time: a deduction is not made twice, a debt not opened twice. Takes up to the time-out of the channels
+    that are asked. ``body`` is the call as it came: the evidence of a debt.
+    """
+    at = till.clock.now()
+    with till.db.begin() as tx:
+        message = _keep(tx, till, lot, body, at, departure.charge_serial)
+        try:
+            charge = _charge(tx, till, lot, departure, at)
+        except _Unfit as wrong:
+            return _refused(departure, wrong)
+    if charge is None:
+        return _released(till, lot, departure, None, "free")
+    if charge.state != "open":
+        return _released(till, lot, departure, charge, "paid" if charge.state == "settled" else "free")
+    if charge.is_receivable and charge.left_at is not None:
+        return _answer(departure, "open", "debt", owed_fen=charge.owed_fen)
+    return _leave(till, lot, departure, charge, message)
+
+
+def depart_many(till: Till, *, lot: Lot, departures: Sequence[Departure], body: bytes) -> list[Departed]:
+    """Take cars that have left, set by set: what is due becomes a debt. Returns one result per car, in order.
+
+    Nothing is asked of channels here: where a plate has a mandate the debt is deducted within moments, by the plan of deductions.
+    May be told again.
+
+    Raises:
+        Refused: ``too_many_departures``.
+    """
+    if len(departures) > DEPARTURES_MAX:
+        raise Refused(f"at most {DEPARTURES_MAX} cars fit into one call, not {len(departures)}", code="too_many_departures")
+    at = till.clock.now()
+    with till.db.begin() as tx:
+        message = _keep(tx, till, lot, body, at, "many")
+        wrong, found = _charges(tx, till, lot, departures, at)
+        cars = [one for one in departures if one.charge_serial in found]
+        owing = [(one, charge) for one in cars if (charge := found[one.charge_serial]) is not None and _is_due(charge)]
+        left = _may_leave(tx, lot, [charge for _, charge in owing], at)
+        bases = {one.charge_serial: _basis(leave) for (one, _), leave in zip(owing, left, strict=True)}
+        debts = [Left(charge.charge_id, bases[one.charge_serial], in_utc(one.left_at)) for one, charge in owing]
+        opened = open_debts(tx, lane=till.lane, left=debts, evidence_id=message.message_id, at=at, ids=till.ids)
+        deduction_plan.begin(tx, lane=till.lane, charge_ids=[one.charge_id for one in opened], due_at=at)
+    return [
+        wrong[place] if place in wrong else _gone(one, found.get(one.charge_serial), bases)
+        for place, one in enumerate(departures)
+    ]  # fmt: skip
+
+
+def _keep(tx: Connection, till: Till, lot: Lot, body: bytes, at: datetime, occasion: str) -> RawMessage:
+    message = messages.from_lot(
+        operation="departure", body=body, at=at, ids=till.ids, occasion=f"{lot.lot_id} {occasion} {at.isoformat()}"
+    )
+    messages.keep(tx, lane=till.lane, messages=[message])
+    return message
+
+
+# The charge.
+
+
+def _charge(tx: Connection, till: Till, lot: Lot, departure: Departure, at: datetime) -> Charge | None:
+    """Return the charge of a departure, posting it when it comes with it; None when the stay cost nothing. Raises _Unfit."""
+    wrong, found = _charges(tx, till, lot, [departure], at)
+    if wrong:
+        first = wrong[0]
+        raise _Unfit(first.field or "serial", first.reason, first.detail or "")
+    return found[departure.charge_serial]
+
+
+def _charges(
+    tx: Connection, till: Till, lot: Lot, departures: Sequence[Departure], at: datetime
+) -> tuple[dict[int, Departed], dict[str, Charge | None]]:  # fmt: skip
+    """Post what comes and find what came before; returns refusals by place, and charges by serial (None: it cost nothing)."""
+    wrong: dict[int, Departed] = {}
+    new: list[tuple[int, NewCharge]] = []
+    for place, one in enumerate(departures):
+        if (unfit := _unfit(one, at)) is not None:
+            wrong[place] = _refused(one, unfit)
+        elif one.charge is not None and one.charge.amount_fen:
+            new.append((place, one.charge))
+    posted = charges.post(tx, lane=till.lane, lot=lot, charges=[charge for _, charge in new], at=at, ids=till.ids) if new else []
+    for (place, _), result in zip(new, posted, strict=True):
+        if result.outcome == "refused":
+            wrong[place] = _refused_charge(departures[place], result)
+    serials = sorted({one.charge_serial for place, one in enumerate(departures) if place not in wrong})
+    known = store.charges_by_serial(tx, lane=till.lane, lot_id=lot.lot_id, serials=serials) if serials else {}
+    found: dict[str, Charge | None] = {}
+    for place, one in enumerate(departures):
+        if place in wrong:
+            continue
+        charge = known.get(one.charge_serial)
+        if charge is None and one.charge is None:
+            unknown = _Unfit("serial", ChargeUnknown.code, "post the charge first, or tell it with the departure")
+            wrong[place] = _refused(one, unknown)
+        elif charge is not None and in_utc(one.left_at) < charge.entered_at:
+            wrong[place] = _refused(one, _Unfit("left_at", "left_before_entry", "the car cannot have left before it came"))
+        else:
+            found[one.charge_serial] = charge
+    return wrong, found
+
+
+def _unfit(one: Departure, at: datetime) -> _Unfit | None:
+    """Say what is wrong with a departure by itself."""
+    if one.left_at.tzinfo is None:
+        return _Unfit("left_at", "time_invalid", "a time needs its offset, such as +08:00")
+    if in_utc(one.left_at) > at + charges.CLOCK_TOLERANCE:
+        return _Unfit("left_at", "time_in_future", "the time lies in the future; set its clock")
+    if at - in_utc(one.left_at) > timedelta(days=charges.STAY_DAYS_MAX):
+        return _Unfit("left_at", "too_old", "the car left more than three years ago")
+    if one.charge is not None and one.charge.lot_serial != one.charge_serial:
+        return _Unfit("serial", "serial_invalid", "the charge has another serial than the departure")
+    return None
+
+
+def _is_due(charge: Charge) -> bool:
+    return charge.state == "open" and not charge.is_receivable
+
+
+# One car at the barrier.
+
+
+def _leave(till: Till, lot: Lot, departure: Departure, charge: Charge, message: RawMessage) -> Departed:
+    """Deduct a charge, or let its car leave first, or not."""
+    try:
+        made = deductions.deduct(till, lot_id=lot.lot_id, lot_serial=charge.lot_serial)
+    except AlreadyPaid:
+        return _released(till, lot, departure, charge, "paid")
+    except CardUnderWay:
+        return _released(till, lot, departure, charge, "card")
+    except Conflict as busy:
+        return _owe(till, lot, departure, charge, message, _CLOSED.get(busy.code, "being_paid"))
+    if made.state == "succeeded":
+        return _released(till, lot, departure, charge, "deducted", receipt=made.receipt)
+    if made.state == "pending":
+        return _owe(till, lot, departure, charge, message, None, taken_on=True)
+    return _owe(till, lot, departure, charge, message, "being_deducted" if made.state == "unknown" else None)
+
+
+_CLOSED: Final[Mapping[str, Why]] = {"payment_under_way": "being_paid", "payment_in_suspense": "in_suspense"}
+
+
+def _owe(
+    till: Till, lot: Lot, departure: Departure, charge: Charge, message: RawMessage, closed: Why | None, *, taken_on: bool = False
+) -> Departed:  # fmt: skip
+    """Make a debt of a charge whose car may leave, or has left. ``closed``: why the barrier stays down unless it has."""
+    at = till.clock.now()
+    if closed is not None and not departure.gone:
+        return _answer(departure, "closed", closed, owed_fen=charge.owed_fen)
+    with till.db.begin() as tx:
+        [leave] = _may_leave(tx, lot, [charge], at)
+        if not (leave.may_leave or taken_on or departure.gone):
+            return _answer(departure, "closed", leave.reason, owed_fen=charge.owed_fen)
+        basis: Basis = "mandate" if taken_on else _basis(leave)
+        opened = open_debts(
+            tx, lane=till.lane, left=[Left(charge.charge_id, basis, in_utc(departure.left_at))], evidence_id=message.message_id,
+            at=at, ids=till.ids,
+        )  # fmt: skip
+        deduction_plan.begin(tx, lane=till.lane, charge_ids=[one.charge_id for one in opened], behind=at)
+        why: Why = "deducted" if taken_on else "escaped" if basis == "escaped" else "debt"
+        _tell(tx, till, lot, charge, "deducted" if taken_on else "debt", departure, at)
+    return _answer(departure, "open", why, owed_fen=charge.owed_fen)
+
+
+def _may_leave(tx: Connection, lot: Lot, found: Sequence[Charge], at: datetime) -> list[Leave]:
+    cars = [Asked(one.plate, one.plate_color, one.owed_fen) for one in found]
+    return leaving.ask(tx, operator_id=lot.operator_id, lot_id=lot.lot_id, cars=cars, at=at) if cars else []
+
+
+def _basis(leave: Leave) -> Basis:
+    if not leave.may_leave:
+        return "escaped"
+    return "mandate" if leave.reason == "mandate" else "policy"
+
+
+def _released(
+    till: Till, lot: Lot, departure: Departure, charge: Charge | None, why: Literal["paid", "deducted", "free", "card"],
+    *, receipt: str | None = None,
+) -> Departed:  # fmt: skip
+    """Let a car leave that owes nothing; the lot is told once."""
+    at = till.clock.now()
+    with till.db.begin() as tx:
+        if charge is not None:
+            _tell(tx, till, lot, charge, why, departure, at)
+    if receipt is None and charge is not None and charge.settled_by is not None:
+        receipt = payment_number(till.lane, charge.settled_by)
+    return _answer(departure, "open", why, receipt=receipt)
+
+
+def _tell(
+    tx: Connection, till: Till, lot: Lot, charge: Charge, why: Literal["paid", "deducted", "debt", "free", "card"],
+    departure: Departure, at: datetime,
+) -> None:  # fmt: skip
+    """Write that the barrier may open, and tell the lot, once."""
+    left_at = in_utc(departure.left_at)
+    if not debt_store.release(tx, lane=till.lane, charge_id=charge.charge_id, reason=why, left_at=left_at, at=at):
+        return
+    told = events.ReleaseEvent(charge_serial=charge.lot_serial, at=at, reason=why)
+    event_id: UUID = till.ids.new(at, f"release.granted {charge.charge_id}")
+    event = events.NewEvent(
+        event_id, lot.operator_id, lot.lot_id, charge.charge_id, charge.charge_id, told.kind, events.encode(told)
+    )  # fmt: skip
+    events.write(tx, lane=till.lane, rows=[event])
+
+
+# Answers.
+
+
+def _answer(
+    one: Departure, outcome: Barrier, reason: Why, *, owed_fen: int = 0, receipt: str | None = None
+) -> Departed:  # fmt: skip
+    return Departed(serial=one.charge_serial, outcome=outcome, reason=reason, owed_fen=owed_fen, receipt=receipt)
+
+
+def _gone(one: Departure, charge: Charge | None, bases: Mapping[str, Basis]) -> Departed:
+    """Return what became of a car that has left: paid, free, or what it owes and why."""
+    if charge is None or charge.state in ("credited", "waived", "written_off"):
+        return _answer(one, "open", "free")
+    if charge.settled_by is not None:
+        return _answer(one, "open", "paid", receipt=payment_number(charge.lane, charge.settled_by))
+    why: Why = "escaped" if bases.get(one.charge_serial) == "escaped" else "debt"
+    return _answer(one, "open", why, owed_fen=charge.owed_fen)
+
+
+def _refused(one: Departure, wrong: _Unfit) -> Departed:
+    return Departed(serial=one.charge_serial, outcome="refused", reason=wrong.code, field=wrong.field, detail=str(wrong))
+
+
+def _refused_charge(one: Departure, result: Posted) -> Departed:
+    return Departed(
+        serial=one.charge_serial, outcome="refused", reason=result.reason or "refused", field=result.field, detail=result.detail
+    )  # fmt: skip
