@@ -4,47 +4,57 @@ Knows lots, plates and charges; must not know channels, payments' states or HTTP
 """
 
 import hashlib
-import secrets
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 from sqlalchemy import Connection
 
+from gateways import messages
 from ledger.clock import checked as in_utc
 from ledger.errors import Refused
 from ledger.ids import Ids
-from payments import plates, store
+from payments import charge_store, intake, numbers, plates, store
+from payments.charge_store import Kept
 from payments.errors import ChargeUnknown
+from payments.intake import Rejected
 from payments.lots import Lot
+from payments.numbers import Claimed
 from payments.records import Charge, NewCharge, Posted
 
-CHARGES_MAX: Final = 1_000
+CHARGES_MAX: Final = intake.RECORDS_MAX
 """Most charges in one call."""
 CHARGE_FEN_MAX: Final = 5_000_000
 """Largest charge: 50,000 yuan. A larger one is a mistake of the lot's system, not a stay."""
-STAY_DAYS_MAX: Final = 3 * 366
-SERIAL_LETTERS_MAX: Final = 64
+STAY_DAYS_MAX: Final = intake.STAY_DAYS_MAX
+SERIAL_LETTERS_MAX: Final = intake.SERIAL_LETTERS_MAX
 TARIFF_LETTERS_MAX: Final = 500
-CLOCK_TOLERANCE: Final = timedelta(minutes=5)
-"""How far a lot's clock may be ahead of ours."""
+CLOCK_TOLERANCE: Final = intake.CLOCK_TOLERANCE
+
+_digested: Final = msgspec.json.Encoder().encode
 
 
-class _Rejected(Refused):
-    """A charge that cannot be taken; carries the name of the field."""
+class _Good(Struct, gc=False):
+    """A charge that can be true, in the form in which it is kept, at its place in the call."""
 
-    def __init__(self, field: str, reason: str, detail: str) -> None:
-        super().__init__(detail, code=reason)
-        self.field = field
+    place: int
+    charge: Kept
+    number: int | None
 
 
-def post(tx: Connection, *, lane: int, lot: Lot, charges: Sequence[NewCharge], at: datetime, ids: Ids) -> list[Posted]:
+def post(
+    tx: Connection, *, lane: int, lot: Lot, charges: Sequence[NewCharge], at: datetime, ids: Ids, body: bytes | None = None
+) -> list[Posted]:
     """Take the charges of one lot, set by set; a wrong one is refused by itself and the others stand.
 
-    May be called again with the same charges: they are ``already``. Takes no lock but the uniqueness of the serials, in the order
-    of the serials.
+    May be called again with the same charges: they are ``already``. Holds the intake of the lot when any charge has a number; else
+    it takes no lock but the uniqueness of the serials, in the order of the serials.
+
+    Args:
+        body: The call as it came, kept as evidence when a charge of it is new.
 
     Raises:
         Refused: ``too_many_charges``.
@@ -52,22 +62,58 @@ def post(tx: Connection, *, lane: int, lot: Lot, charges: Sequence[NewCharge], a
     if len(charges) > CHARGES_MAX:
         raise Refused(f"at most {CHARGES_MAX} charges fit into one call, not {len(charges)}", code="too_many_charges")
     results: list[Posted | None] = [None] * len(charges)
-    first: dict[str, NewCharge] = {}
+    good: list[_Good] = []
     for place, charge in enumerate(charges):
         try:
-            good = _checked(charge, lot, at)
-        except _Rejected as wrong:
+            good.append(_Good(place, _checked(charge, lot, at, ids), charge.number))
+        except Rejected as wrong:
             results[place] = _refused(charge.lot_serial, wrong)
-        else:
-            first.setdefault(good.lot_serial, good)
-    created = _insert(tx, lane=lane, lot=lot, charges=first, at=at, ids=ids)
-    known = store.charges_by_serial(tx, lane=lane, lot_id=lot.lot_id, serials=sorted(first)) if first else {}
-    for place, charge in enumerate(charges):
-        if results[place] is None:
-            fresh = charge.lot_serial in created
-            created.discard(charge.lot_serial)
-            results[place] = _result(_checked(charge, lot, at), known[charge.lot_serial], fresh=fresh)
+    if good:
+        _carry_out(tx, lane, lot, good, results, at)
+    if body is not None and any(result is not None and result.outcome == "created" for result in results):
+        kept = messages.from_lot(operation="charges", body=body, at=at, ids=ids, occasion=lot.code)
+        messages.keep(tx, lane=lane, messages=[kept])
     return [result for result in results if result is not None]
+
+
+def _carry_out(tx: Connection, lane: int, lot: Lot, good: list[_Good], results: list[Posted | None], at: datetime) -> None:
+    """Insert what is new, and put the results into their places."""
+    claimed = Claimed({})
+    if any(one.number is not None for one in good):
+        intake.hold(tx, lot_id=lot.lot_id)
+        claimed = numbers.claimed(tx, lot_id=lot.lot_id, series="charge", numbers=[one.number for one in good])
+    serials = sorted({one.charge.lot_serial for one in good})
+    known = charge_store.by_serial(tx, lane=lane, lot_id=lot.lot_id, serials=serials)
+    first, wanted = _first(good, known, claimed, results)
+    created = _insert(tx, lane, lot, list(first.values()), at)
+    if lost := sorted(first.keys() - created):  # somebody posted them at the same moment
+        known |= charge_store.by_serial(tx, lane=lane, lot_id=lot.lot_id, serials=lost)
+    known |= {serial: first[serial] for serial in created}
+    kept = {first[serial].charge_id for serial in created}
+    taken = [(number, subject) for number, subject in wanted if subject in kept]
+    for one in good:
+        if results[one.place] is None:
+            results[one.place] = _result(one, known[one.charge.lot_serial], created, claimed)
+    intake.write(tx, numbers.registering(lot_id=lot.lot_id, series="charge", taken=taken, at=at))
+
+
+def _first(
+    good: list[_Good], known: dict[str, Kept], claimed: Claimed, results: list[Posted | None]
+) -> tuple[dict[str, Kept], list[tuple[int, UUID]]]:
+    """Return the charges that are not there yet, by serial, and their numbers; of a serial that comes twice the first counts."""
+    first: dict[str, Kept] = {}
+    for one in good:
+        serial = one.charge.lot_serial
+        if serial in known or serial in first:
+            continue
+        try:
+            claimed.check(one.number, None)
+        except Rejected as wrong:
+            results[one.place] = _refused(serial, wrong)
+            continue
+        claimed.take(one.number, one.charge.charge_id)
+        first[serial] = one.charge
+    return first, claimed.taken
 
 
 def due(tx: Connection, *, lane: int, lot_id: int, plate: str) -> list[Charge]:
@@ -106,68 +152,60 @@ def by_id(tx: Connection, *, lane: int, charge_id: UUID) -> Charge:
     return found
 
 
-def _insert(tx: Connection, *, lane: int, lot: Lot, charges: dict[str, NewCharge], at: datetime, ids: Ids) -> set[str]:
-    """Insert what is new, plates first; returns the serials that were."""
+def _insert(tx: Connection, lane: int, lot: Lot, charges: list[Kept], at: datetime) -> set[str]:
+    """Insert what is new, plates first, in the order of the serials; returns the serials that were."""
     if not charges:
         return set()
-    ordered = [charges[serial] for serial in sorted(charges)]
-    plate_ids = store.plate_ids(tx, plates=sorted({(charge.plate, charge.plate_color) for charge in ordered}), salt=_salt)
-    rows = [
-        store.NewChargeRow(
-            charge_id=ids.new(at, f"charge {lot.lot_id} {charge.lot_serial}"),
-            lot_serial=charge.lot_serial,
-            content_digest=hashlib.sha256(msgspec.json.encode(charge)).digest(),
-            plate_id=plate_ids[charge.plate, charge.plate_color],
-            scene=charge.scene or lot.scene,
-            entered_at=charge.entered_at,
-            left_at=charge.left_at,
-            minutes=charge.minutes,
-            amount_fen=charge.amount_fen,
-            tariff_text=charge.tariff_text,
-        )
-        for charge in ordered
-    ]
-    return store.insert_charges(tx, lane=lane, operator_id=lot.operator_id, lot_id=lot.lot_id, charges=rows, at=at)
+    ordered = sorted(charges, key=lambda charge: charge.lot_serial)
+    keys = intake.plate_keys(tx, sorted({(charge.plate, charge.plate_color) for charge in ordered}))
+    return charge_store.insert(
+        tx, lane=lane, lot=lot, charges=ordered, plates=[keys[charge.plate, charge.plate_color][0] for charge in ordered],
+        digests=[_digest(charge) for charge in ordered], at=at,
+    )  # fmt: skip
 
 
-def _salt() -> bytes:
-    return secrets.token_bytes(16)
+def _digest(charge: Kept) -> bytes:
+    """Return the SHA-256 of a charge's content."""
+    content = (
+        charge.lot_serial, charge.plate, charge.plate_color, charge.entered_at, charge.left_at, charge.minutes, charge.amount_fen,
+        charge.tariff_text, charge.scene,
+    )  # fmt: skip
+    return hashlib.sha256(_digested(content)).digest()
 
 
-def _checked(charge: NewCharge, lot: Lot, at: datetime) -> NewCharge:
-    """Return a charge in the form in which it is kept. Raises _Rejected for one that cannot be true."""
-    if not 0 < len(charge.lot_serial) <= SERIAL_LETTERS_MAX or not charge.lot_serial.isprintable():
-        raise _Rejected("lot_serial", "serial_invalid", f"a serial has 1 to {SERIAL_LETTERS_MAX} printable characters")
+def _checked(charge: NewCharge, lot: Lot, at: datetime, ids: Ids) -> Kept:
+    """Return a charge in the form in which it is kept. Raises Rejected for one that cannot be true."""
+    serial = charge.lot_serial
+    if not 0 < len(serial) <= SERIAL_LETTERS_MAX or not serial.isprintable():
+        raise Rejected("lot_serial", "serial_invalid", f"a serial has 1 to {SERIAL_LETTERS_MAX} printable characters")
+    intake.check_name(serial, charge.number)
     if not 0 < charge.amount_fen <= CHARGE_FEN_MAX:
-        raise _Rejected("amount_fen", "amount_invalid", f"a charge is 1 to {CHARGE_FEN_MAX} fen, not {charge.amount_fen}")
+        raise Rejected("amount_fen", "amount_invalid", f"a charge is 1 to {CHARGE_FEN_MAX} fen, not {charge.amount_fen}")
     if not 0 < len(charge.tariff_text) <= TARIFF_LETTERS_MAX:
-        raise _Rejected("tariff_text", "tariff_invalid", f"the tariff text has 1 to {TARIFF_LETTERS_MAX} characters")
+        raise Rejected("tariff_text", "tariff_invalid", f"the tariff text has 1 to {TARIFF_LETTERS_MAX} characters")
     entered_at, left_at = _times(charge, at)
     if not 0 <= charge.minutes <= STAY_DAYS_MAX * 24 * 60:
-        raise _Rejected("minutes", "minutes_invalid", f"{charge.minutes} minutes is no stay")
-    try:
-        plate = plates.checked(charge.plate, charge.plate_color)
-    except Refused as wrong:
-        raise _Rejected("plate", "plate_invalid", str(wrong)) from None
-    return msgspec.structs.replace(
-        charge, plate=plate, entered_at=entered_at, left_at=left_at, scene=charge.scene or lot.scene
+        raise Rejected("minutes", "minutes_invalid", f"{charge.minutes} minutes is no stay")
+    return Kept(
+        ids.new(at, f"charge {lot.lot_id} {serial}"), serial, intake.plate(charge.plate, charge.plate_color), charge.plate_color,
+        entered_at, left_at, charge.minutes, charge.amount_fen, charge.tariff_text, charge.scene or lot.scene,
     )  # fmt: skip
 
 
 def _times(charge: NewCharge, at: datetime) -> tuple[datetime, datetime | None]:
     if charge.entered_at.tzinfo is None or (charge.left_at is not None and charge.left_at.tzinfo is None):
-        raise _Rejected("entered_at", "time_invalid", "a time needs its offset, such as +08:00")
+        raise Rejected("entered_at", "time_invalid", "a time needs its offset, such as +08:00")
     entered_at, left_at = in_utc(charge.entered_at), None if charge.left_at is None else in_utc(charge.left_at)
     if max(entered_at, left_at or entered_at) > at + CLOCK_TOLERANCE:
-        raise _Rejected("left_at" if left_at else "entered_at", "time_in_future", "the time lies in the future; set its clock")
+        raise Rejected("left_at" if left_at else "entered_at", "time_in_future", "the time lies in the future; set its clock")
     if left_at is not None and left_at < entered_at:
-        raise _Rejected("left_at", "left_before_entry", "the car cannot have left before it came")
-    if at - entered_at > timedelta(days=STAY_DAYS_MAX):
-        raise _Rejected("entered_at", "too_old", "the stay began more than three years ago")
+        raise Rejected("left_at", "left_before_entry", "the car cannot have left before it came")
+    if at - entered_at > intake.OLDEST:
+        raise Rejected("entered_at", "too_old", "the stay began more than three years ago")
     return entered_at, left_at
 
 
-def _refused(lot_serial: str, wrong: _Rejected) -> Posted:
+def _refused(lot_serial: str, wrong: Rejected) -> Posted:
     return Posted(lot_serial=lot_serial, outcome="refused", reason=wrong.code, field=wrong.field, detail=str(wrong))
 
 
@@ -176,11 +214,21 @@ _CONTENT: Final = (
 )  # fmt: skip
 
 
-def _result(posted: NewCharge, kept: Charge, *, fresh: bool) -> Posted:
-    for field in _CONTENT:
-        if getattr(posted, field) != getattr(kept, field):
-            return Posted(
-                lot_serial=posted.lot_serial, outcome="refused", charge_id=kept.charge_id, reason="content_differs", field=field,
-                detail=f"serial {posted.lot_serial} was posted before with another {field}; a new charge needs a new serial",
-            )  # fmt: skip
-    return Posted(lot_serial=posted.lot_serial, outcome="created" if fresh else "already", charge_id=kept.charge_id)
+def _result(one: _Good, kept: Kept, created: set[str], claimed: Claimed) -> Posted:
+    """Return what became of a charge; of a serial that comes twice the first is the one that was created."""
+    posted = one.charge
+    serial = posted.lot_serial
+    if posted is not kept:
+        for field in _CONTENT:
+            if getattr(posted, field) != getattr(kept, field):
+                return Posted(
+                    lot_serial=serial, outcome="refused", charge_id=kept.charge_id, reason="content_differs", field=field,
+                    detail=f"serial {serial} was posted before with another {field}; a new charge needs a new serial",
+                )  # fmt: skip
+        try:
+            claimed.check(one.number, kept.charge_id)
+        except Rejected as wrong:
+            return _refused(serial, wrong)
+    fresh = serial in created
+    created.discard(serial)
+    return Posted(lot_serial=serial, outcome="created" if fresh else "already", charge_id=kept.charge_id)

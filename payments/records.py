@@ -35,6 +35,8 @@ class NewCharge(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the amount came about, as the payer may read it."""
     scene: Scene | None = None
     """None: the lot's own scene."""
+    number: int | None = None
+    """The lot's own dense number of the charge: 1, 2, 3 ..."""
 
 
 class Posted(Struct, frozen=True, kw_only=True):

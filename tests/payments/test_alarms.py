@@ -30,7 +30,7 @@ def rule(tx: Connection, most: int = 10, **other: Any) -> int:
     return alarm_rules.enter(tx, rule=NewRule(**said), at=AT)
 
 
-def beat(tx: Connection, lot: Lot, at: datetime, **other: Any) -> heartbeats.Heard:
+def beat(tx: Connection, lot: Lot, at: datetime, /, **other: Any) -> heartbeats.Heard:
     said: dict[str, Any] = {"at": at, "software": "gate 1.0", "lanes": [LaneState("A", True), LaneState("B", True)]} | other
     return heartbeats.hear(tx, lot=lot, heartbeat=Heartbeat(**said), at=at)
 
@@ -188,9 +188,7 @@ def test_the_report_of_silence_has_the_longest_first(tx: Connection, lot: Lot) -
 )
 def test_a_heartbeat_that_cannot_be_is_refused(tx: Connection, lot: Lot, change: dict[str, Any]) -> None:
     with pytest.raises(Refused) as wrong:
-        heartbeats.hear(
-            tx, lot=lot, at=AT, heartbeat=Heartbeat(**({"at": AT, "software": "gate 1.0", "lanes": []} | change)),
-        )  # fmt: skip
+        beat(tx, lot, AT, **change)
     assert wrong.value.code == "heartbeat_invalid"
 
 
