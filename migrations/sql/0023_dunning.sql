@@ -144,7 +144,7 @@ create table payments.reminder ( -- One reminder of a plate's debts, kept before
     check (state not in ('sending', 'sent', 'bounced') or body is not null),
     check (proven_at is null or state = 'sent')
 ) with (fillfactor = 70);
-create index reminder_waiting on payments.reminder (reminder_id) where state in ('planned', 'sending');
+create index reminder_waiting on payments.reminder (rule_id, reminder_id) where state in ('planned', 'sending');
 create index reminder_plate on payments.reminder (plate_id, planned_at);
 create table payments.reminder_debt ( -- A debt that a reminder speaks of
     reminder_id     uuid not null, -- Reminder
@@ -161,7 +161,8 @@ create table payments.debt_step ( -- How far a debt has been reminded of; apart 
     rule_id         integer not null, -- Rule of the step
     step            smallint not null, -- Last step taken, or planned; 0: none
     reminder_id     uuid, -- Reminder of it
-    stepped_on      date not null, -- When it was planned
+    stepped_on      date, -- When it was planned; null: no step stands
+    stepped_before  date, -- When the step before it was: it stands again when a reminder does not go out
     primary key (charge_id, lane)
 ) with (fillfactor = 80);
 
@@ -176,6 +177,8 @@ create table payments.limitation_act ( -- What begins the three years anew for a
     void_at         timestamptz, -- The proof proved wrong: it does not count
     primary key (charge_id, kind, source_id, lane)
 );
+
+create index payment_fact_part on payments.payment_fact (happened_at) where treatment = 'part'; -- parts paid begin the years anew
 
 -- Decisions of two persons.
 
@@ -328,7 +331,8 @@ grant update (value, ends_at, ended_because) on payments.plate_contact to tongti
 grant update (plate_cursor, plates, reminders, debts, finished_at) on payments.dunning_run to tongting_app;
 grant update (state, owed_fen, debts, text_from, subject, body, body_digest, to_masked, to_digest, attempts, claimed_until, sent_at,
     receipt, proven_at, proof, reason) on payments.reminder to tongting_app;
-grant update (rule_id, step, reminder_id, stepped_on) on payments.debt_step to tongting_app;
+grant update (owed_fen), delete on payments.reminder_debt to tongting_app; -- until it is sent: what was paid meanwhile is not demanded
+grant update (rule_id, step, reminder_id, stepped_on, stepped_before) on payments.debt_step to tongting_app;
 grant update (void_at) on payments.limitation_act to tongting_app;
 grant update (state, decided_by, decided_at, decided_note) on payments.debt_decision to tongting_app;
 grant update (answer, answered_at, answered_by, state, waiver_id, decided_by, decided_at, decided_note) on payments.debt_dispute to tongting_app;
