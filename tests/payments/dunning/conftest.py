@@ -32,8 +32,8 @@ class Dunned:
             ]
         )
 
-    def plan(self, at: datetime = AT, **other: int) -> Run:
-        return planning.plan(self.db, lane=0, at=at, ids=IDS, channels=self.channels, **other)
+    def plan(self, at: datetime = AT, *, chunk: int = planning.CHUNK) -> Run:
+        return planning.plan(self.db, lane=0, at=at, ids=IDS, channels=self.channels, chunk=chunk)
 
     def send(self, at: datetime = AT, *, limit: int = 200) -> Sent:
         return sending.send_due(self.db, lane=0, at=at, channels=self.channels, ways=WAYS, limit=limit)

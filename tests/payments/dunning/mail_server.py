@@ -100,7 +100,7 @@ class _Session(socketserver.StreamRequestHandler):
         while (line := self.rfile.readline()) != b".\r\n":
             text += line.removeprefix(b".") if line.startswith(b"..") else line
         if server.data_answer.startswith("250"):
-            server.taken.append(cast(EmailMessage, message_from_bytes(text, policy=default)))
+            server.taken.append(message_from_bytes(text, policy=default))
         self._say(server.data_answer)
 
 
