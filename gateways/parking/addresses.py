@@ -93,6 +93,8 @@ def parsed(url: str) -> httpx.URL:
         raise AddressRefused(f"this is not an address: {wrong}") from None
     if parts.scheme not in ("http", "https") or not parts.host:
         raise AddressRefused("the address must begin with https:// and name a host")
+    if parts.port is not None and not 0 < parts.port < 65536:
+        raise AddressRefused("the port must be from 1 to 65535")
     if parts.userinfo or parts.fragment or "\\" in url or "%" in parts.host:
         raise AddressRefused("the address must not have a user, a password, a fragment or a zone")
     return parts
