@@ -33,6 +33,7 @@ from payments.tariffs.tariff import DayKind, Names, Tariff
 
 QUOTES_MAX: Final = 10_000
 """Most stays in one call."""
+_YEARS: Final = (1992, 2999)
 _PASSES: Final = {
     "month": Names(zh="月卡免费", en="month pass"),
     "quarter": Names(zh="季卡免费", en="quarter pass"),
@@ -112,6 +113,8 @@ def _checked(asked: AskedStay) -> AskedStay:
     """Return a stay whose times the database can be asked about; the engine judges them."""
     if asked.entered_at.tzinfo is None or asked.left_at.tzinfo is None:
         raise StayInvalid("a time needs its offset, such as +08:00")
+    if asked.entered_at.year < _YEARS[0] or asked.left_at.year > _YEARS[1]:
+        raise StayInvalid(f"nothing is priced before {_YEARS[0]} and after {_YEARS[1]}")
     if not timedelta() <= asked.left_at - asked.entered_at <= timedelta(days=STAY_DAYS_MAX):
         raise StayInvalid(f"a stay ends after it begins, within {STAY_DAYS_MAX} days")
     if asked.plate is None:
