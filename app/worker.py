@@ -23,7 +23,7 @@ from gateways.calls import Line
 from gateways.contract import MerchantAccount
 from ledger.clock import CHINA, business_date
 from ledger.seal import Sealer, SealRefused
-from payments import jobs, refund_jobs, status_lists
+from payments import deduction_plan, jobs, refund_jobs, status_lists
 from payments.cards import packing
 from payments.webhooks import delivery
 from reconciliation import daily
@@ -73,6 +73,8 @@ def schedule(wiring: Wiring) -> BackgroundScheduler:
     scheduler.add_job(_logged(make_refunds, wiring), "interval", seconds=wiring.settings.jobs_seconds)
     scheduler.add_job(_logged(send_cards, wiring), "interval", seconds=wiring.settings.jobs_seconds)
     scheduler.add_job(_logged(pull_status_lists, wiring), "interval", minutes=LISTS_MINUTES)
+    scheduler.add_job(_logged(deduct_debts, wiring), "interval", seconds=wiring.settings.jobs_seconds)
+    scheduler.add_job(_logged(plan_deductions, wiring), "cron", hour=3, timezone=CHINA)
     scheduler.add_job(_logged(prepare_months, wiring), "cron", hour=2)
     scheduler.add_job(_logged(check, wiring), "interval", hours=CHECK_HOURS)
     scheduler.add_job(_logged(check_keys, wiring), "cron", hour=1, timezone=CHINA)
@@ -170,6 +172,27 @@ def pull_status_lists(wiring: Wiring) -> int:
         since = "has never come" if one.pulled_at is None else f"was not renewed since {one.pulled_at.isoformat()}"
         LOG.critical("status list %s of province %s %s: %s", one.kind, one.province, since, one.reason)
     return run.called
+
+
+def deduct_debts(wiring: Wiring, *, threads: int = ASKING_THREADS) -> int:
+    """Try the debts that are to be deducted by mandate now. Returns how many were tried."""
+    till, tried = wiring.till(), 0
+    while ran := deduction_plan.run_due(till, limit=ASKING_MAX, threads=threads).tried:
+        tried += ran
+    return tried
+
+
+def plan_deductions(wiring: Wiring) -> int:
+    """Plan the deductions of debts whose plates got a mandate since the last night. Returns how many."""
+    till, behind, planned = wiring.till(), None, 0
+    while True:
+        made, behind = deduction_plan.plan(till, behind=behind)
+        planned += made
+        if behind is None:
+            break
+    if planned:
+        LOG.info("%d debts are to be deducted by mandates that came since", planned)
+    return planned
 
 
 def prepare_months(wiring: Wiring) -> None:

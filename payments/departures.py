@@ -26,7 +26,11 @@ from payments.debts import Left, open_debts
 from payments.errors import AlreadyPaid, CardUnderWay, ChargeUnknown
 from payments.leaving import Asked, Leave
 from payments.lots import Lot
+from payments.plates import PlateColor
 from payments.records import Charge, NewCharge, Posted
+from payments.tariffs import quotes
+from payments.tariffs.priced import Priced
+from payments.tariffs.quotes import AskedStay, Refusal
 
 DEPARTURES_MAX: Final = 10_000
 """Most cars in one call."""
@@ -42,13 +46,22 @@ Closed: ``being_paid``, a payer is at it; ``being_deducted``, a channel has not 
 and a person decides; else why it may not leave first."""
 
 
+class Stay(Struct, frozen=True, kw_only=True):
+    """A stay that is priced here, by the tariff that counts for the lot."""
+
+    plate: str
+    plate_color: PlateColor = "unknown"
+    entered_at: datetime
+
+
 class Departure(Struct, frozen=True, kw_only=True):
-    """A car that wants to leave, or that has left (``gone``). Its charge was posted before, or comes with it."""
+    """A car that wants to leave, or that has left (``gone``). Its charge was posted before, comes with it, or is priced here."""
 
     charge_serial: str
     left_at: datetime
     gone: bool = False
     charge: NewCharge | None = None
+    stay: Stay | None = None
 
 
 class Departed(Struct, frozen=True, kw_only=True):
@@ -145,13 +158,13 @@ def _charges(
     tx: Connection, till: Till, lot: Lot, departures: Sequence[Departure], at: datetime
 ) -> tuple[dict[int, Departed], dict[str, Charge | None]]:  # fmt: skip
     """Post what comes and find what came before; returns refusals by place, and charges by serial (None: it cost nothing)."""
-    wrong: dict[int, Departed] = {}
+    wrong = {place: _refused(one, unfit) for place, one in enumerate(departures) if (unfit := _unfit(one, at)) is not None}
+    priced = _priced(tx, till, lot, departures, wrong)
     new: list[tuple[int, NewCharge]] = []
     for place, one in enumerate(departures):
-        if (unfit := _unfit(one, at)) is not None:
-            wrong[place] = _refused(one, unfit)
-        elif one.charge is not None and one.charge.amount_fen:
-            new.append((place, one.charge))
+        told = priced.get(place, one.charge)
+        if place not in wrong and told is not None and told.amount_fen:
+            new.append((place, told))
     posted = charges.post(tx, lane=till.lane, lot=lot, charges=[charge for _, charge in new], at=at, ids=till.ids) if new else []
     for (place, _), result in zip(new, posted, strict=True):
         if result.outcome == "refused":
@@ -163,7 +176,7 @@ def _charges(
         if place in wrong:
             continue
         charge = known.get(one.charge_serial)
-        if charge is None and one.charge is None:
+        if charge is None and one.charge is None and one.stay is None:
             unknown = _Unfit("serial", ChargeUnknown.code, "post the charge first, or tell it with the departure")
             wrong[place] = _refused(one, unknown)
         elif charge is not None and in_utc(one.left_at) < charge.entered_at:
@@ -171,6 +184,49 @@ def _charges(
         else:
             found[one.charge_serial] = charge
     return wrong, found
+
+
+def _priced(
+    tx: Connection, till: Till, lot: Lot, departures: Sequence[Departure], wrong: dict[int, Departed]
+) -> dict[int, NewCharge]:  # fmt: skip
+    """Return charges of stays that are priced here, by place; one that has no price is refused. What was priced before stands."""
+    places = [place for place, one in enumerate(departures) if one.stay is not None and one.charge is None and place not in wrong]
+    serials = sorted({departures[place].charge_serial for place in places})
+    known = store.charges_by_serial(tx, lane=till.lane, lot_id=lot.lot_id, serials=serials) if serials else {}
+    places = [place for place in places if departures[place].charge_serial not in known]
+    asked = [_asked(lot, departures[place]) for place in places]
+    found: dict[int, NewCharge] = {}
+    for place, one in zip(places, _quoted(tx, till, asked), strict=True):
+        if isinstance(one, Refusal):
+            wrong[place] = _refused(departures[place], _Unfit("entered_at", one.code, one.detail))
+        else:
+            found[place] = _new_charge(departures[place], one)
+    return found
+
+
+def _quoted(tx: Connection, till: Till, asked: Sequence[AskedStay]) -> list[Priced | Refusal]:
+    """Price stays, as many at a time as the tariffs take."""
+    parts = [asked[start : start + quotes.QUOTES_MAX] for start in range(0, len(asked), quotes.QUOTES_MAX)]
+    return [one for part in parts for one in quotes.quote_many(tx, lane=till.lane, stays=part)]
+
+
+def _asked(lot: Lot, one: Departure) -> AskedStay:
+    assert one.stay is not None
+    return AskedStay(
+        lot_id=lot.lot_id,
+        plate_color=one.stay.plate_color,
+        entered_at=one.stay.entered_at,
+        left_at=one.left_at,
+        plate=one.stay.plate,
+    )
+
+
+def _new_charge(one: Departure, priced: Priced) -> NewCharge:
+    assert one.stay is not None
+    return NewCharge(
+        lot_serial=one.charge_serial, plate=one.stay.plate, plate_color=one.stay.plate_color, entered_at=one.stay.entered_at,
+        left_at=one.left_at, minutes=priced.minutes, amount_fen=priced.amount_fen, tariff_text=priced.words.zh,
+    )  # fmt: skip
 
 
 def _unfit(one: Departure, at: datetime) -> _Unfit | None:

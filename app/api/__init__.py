@@ -8,12 +8,27 @@ from typing import Final
 from litestar import Router
 from litestar.di import Provide
 
-from app.api import cards, charges, deductions, proofs, refunds, statements, status_lists, tariffs, token, webhooks
+from app.api import (
+    cards,
+    charges,
+    corrections,
+    deductions,
+    departures,
+    proofs,
+    records,
+    refunds,
+    statements,
+    status_lists,
+    takings,
+    tariffs,
+    token,
+    webhooks,
+)
 from app.auth import authenticate
 from app.problems import HANDLERS
 
 CHARGES_BYTES_MAX: Final = 2 * 1024 * 1024
-"""Largest request: a thousand charges."""
+"""Largest request, but on routes of bulk records: see ``app.api.bulk``."""
 
 routes: Final = [
     Router(
@@ -23,9 +38,23 @@ routes: Final = [
             charges.post_charges,
             charges.get_charge,
             charges.get_events,
+            corrections.post_corrections,
+            corrections.get_correction,
+            corrections.get_credit_note,
+            records.post_stays,
+            records.post_openings,
+            records.get_openings,
+            records.post_heartbeat,
+            records.get_gaps,
+            records.get_alarms,
+            takings.post_takings,
+            takings.post_cash_slip,
+            takings.get_till,
             cards.post_card_charges,
             deductions.post_entrance,
             deductions.post_deduct,
+            departures.post_departures,
+            departures.post_leave_first,
             refunds.post_refund,
             refunds.get_refunds,
             statements.get_statement,

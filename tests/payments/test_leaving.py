@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, text
 
+from gateways.etc.lists import plate_entry
 from ledger.errors import Conflict, Refused
 from payments import debt_store, leaving
 from payments.leaving import Asked, Leave, NewRule, Standing, decide
@@ -152,5 +153,5 @@ def test_a_plate_on_a_status_list_does_not_leave_first(db: Engine, city: Lot) ->
         insert into payments.status_entry (kind, province, entry, is_listed, step) values ('PLATE', '32', :entry, true, 1)
         """)
     with db.begin() as tx:
-        tx.execute(lists, {"at": AT, "entry": leaving.plate_entry(PLATE, "blue")})
+        tx.execute(lists, {"at": AT, "entry": plate_entry(PLATE, "blue")})
     assert ask(db, city, Asked(PLATE, "blue"), Asked(PLATE)) == [(False, "listed"), (True, "policy")]

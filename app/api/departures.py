@@ -1,0 +1,222 @@
+"""Departures and leaving first: a lot asks whether a barrier may open, tells of cars that have gone, and of plates at the gate.
+
+Knows the form of requests and answers; must not know how anything is decided. Mounted by ``app.api``. Of what a plate owes
+elsewhere nothing leaves here but yes or no and a reason.
+"""
+
+import logging
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from litestar import Response, post
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, RawBody
+from msgspec import Meta, Struct
+
+from app import auth, problems
+from app.api.charges import Malformed
+from app.auth import Called, Caller
+from app.wiring import Wired, Wiring
+from ledger.errors import NotAllowed
+from payments import departures, leaving, plates
+from payments.departures import Departed, Departure, Stay
+from payments.leaving import Asked
+from payments.lots import Lot, Scene
+from payments.plates import PlateColor
+from payments.records import NewCharge
+
+LOG: Final = logging.getLogger("tongting.lookups")
+CARS_MAX: Final = 1_000
+"""Most cars in one question."""
+
+
+class DepartureIn(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A car that wants to leave, or has left (``gone``). ``serial`` is the lot's own number of the charge.
+
+    Nothing more: the charge was posted before. With ``amount_fen`` the charge comes with it, as it would be posted. With ``plate``
+    and ``entered_at`` but without ``amount_fen`` the stay is priced here, by the tariff that counts for the lot.
+    """
+
+    serial: Annotated[str, Meta(min_length=1, max_length=64)]
+    left_at: datetime
+    gone: bool = False
+    plate: str | None = None
+    plate_color: PlateColor = "unknown"
+    entered_at: datetime | None = None
+    minutes: int | None = None
+    amount_fen: Annotated[int, Meta(ge=0)] | None = None
+    tariff_text: str = ""
+    scene: Scene | None = None
+
+
+class DepartedView(Struct, frozen=True, kw_only=True):
+    """What became of a car. ``open``: it may leave, ``reason`` says why; ``closed``: it has to be paid first, or be asked again.
+
+    ``owed_fen`` is what this stay owes; ``receipt`` the number of the payment that paid it.
+    """
+
+    serial: str
+    outcome: Literal["open", "closed", "refused"]
+    reason: str
+    owed_fen: int = 0
+    receipt: str | None = None
+    field: str | None = None
+    detail: str | None = None
+
+
+class LeaveIn(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A plate at the gate; ``amount_fen`` is what its stay costs, 0 when that is not known yet."""
+
+    plate: Annotated[str, Meta(min_length=1, max_length=32)]
+    plate_color: PlateColor = "unknown"
+    amount_fen: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
+
+
+class LeaveView(Struct, frozen=True):
+    """Whether the plate may leave first, and why or why not."""
+
+    may_leave: bool
+    reason: str
+
+
+_departure: Final = msgspec.json.Decoder(DepartureIn).decode
+_leaves: Final = msgspec.json.Decoder(list[LeaveIn])
+_leave: Final = msgspec.json.Decoder(LeaveIn)
+
+
+@post(
+    "/v1/lots/{lot_code:str}/departures",
+    sync_to_thread=True,
+    status_code=207,
+    tags=["lots"],
+    summary="Ask whether a barrier may open, or tell of cars that have gone",
+    responses={
+        200: ResponseSpec(DepartedView, description="One car: whether the barrier may open"),
+        207: ResponseSpec(list[DepartedView], description="Cars that have gone: one result for each, in order; good ones stand"),
+    },
+)
+def post_departures(wiring: Wired, caller: Called, lot_code: FromPath[str], body: RawBody) -> Response[bytes]:
+    """Take a departure object, or a list of up to 10,000 of cars that have gone. Telling the same again is harmless.
+
+    One car: its charge is deducted where a mandate allows that, else the rule of leaving first decides. A list: what is due becomes
+    a debt of each plate; a mandate is used within moments.
+    """
+    many = body.lstrip()[:1] == b"["
+    given = _read(body, many)
+    lot = _lot(wiring, caller, lot_code)
+    till, cars = wiring.till(), [one for one in given if isinstance(one, Departure)]
+    if not many:
+        [one] = given
+        made = departures.depart(till, lot=lot, departure=one, body=body) if isinstance(one, Departure) else one
+        return _one(made)
+    told = iter(departures.depart_many(till, lot=lot, departures=cars, body=body))
+    results = [next(told) if isinstance(one, Departure) else one for one in given]
+    return Response(msgspec.json.encode([_view(one) for one in results]), status_code=207, media_type="application/json")
+
+
+@post(
+    "/v1/lots/{lot_code:str}/leave-first",
+    sync_to_thread=True,
+    status_code=200,
+    tags=["lots"],
+    summary="Ask whether a plate may leave first",
+    responses={200: ResponseSpec(LeaveView, description="Yes or no with a reason; a list of plates has a list of answers")},
+)
+def post_leave_first(wiring: Wired, caller: Called, lot_code: FromPath[str], body: RawBody) -> Response[bytes]:
+    """Say of a plate, or of a list of up to 1,000, whether it may leave this lot first.
+
+    The rule in force decides, with what the plate owes anywhere in the city; how much and to whom is not said.
+    """
+    many = body.lstrip()[:1] == b"["
+    try:
+        asked = _leaves.decode(body) if many else [_leave.decode(body)]
+    except msgspec.DecodeError as wrong:
+        raise Malformed(f"the body is not a plate or a list of plates: {wrong}") from None
+    if len(asked) > CARS_MAX:
+        raise Malformed(f"at most {CARS_MAX} plates fit into one call")
+    cars = [Asked(plates.checked(one.plate, one.plate_color), one.plate_color, one.amount_fen) for one in asked]
+    lot = _lot(wiring, caller, lot_code)
+    with wiring.db.begin() as tx:
+        found = leaving.ask(tx, operator_id=lot.operator_id, lot_id=lot.lot_id, cars=cars, at=wiring.clock.now())
+    for car, one in zip(cars, found, strict=True):
+        LOG.info("%s asked at lot %s about %s: %s", caller.client_id, lot.code, plates.masked(car.plate), one.reason)
+    views = [LeaveView(one.may_leave, one.reason) for one in found]
+    return Response(msgspec.json.encode(views if many else views[0]), status_code=200, media_type="application/json")
+
+
+def _read(body: bytes, many: bool) -> list[Departure | Departed]:
+    """Return each departure, or its refusal when it has not the form of one."""
+    try:
+        parts = msgspec.json.decode(body, type=list[msgspec.Raw]) if many else [msgspec.Raw(body)]
+    except msgspec.DecodeError as broken:
+        raise Malformed(f"the body is not JSON: {broken}") from None
+    if len(parts) > departures.DEPARTURES_MAX:
+        raise Malformed(f"at most {departures.DEPARTURES_MAX} cars fit into one call")
+    return [_departure_of(part) for part in parts]
+
+
+def _departure_of(part: msgspec.Raw) -> Departure | Departed:
+    try:
+        given = _departure(part)
+    except msgspec.ValidationError as wrong:
+        path = str(wrong).partition("`$.")[2].rstrip("`") or None
+        return Departed(serial=_serial(part), outcome="refused", reason="malformed", field=path, detail=str(wrong))
+    except msgspec.DecodeError as broken:
+        raise Malformed(f"the body is not JSON: {broken}") from None
+    if given.amount_fen is None:
+        return Departure(charge_serial=given.serial, left_at=given.left_at, gone=given.gone, stay=_stay(given))
+    if given.plate is None or given.entered_at is None:
+        missing = "plate" if given.plate is None else "entered_at"
+        detail = "a charge that comes with a departure needs plate and entered_at"
+        return Departed(serial=given.serial, outcome="refused", reason="malformed", field=missing, detail=detail)
+    charge = NewCharge(
+        lot_serial=given.serial, plate=given.plate, plate_color=given.plate_color, entered_at=given.entered_at,
+        left_at=given.left_at, minutes=_minutes(given, given.entered_at), amount_fen=given.amount_fen,
+        tariff_text=given.tariff_text, scene=given.scene,
+    )  # fmt: skip
+    return Departure(charge_serial=given.serial, left_at=given.left_at, gone=given.gone, charge=charge)
+
+
+def _stay(given: DepartureIn) -> Stay | None:
+    if given.plate is None or given.entered_at is None:
+        return None
+    return Stay(plate=given.plate, plate_color=given.plate_color, entered_at=given.entered_at)
+
+
+def _minutes(given: DepartureIn, entered_at: datetime) -> int:
+    """Return the minutes charged for; the whole stay where the lot does not say. Times without offset are refused further down."""
+    if given.minutes is not None or (given.left_at.tzinfo is None) != (entered_at.tzinfo is None):
+        return given.minutes or 0
+    return max(0, int((given.left_at - entered_at).total_seconds()) // 60)
+
+
+class _Named(Struct):
+    serial: str = ""
+
+
+def _serial(part: msgspec.Raw) -> str:
+    try:
+        return msgspec.json.decode(part, type=_Named).serial
+    except msgspec.DecodeError:
+        return ""
+
+
+def _view(made: Departed) -> DepartedView:
+    return DepartedView(**{name: getattr(made, name) for name in Departed.__struct_fields__})
+
+
+def _one(made: Departed) -> Response[Any]:
+    """Return the answer to one car; a refused one is a problem."""
+    if made.outcome == "refused":
+        status = {"content_differs": 409, "malformed": 400, "charge_unknown": 404}.get(made.reason, 422)
+        return problems.answer(problems.problem(status, made.reason, made.detail, field=made.field))
+    return Response(msgspec.json.encode(_view(made)), status_code=200, media_type="application/json")
+
+
+def _lot(wiring: Wiring, caller: Caller, code: str) -> Lot:
+    """Return the caller's lot, for those who may write."""
+    if not caller.may_write:
+        raise NotAllowed("this client may read, not let cars leave", code="read_only")
+    with wiring.db.connect() as tx:
+        return auth.own_lot(tx, caller=caller, code=code)
