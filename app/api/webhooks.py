@@ -209,7 +209,9 @@ def get_deliveries(
     wiring: Wired,
     caller: Called,
     webhook_id: FromPath[UUID],
-    state: Annotated[Literal["waiting", "delivered", "parked"] | None, QueryParameter(description="Only those")] = None,
+    where: Annotated[
+        Literal["waiting", "delivered", "parked"] | None, QueryParameter(name="state", description="Only those")
+    ] = None,
     before: Annotated[int | None, QueryParameter(ge=1, description="From the page before")] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=LISTED_MAX)] = 50,
 ) -> DeliveryPage:
@@ -217,7 +219,7 @@ def get_deliveries(
     owner = _manager(caller)
     with wiring.db.connect() as tx:
         subscriptions.one(tx, lane=wiring.lane, owner=owner, webhook_id=webhook_id)
-        found = store.deliveries(tx, webhook_id=webhook_id, state=state, before=before, limit=limit)
+        found = store.deliveries(tx, webhook_id=webhook_id, state=where, before=before, limit=limit)
     return DeliveryPage(found, found[-1].delivery_id if len(found) == limit else None)
 
 
