@@ -33,6 +33,8 @@ from payments.tariffs.tariff import DayKind, Names, Tariff
 
 QUOTES_MAX: Final = 10_000
 """Most stays in one call."""
+DAYS_MAX: Final = 20_000
+"""Most days that the stays of one call may have together: each day has some lines to explain it."""
 _YEARS: Final = (1992, 2999)
 _PASSES: Final = {
     "month": Names(zh="月卡免费", en="month pass"),
@@ -84,14 +86,18 @@ def quote_many(
     if len(stays) > QUOTES_MAX:
         raise Refused(f"at most {QUOTES_MAX} stays fit into one call, not {len(stays)}", code="too_many_stays")
     answers: list[Priced | Refusal | None] = [None] * len(stays)
+    days = 0
     good: list[AskedStay] = []
     places: list[int] = []
     for place, asked in enumerate(stays):
         try:
             good.append(_checked(asked))
             places.append(place)
+            days += (asked.left_at - asked.entered_at).days
         except Refused as wrong:
             answers[place] = Refusal(code=wrong.code, detail=str(wrong))
+    if days > DAYS_MAX:
+        raise Refused(f"the stays of one call have at most {DAYS_MAX} days together, not {days}", code="too_many_stays")
     found = _found(tx, lane=lane, stays=good)
     for number, (place, asked) in enumerate(zip(places, good, strict=True)):
         try:

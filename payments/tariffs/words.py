@@ -4,18 +4,19 @@ Knows lines and names; must not know how an amount came about. Called by ``prici
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final
 
-from ledger.clock import CHINA
 from ledger.money import yuan
 from payments.tariffs.blocks import Block
-from payments.tariffs.courses import Course
+from payments.tariffs.checking import DAY
+from payments.tariffs.courses import Course, day_of, minute
 from payments.tariffs.priced import Line
 from payments.tariffs.tariff import Names
 
 LETTERS_MAX: Final = 500
 """Most characters of an explanation: a charge's ``tariff_text`` takes no more."""
+_PARTS_MAX: Final = 40
+"""Not one more could fit, so no more are tried."""
 EXEMPT_VEHICLE: Final = Names(zh="免费车辆", en="exempt vehicle")
 _CAPS: Final = {
     "cap_stay": Names(zh="单次封顶", en="at most, per stay,"),
@@ -58,13 +59,13 @@ def told(course: Course, start: int, end: int, lines: Sequence[Line], amount_fen
 
 
 def _shortened(language: "_Chinese", lines: Sequence[Line]) -> str:
-    parts = [language.part(line) for line in lines]
-    kept = len(parts)
+    kept = min(len(lines), _PARTS_MAX)
     while True:
-        first, last = (kept + 1) // 2, kept // 2
-        middle = lines[first : len(lines) - last]
-        shown = parts if not middle else [*parts[:first], language.rest(middle), *parts[len(parts) - last :]]
-        text = language.whole(shown)
+        first, last = (kept + 1) // 2, len(lines) - kept // 2
+        parts = [language.part(line) for line in lines[:first]]
+        if first < last:
+            parts.append(language.rest(lines[first:last]))
+        text = language.whole([*parts, *(language.part(line) for line in lines[last:])])
         if len(text) <= LETTERS_MAX or kept == 0:
             return text[:LETTERS_MAX]
         kept -= 1
@@ -73,7 +74,7 @@ def _shortened(language: "_Chinese", lines: Sequence[Line]) -> str:
 class _Chinese:
     def __init__(self, course: Course, start: int, end: int, amount_fen: int) -> None:
         self._course, self._start, self._end, self._amount = course, start, end, amount_fen
-        self._has_days = start // 1440 != end // 1440
+        self._has_days = start // DAY != end // DAY
 
     def part(self, line: Line) -> str:
         if line.amount_fen < 0:
@@ -92,12 +93,14 @@ class _Chinese:
         return f"{tariff.words.zh}·{self._course.label.zh}{large}：停{stayed}。{told}。应收{yuan(self._amount)}元"
 
     def _span(self, line: Line) -> str:
-        begin, end = line.from_at.astimezone(CHINA), line.to_at.astimezone(CHINA)
-        first = f"{self._day(begin)}{begin:%H:%M}" if self._has_days else f"{begin:%H:%M}"
-        return f"{first}–{self._day(end)}{end:%H:%M}" if begin.date() != end.date() else f"{first}–{end:%H:%M}"
+        begin, end = minute(line.from_at), minute(line.to_at)
+        first = self._day(begin) if self._has_days else ""
+        second = self._day(end) if begin // DAY != end // DAY else ""
+        return f"{first}{_clock(begin)}–{second}{_clock(end)}"
 
-    def _day(self, local: datetime) -> str:
-        return f"{local.month}月{local.day}日"
+    def _day(self, wall_minute: int) -> str:
+        day = day_of(wall_minute)
+        return f"{day.month}月{day.day}日"
 
 
 class _English(_Chinese):
@@ -120,8 +123,13 @@ class _English(_Chinese):
             + f". Due: {yuan(self._amount)} yuan"
         )
 
-    def _day(self, local: datetime) -> str:
-        return f"{local.day} {_MONTHS[local.month - 1]} "
+    def _day(self, wall_minute: int) -> str:
+        day = day_of(wall_minute)
+        return f"{day.day} {_MONTHS[day.month - 1]} "
+
+
+def _clock(wall_minute: int) -> str:
+    return f"{wall_minute % DAY // 60:02d}:{wall_minute % 60:02d}"
 
 
 def _duration_zh(minutes: int) -> str:

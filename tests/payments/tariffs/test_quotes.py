@@ -172,13 +172,14 @@ def test_a_batch_asks_four_times_however_many_stays_it_has(town: Town, db: Engin
 def test_a_batch_gives_each_stay_what_it_would_get_alone(town: Town) -> None:
     town.assign(town.other, selectors=where("core", "branch"))
     town.add_pass()
+    around: list[tuple[Lot, PlateColor, str | None]] = [
+        (town.lot, "blue", PLATE), (town.other, "yellow", None), (town.lot, "blue", None),
+    ]  # fmt: skip
     stays = [
         AskedStay(
             lot_id=lot.lot_id, plate_color=color, entered_at=entered, left_at=entered + timedelta(minutes=37 * n), plate=plate
         )
-        for n, (lot, color, plate) in enumerate(
-            [(town.lot, "blue", PLATE), (town.other, "yellow", None), (town.lot, "blue", None)] * 5
-        )
+        for n, (lot, color, plate) in enumerate(around * 5)
         for entered in (at("07:10"), at("2023-08-29 22:00"))
     ]
     alone = [
@@ -214,6 +215,9 @@ def test_one_bad_stay_of_a_batch_is_refused_by_itself(town: Town) -> None:
     assert quotes.quote_many(town.tx, lane=0, stays=[]) == []
     with pytest.raises(Refused) as refused:
         quotes.quote_many(town.tx, lane=0, stays=[asked()] * 10_001)
+    assert refused.value.code == "too_many_stays"
+    with pytest.raises(Refused, match="at most 20000 days together") as refused:
+        quotes.quote_many(town.tx, lane=0, stays=[asked(left_at=at("2027-03-02 09:00"))] * 55)
     assert refused.value.code == "too_many_stays"
     with pytest.raises(StayInvalid):
         town.quote("10:00", "09:00")
