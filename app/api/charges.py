@@ -4,30 +4,27 @@ Knows the form of requests and answers; must not know how charges are kept. Moun
 """
 
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-import msgspec
-from litestar import Response, get, post
+from litestar import Request, Response, get, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, Parameter, RawBody
 from msgspec import Struct
 
-from app import auth, problems
+from app import auth
+from app.api import bulk
+from app.api.bulk import Malformed
 from app.auth import Called
 from app.wiring import Wired
-from ledger.errors import NotAllowed, Refused
+from ledger.errors import NotAllowed
 from ledger.ids import payment_number
 from payments import charges, events, plates
 from payments.events import EVENTS_MAX, START, EventPage
 from payments.records import ChargeState, NewCharge, Posted
 
-_charge: Final = msgspec.json.Decoder(NewCharge).decode
+__all__ = ["Malformed"]
 
-
-class Malformed(Refused):
-    """The request's body is not what this route takes."""
-
-    code = "malformed"
+_reader: Final = bulk.Reader(NewCharge, most=charges.CHARGES_MAX, serial="lot_serial", words="charges")
 
 
 class ChargeView(Struct, frozen=True, kw_only=True):
@@ -50,27 +47,30 @@ class ChargeView(Struct, frozen=True, kw_only=True):
     status_code=207,
     tags=["lots"],
     summary="Post one charge or many",
+    request_max_body_size=bulk.BYTES_MAX,
     responses={
         200: ResponseSpec(Posted, description="One charge: it was posted before with the same content"),
         201: ResponseSpec(Posted, description="One charge: it is due now"),
         207: ResponseSpec(list[Posted], description="A list of charges: one result for each, in order; good ones stand"),
     },
 )
-def post_charges(wiring: Wired, caller: Called, lot_code: FromPath[str], body: RawBody) -> Response[bytes]:
-    """Take a charge object, or a list of them, of one lot.
+def post_charges(
+    wiring: Wired, caller: Called, request: Request[Any, Any, Any], lot_code: FromPath[str], body: RawBody
+) -> Response[bytes]:
+    """Take a charge object, or a list of them, or a line for each (``application/x-ndjson``), of one lot.
 
     Posting the same charge again is harmless. One charge refused is a problem with its ``field``: 409 ``content_differs`` when
     the serial is taken by other content, else 422. In a list each has its own result and the good ones stand.
     """
-    many, given = _read(body)
+    given = _reader.read(request, body)
     if not caller.may_write:
         raise NotAllowed("this client may read, not post", code="read_only")
-    good = [charge for charge in given if isinstance(charge, NewCharge)]
     with wiring.db.begin() as tx:
         lot = auth.own_lot(tx, caller=caller, code=lot_code)
-        posted = iter(charges.post(tx, lane=wiring.lane, lot=lot, charges=good, at=wiring.clock.now(), ids=wiring.ids))
-    results = [charge if isinstance(charge, Posted) else next(posted) for charge in given]
-    return _json(207, results) if many else _one(results[0])
+        posted = charges.post(
+            tx, lane=wiring.lane, lot=lot, charges=given.good, at=wiring.clock.now(), ids=wiring.ids, body=body
+        )  # fmt: skip
+    return given.answer(posted, _refused)
 
 
 @get("/v1/lots/{lot_code:str}/charges/{serial:str}", sync_to_thread=True, tags=["lots"], summary="Ask for a charge")
@@ -100,46 +100,5 @@ def get_events(
         return events.read(tx, lane=wiring.lane, lot_id=lot.lot_id, after=after, limit=limit)
 
 
-def _read(body: bytes) -> tuple[bool, list[NewCharge | Posted]]:
-    """Return whether a list came, and each charge, or its refusal when it has not the form of one."""
-    many = body.lstrip()[:1] == b"["
-    try:
-        parts = msgspec.json.decode(body, type=list[msgspec.Raw]) if many else [msgspec.Raw(body)]
-    except msgspec.DecodeError as broken:
-        raise Malformed(f"the body is not JSON: {broken}") from None
-    if len(parts) > charges.CHARGES_MAX:
-        raise Malformed(f"at most {charges.CHARGES_MAX} charges fit into one call")
-    return many, [_charge_of(part) for part in parts]
-
-
-def _charge_of(part: msgspec.Raw) -> NewCharge | Posted:
-    try:
-        return _charge(part)
-    except msgspec.ValidationError as wrong:
-        path = str(wrong).partition("`$.")[2].rstrip("`")
-        return Posted(lot_serial=_serial(part), outcome="refused", reason="malformed", field=path or None, detail=str(wrong))
-    except msgspec.DecodeError as broken:
-        raise Malformed(f"the body is not JSON: {broken}") from None
-
-
-def _serial(part: msgspec.Raw) -> str:
-    try:
-        return msgspec.json.decode(part, type=_Named).lot_serial
-    except msgspec.DecodeError:
-        return ""
-
-
-class _Named(Struct):
-    lot_serial: str = ""
-
-
-def _one(result: Posted) -> Response[bytes]:
-    """Return the answer to a single charge."""
-    if result.outcome != "refused":
-        return _json(201 if result.outcome == "created" else 200, result)
-    status = {"content_differs": 409, "malformed": 400}.get(result.reason or "", 422)
-    return problems.answer(problems.problem(status, result.reason or "refused", result.detail, field=result.field))
-
-
-def _json(status: int, value: object) -> Response[bytes]:
-    return Response(msgspec.json.encode(value), status_code=status, media_type="application/json")
+def _refused(wrong: bulk.Wrong) -> Posted:
+    return Posted(lot_serial=wrong.serial, outcome="refused", reason=Malformed.code, field=wrong.field, detail=wrong.detail)
