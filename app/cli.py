@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from app import cards_cli, lots_cli, routes_cli, splits_cli, tariffs_cli, webhooks_cli
+from app import cards_cli, leaving_cli, lots_cli, routes_cli, splits_cli, tariffs_cli, webhooks_cli
 from app import run as running
 from app.callbacks import serve as callbacks
 from app.checks import violations
@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     looked_at.add_argument("action", choices=["check"], help="check: read every file; exit code 1 when one is wrong")
     routes_cli.arguments(_add(commands, "route", _route, "list, add or end an operator's merchant account at a channel"))
     lots_cli.arguments(_add(commands, "lot", _lot, "enter how a channel numbers a lot"))
+    leaving_cli.arguments(_add(commands, "leave", _leave, "list or enter rules of leaving first and of deducting debts"))
     webhooks_cli.arguments(_add(commands, "webhook", _webhook, "list, add, enable, replay or end webhooks of lots and operators"))
     cards_cli.arguments(_add(commands, "cards", _cards, "list packages of card charges, or pack anew what was rejected"))
     tariffs_cli.arguments(_add(commands, "tariff", _tariff, "enter, assign and list tariffs and passes, or price a stay"))
@@ -225,6 +226,10 @@ def _tariff(settings: Settings, given: argparse.Namespace) -> int:
 
 def _webhook(settings: Settings, given: argparse.Namespace) -> int:
     return _told(settings, lambda wiring: webhooks_cli.run(wiring, given))
+
+
+def _leave(settings: Settings, given: argparse.Namespace) -> int:
+    return _told(settings, lambda wiring: leaving_cli.run(wiring, given))
 
 
 def _cards(settings: Settings, given: argparse.Namespace) -> int:

@@ -6,14 +6,14 @@ A try never goes beside a payer: while somebody pays by hand, or a channel has n
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime, time, timedelta
+from typing import Any, Final
 from uuid import UUID
 
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from ledger.errors import TongtingError
+from ledger.errors import Conflict, Refused, TongtingError
 from payments import deduction_plan_store as plans
 from payments import deductions
 from payments.checkout import Till
@@ -37,6 +37,41 @@ class Ran(Struct, frozen=True):
     taken: int
     given_up: int
     waiting: int
+
+
+class NewDeductRule(Struct, frozen=True, kw_only=True):
+    """On which days after leaving, and at which times in China, a debt is tried; of no operator for the whole city."""
+
+    operator_id: int | None = None
+    valid_from: datetime
+    document: str
+    after_days: Sequence[int]
+    at_times: Sequence[time]
+
+
+def enter_rule(tx: Connection, *, rule: NewDeductRule, at: datetime) -> int:
+    """Enter a rule for debts of cars that leave from its date on, and return its version.
+
+    Raises:
+        Refused: ``deduct_rule_invalid``, no document, days or times that do not rise, or a date in the past.
+        Conflict: ``deduct_rule_conflict``, a rule of this operator begins at that time.
+    """
+    days, times = list(rule.after_days), list(rule.at_times)
+    if not rule.document.strip() or rule.valid_from < at:
+        raise Refused("a rule needs its approving document, and begins now or later", code="deduct_rule_invalid")
+    if not days or not times or days != sorted(set(days)) or times != sorted(set(times)) or days[0] < 0:
+        raise Refused("days and times rise, and a day is 0 or more", code="deduct_rule_invalid")
+    made = plans.insert_rule(
+        tx, operator_id=rule.operator_id, valid_from=rule.valid_from, document=rule.document, days=days, times=times, at=at
+    )
+    if made is None:
+        raise Conflict("a rule of this operator begins at that time; let this one begin later", code="deduct_rule_conflict")
+    return made
+
+
+def rules(tx: Connection) -> list[dict[str, Any]]:
+    """Return all rules of deductions, the city's first, each operator's in the order of their dates."""
+    return plans.rules(tx)
 
 
 def begin(

@@ -1,7 +1,8 @@
 """The questions that the plan of deductions asks of PostgreSQL. Private to this room."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, time
+from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
@@ -166,3 +167,24 @@ def go_on(tx: Connection, *, lane: int, nexts: Sequence[Next], at: datetime) -> 
         """)
     given = {name: [getattr(one, name) for one in nexts] for name in Next.__struct_fields__}
     return int(tx.execute(query, {"lane": lane, "at": at} | given).scalar_one())
+
+
+def insert_rule(
+    tx: Connection, *, operator_id: int | None, valid_from: datetime, document: str, days: Sequence[int], times: Sequence[time],
+    at: datetime,
+) -> int | None:  # fmt: skip
+    """Insert a rule; None when one of this operator begins at that time."""
+    query = text("""
+        insert into payments.deduct_rule (operator_id, valid_from, document, after_days, at_times, entered_at)
+        values (:operator, :from, :document, :days, cast(:times as time[]), :at) on conflict do nothing returning rule_id
+        """)
+    given = {"operator": operator_id, "from": valid_from, "document": document, "days": list(days), "times": list(times), "at": at}
+    return tx.execute(query, given).scalar()
+
+
+def rules(tx: Connection) -> list[dict[str, Any]]:
+    query = text("""
+        select rule_id, operator_id, valid_from, document, after_days, at_times from payments.deduct_rule
+        order by operator_id nulls first, valid_from
+        """)
+    return [dict(row) for row in tx.execute(query).mappings()]

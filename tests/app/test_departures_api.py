@@ -111,7 +111,7 @@ def test_a_lot_without_prices_of_its_own_has_stays_priced_by_its_tariff(
     refused = tell(api, stay, ours)
     assert (refused.status_code, refused.json()["code"]) == (422, "tariff_missing")
     with product.db.begin() as tx:
-        for name in ("wuxi-rules-2023", "wuxi-road-2023"):
+        for name in ("wuxi-rules-2023", "wuxi-road-2022", "wuxi-road-2023"):
             registry.add(tx, file=files.read((TARIFFS / f"{name}.toml").read_bytes()), at=AT)
         registry.assign(
             tx, lot=two_lots.ours, tariff_code="wuxi-road", selectors={"zone": "core", "road": "main", "section": "ordinary"},
