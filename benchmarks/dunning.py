@@ -37,8 +37,8 @@ select '苏B' || lpad(to_hex(n), 5, '0'), 'blue', '\\x00' from generate_series(1
 _DEBTS: Final = """
 with made as materialized (
     select (lpad(to_hex(1770000000000 + n), 12, '0') || '7000800000000000' || '0000')::uuid as charge_id, n,
-           1 + mod(n * 7919, :plates) as plate_id, 100 + mod(n * 31, 5000) as fen, 5 + mod(n, 200)::integer as days
-    from generate_series(1, :debts) n
+           1 + mod(n * 7919, :plates) as plate_id, 100 + mod(n * 31, 5000) as fen, 5 + cast(mod(n, 200) as integer) as days
+    from generate_series(1, cast(:debts as bigint)) n
 ), charge as (
     insert into payments.charge (charge_id, lane, operator_id, lot_id, lot_serial, content_digest, plate_id, scene, entered_at,
                                  left_at, minutes, amount_fen, tariff_text, state, created_at, is_receivable)

@@ -317,6 +317,19 @@ create table payments.plate_lookup ( -- Somebody saw or exported everything abou
 create trigger append_only_rows before update or delete on payments.plate_lookup for each row execute function ledger.refuse_change_v1();
 create trigger append_only_table before truncate on payments.plate_lookup for each statement execute function ledger.refuse_change_v1();
 
+create view ledger.v_book_number as
+select p.lane, p.entry_id, p.book_id, s.seal_id, s.first_index + p.position as leaf_index,
+       b.first_number + (
+           select count(*) from ledger.sealed_batch x join ledger.posting q on q.batch_id = x.batch_id and q.lane = x.lane
+           where x.lane = p.lane and x.first_index <= s.first_index
+             and x.first_index >= coalesce((select o.tree_size from ledger.seal o where o.lane = p.lane and o.seal_id = s.seal_id - 1), 0)
+             and q.book_id = p.book_id and q.line = 0 and x.first_index + q.position < s.first_index + p.position) as number
+from ledger.posting p
+join ledger.sealed_batch s on s.lane = p.lane and s.batch_id = p.batch_id
+join ledger.book_seal b on b.lane = p.lane and b.book_id = p.book_id and b.seal_id = s.seal_id
+where p.line = 0;
+comment on view ledger.v_book_number is 'Dense number of each sealed entry in its own book; to be asked for few entries at a time';
+
 create view gateways.v_evidence as
 select lane, message_id, channel, operation, direction, verdict, subject, received_at, headers, body, request, sha256(body) as body_digest
 from gateways.raw_message;
@@ -337,4 +350,4 @@ grant update (void_at) on payments.limitation_act to tongting_app;
 grant update (state, decided_by, decided_at, decided_note) on payments.debt_decision to tongting_app;
 grant update (answer, answered_at, answered_by, state, waiver_id, decided_by, decided_at, decided_note) on payments.debt_dispute to tongting_app;
 grant update (state, ended_at) on payments.instalment_plan to tongting_app;
-grant select on gateways.v_evidence to tongting_app;
+grant select on gateways.v_evidence, ledger.v_book_number to tongting_app;
