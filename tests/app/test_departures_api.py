@@ -118,7 +118,7 @@ def test_a_lot_without_prices_of_its_own_has_stays_priced_by_its_tariff(
             valid_from=AT - timedelta(days=30), document="list of roads 1", at=AT,
         )  # fmt: skip
     admit(product)
-    assert tell(api, stay, ours).json()["owed_fen"] == 1400, "30 minutes free, two half hours at 3 yuan, two at 4"
+    assert tell(api, stay, ours).json()["owed_fen"] == 1000, "30 minutes free, two half hours at 3 yuan, one at 4"
     charge = api.get("/v1/lots/lot-1/charges/S7", headers=ours).json()
-    assert (charge["amount_fen"], charge["state"], charge["left_at"]) == (1400, "open", "2026-03-02T04:00:00Z")
+    assert (charge["amount_fen"], charge["state"], charge["left_at"]) == (1000, "open", "2026-03-02T04:00:00Z")
     assert tell(api, [stay], ours).json()[0]["reason"] == "debt", "what was priced before stands"
