@@ -125,7 +125,9 @@ def post_webhook(wiring: Wired, caller: Called, body: RawBody) -> Response[bytes
 
 
 @get("/v1/webhooks", sync_to_thread=True, tags=["webhooks"], summary="List webhooks")
-def get_webhooks(wiring: Wired, caller: Called, ended: bool = False) -> list[WebhookView]:
+def get_webhooks(
+    wiring: Wired, caller: Called, ended: Annotated[bool, QueryParameter(description="Those too that have ended")] = False
+) -> list[WebhookView]:
     """Return the caller's webhooks, the oldest first: an operator's client sees those of its lots too."""
     owner = _manager(caller)
     with wiring.db.connect() as tx:

@@ -28,8 +28,8 @@ with room as (
     cross join lateral (
         select d.delivery_id, d.next_at from payments.webhook_due d
         where d.webhook_id = r.webhook_id and d.next_at <= %(at)s and (d.claimed_until is null or d.claimed_until <= %(at)s)
-          and not exists (select from payments.webhook_due e
-                          where e.webhook_id = d.webhook_id and e.order_key = d.order_key and e.delivery_id < d.delivery_id)
+          and (select true from payments.webhook_due e
+               where e.webhook_id = d.webhook_id and e.order_key = d.order_key and e.delivery_id < d.delivery_id limit 1) is null
         order by d.next_at, d.delivery_id limit r.places
         for update skip locked
     ) d
@@ -49,6 +49,7 @@ join payments.outbox o
 join payments.lot l on l.lot_id = d.lot_id
 order by d.delivery_id
 """
+"""Whether a delivery is its charge's first is asked by key, for each: a ``not exists`` is planned as a join over the backlog."""
 
 
 def claim(
