@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from app import cards_cli, leaving_cli, lots_cli, routes_cli, splits_cli, tariffs_cli, webhooks_cli
+from app import cards_cli, incentive_cli, leaving_cli, lots_cli, routes_cli, splits_cli, tariffs_cli, webhooks_cli
 from app import run as running
 from app.callbacks import serve as callbacks
 from app.checks import violations
@@ -82,11 +82,13 @@ def _parser() -> argparse.ArgumentParser:
     looked_at = _add(commands, "keys", _keys, "look at the key files and say in words what is wrong, or will soon be")
     looked_at.add_argument("action", choices=["check"], help="check: read every file; exit code 1 when one is wrong")
     routes_cli.arguments(_add(commands, "route", _route, "list, add or end an operator's merchant account at a channel"))
-    lots_cli.arguments(_add(commands, "lot", _lot, "enter how a channel numbers a lot"))
+    lots_cli.arguments(_add(commands, "lot", _lot, "what lots tell and hide, their tills and takings, and how channels number them"))
     leaving_cli.arguments(_add(commands, "leave", _leave, "list or enter rules of leaving first and of deducting debts"))
     webhooks_cli.arguments(_add(commands, "webhook", _webhook, "list, add, enable, replay or end webhooks of lots and operators"))
+    plates_cli.arguments(_add(commands, "plate", _plate, "let plates change hands or be forgotten, and list who looked them up"))
     cards_cli.arguments(_add(commands, "cards", _cards, "list packages of card charges, or pack anew what was rejected"))
     tariffs_cli.arguments(_add(commands, "tariff", _tariff, "enter, assign and list tariffs and passes, or price a stay"))
+    incentive_cli.arguments(_add(commands, "incentive", _incentive, "parties, rules, settlements and reports of recovered debts"))
     splits_cli.arguments(_add(commands, "split", _split, "list or add rules by which a lot's charges are cut for several payees"))
     checkpoint = _add(commands, "checkpoint", _checkpoint, "print the last signed checkpoint and the key that verifies it")
     checkpoint.add_argument("--accept", action="store_true", help="take the database's last checkpoint as the last one signed")
@@ -232,8 +234,16 @@ def _leave(settings: Settings, given: argparse.Namespace) -> int:
     return _told(settings, lambda wiring: leaving_cli.run(wiring, given))
 
 
+def _plate(settings: Settings, given: argparse.Namespace) -> int:
+    return _told(settings, lambda wiring: plates_cli.run(wiring, given))
+
+
 def _cards(settings: Settings, given: argparse.Namespace) -> int:
     return _told(settings, lambda wiring: cards_cli.run(wiring, given))
+
+
+def _incentive(settings: Settings, given: argparse.Namespace) -> int:
+    return _told(settings, lambda wiring: incentive_cli.run(wiring, given))
 
 
 def _split(settings: Settings, given: argparse.Namespace) -> int:

@@ -23,8 +23,9 @@ from gateways.calls import Line
 from gateways.contract import MerchantAccount
 from ledger.clock import CHINA, business_date
 from ledger.seal import Sealer, SealRefused
-from payments import deduction_plan, jobs, refund_jobs, status_lists
+from payments import alarms, deduction_plan, jobs, refund_jobs, status_lists
 from payments.cards import packing
+from payments.incentive import following
 from payments.webhooks import delivery
 from reconciliation import daily
 
@@ -36,6 +37,10 @@ ASKING_MAX: Final = 100
 ASKING_THREADS: Final = 8
 LISTS_MINUTES: Final = 2
 """How often it is looked whether a status list is due: each is, hourly."""
+SHARES_MINUTES: Final = 5
+"""How often the sealed book is read on for recovered debts."""
+WATCH_MINUTES: Final = 1
+"""How often it is looked whether a lot is silent, hides records, has a lane offline, or opens its barrier too often."""
 CHECK_HOURS: Final = 6
 RECONCILE_HOURS: Final = "10-22"
 """In China: the bill of the day before is there from ten o'clock on."""
@@ -75,6 +80,8 @@ def schedule(wiring: Wiring) -> BackgroundScheduler:
     scheduler.add_job(_logged(pull_status_lists, wiring), "interval", minutes=LISTS_MINUTES)
     scheduler.add_job(_logged(deduct_debts, wiring), "interval", seconds=wiring.settings.jobs_seconds)
     scheduler.add_job(_logged(plan_deductions, wiring), "cron", hour=3, timezone=CHINA)
+    scheduler.add_job(_logged(share_incentives, wiring), "interval", minutes=SHARES_MINUTES)
+    scheduler.add_job(_logged(watch_lots, wiring), "interval", minutes=WATCH_MINUTES)
     scheduler.add_job(_logged(prepare_months, wiring), "cron", hour=2)
     scheduler.add_job(_logged(check, wiring), "interval", hours=CHECK_HOURS)
     scheduler.add_job(_logged(check_keys, wiring), "cron", hour=1, timezone=CHINA)
@@ -193,6 +200,21 @@ def plan_deductions(wiring: Wiring) -> int:
     if planned:
         LOG.info("%d debts are to be deducted by mandates that came since", planned)
     return planned
+
+
+def share_incentives(wiring: Wiring) -> int:
+    """Attribute the payments of debts sealed since the last time, and give or take back their shares. Returns how many shares."""
+    return following.follow(wiring.db, lane=wiring.lane, at=wiring.clock.now, ids=wiring.ids, say=LOG.info).shares
+
+
+def watch_lots(wiring: Wiring) -> int:
+    """Open alarms of lots for what is wrong now, close those whose cause is gone, and log both. Returns how many changed."""
+    with wiring.db.begin() as tx:
+        changed = alarms.watch(tx, at=wiring.clock.now())
+    for one in changed:
+        LOG.log(logging.WARNING if one.opened else logging.INFO, "lot %s: %s %s: %s", one.lot_code, one.kind,
+                "begins" if one.opened else "is over", one.detail)  # fmt: skip
+    return len(changed)
 
 
 def prepare_months(wiring: Wiring) -> None:

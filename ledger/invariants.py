@@ -20,7 +20,11 @@ class Violation(Struct, frozen=True):
     detail: str
 
 
-_OPERATOR_ONLY: Final = [int(account) for account in Account if account is not Account.SPECIAL_ACCOUNT]
+_ANYBODYS: Final = frozenset({
+    Account.SPECIAL_ACCOUNT, Account.BANK, Account.INCENTIVE_RECEIVABLE, Account.INCENTIVE_INCOME,
+})  # fmt: skip
+"""Accounts that other books than operators' may use; of the bank, only what came in for shares of recovered debts."""
+_OPERATOR_ONLY: Final = [int(account) for account in Account if account not in _ANYBODYS]
 
 _UNFOLDED: Final = """
     with recorded as (
@@ -84,13 +88,18 @@ def _folds(tx: Connection) -> list[Violation]:
 
 
 def _custody(tx: Connection) -> list[Violation]:
-    """I15: the platform's book touches none of the accounts through which drivers' money passes."""
+    """I15: no book but an operator's touches accounts through which drivers' money passes, and its bank takes in shares only."""
     rows = tx.execute(
         text("""
         select b.book_id, x.account from ledger.balance x join ledger.book b on b.book_id = x.book_id
         where b.owner_kind <> 'operator' and x.account = any(:accounts)
+        union
+        select b.book_id, :bank from ledger.book b join ledger.posting p on p.book_id = b.book_id
+        where b.owner_kind <> 'operator' and :bank in (p.debit_account, p.credit_account)
+          and :shares not in (p.debit_account, p.credit_account)
+        order by 1, 2
         """),
-        {"accounts": _OPERATOR_ONLY},
+        {"accounts": _OPERATOR_ONLY, "bank": int(Account.BANK), "shares": int(Account.INCENTIVE_RECEIVABLE)},
     )
     return [Violation("I15", f"book {row.book_id} is not an operator's and uses account {row.account}") for row in rows]
 
