@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.checks import violations
 from app.database import ensure_months
+from app.dunning import dun
 from app.etc_line import serve as etc_line
 from app.key_check import findings
 from app.wiring import Wiring
@@ -82,6 +83,7 @@ def schedule(wiring: Wiring) -> BackgroundScheduler:
     scheduler.add_job(_logged(plan_deductions, wiring), "cron", hour=3, timezone=CHINA)
     scheduler.add_job(_logged(share_incentives, wiring), "interval", minutes=SHARES_MINUTES)
     scheduler.add_job(_logged(watch_lots, wiring), "interval", minutes=WATCH_MINUTES)
+    scheduler.add_job(_logged(dun, wiring), "cron", hour=9, minute=30, timezone=CHINA)
     scheduler.add_job(_logged(prepare_months, wiring), "cron", hour=2)
     scheduler.add_job(_logged(check, wiring), "interval", hours=CHECK_HOURS)
     scheduler.add_job(_logged(check_keys, wiring), "cron", hour=1, timezone=CHINA)

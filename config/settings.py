@@ -101,6 +101,17 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     refund_second_payment_fen_max: int
     webhook_poll_seconds: float
     webhook_allowed_networks: tuple[str, ...]
+    dunning_outbox: Path
+    dunning_file_channels: tuple[Literal["post", "sms", "wallet"], ...]
+    dunning_link: str
+    dunning_smtp_host: str | None
+    dunning_smtp_port: int
+    dunning_smtp_sender: str
+    dunning_smtp_starttls: bool
+    dunning_smtp_user: str | None
+    dunning_smtp_password_file: Path | None
+    dunning_smtp_ca_file: Path | None
+    debt_file_font: Path | None
     token_minutes: int
     help_line: str
 
@@ -114,7 +125,7 @@ SANDBOX_ACQUIRER_NO: Final = "48020000"
 """What the stand-in for UnionPay knows this installation by."""
 _LISTS: Final = frozenset(
     {"query_after_seconds", "channels", "etc_line_peers", "etc_party_ids", "etc_list_provinces", "etc_list_kinds"}
-    | {"webhook_allowed_networks"}
+    | {"webhook_allowed_networks", "dunning_file_channels"}
 )
 _PARTY_ID: Final = re.compile(r"[0-9A-Fa-f]{16}")
 _NUMBERED_PARTY: Final = re.compile(r"[0-9]{6}=[0-9A-Fa-f]{16}")
@@ -193,6 +204,8 @@ def _derived(values: dict[str, Any]) -> dict[str, Any]:
     public = (values["public_url"] or f"http://{values['web_host']}:{values['web_port']}").rstrip("/")
     values |= {"home": home, "public_url": public}
     notices = public
+    values["dunning_outbox"] = Path(values["dunning_outbox"] or home / "dunning").expanduser().absolute()
+    values["dunning_link"] = values["dunning_link"] or public
     values["keys_dir"] = Path(values["keys_dir"] or home / "keys").expanduser().absolute()
     if values["sandbox"] in (True, "true", "True", "1"):
         values["unionpay_acquirer_no"] = values["unionpay_acquirer_no"] or SANDBOX_ACQUIRER_NO
@@ -201,7 +214,7 @@ def _derived(values: dict[str, Any]) -> dict[str, Any]:
         notices = _beside(values["callback_host"], values["callback_port"])
     for channel in ("wechat", "alipay", "unionpay"):
         values[f"{channel}_notify_url"] = values[f"{channel}_notify_url"] or f"{notices}/callbacks/{channel}"
-    for name in ("channels", "etc_line_peers", "etc_party_ids", "webhook_allowed_networks"):
+    for name in ("channels", "etc_line_peers", "etc_party_ids", "webhook_allowed_networks", "dunning_file_channels"):
         values[name] = values[name] or []
     return values
 

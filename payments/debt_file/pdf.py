@@ -168,7 +168,7 @@ def _disputes(page: FPDF, case: Case) -> None:
             ("提出", f"{_moment(one.opened_at)} {words.word(words.REASONS, one.reason)}：{one.statement}"),
             ("停车场答复", f"{_moment(one.answered_at)} {one.answer}" if one.answer else "未答复"),
             ("材料", shown or "无"),
-            ("结论", f"{words.word(words.STATES, one.state)} {_moment(one.decided_at)} {one.decided_note or ''}"),
+            ("结论", f"{words.word(words.DISPUTES, one.state)} {_moment(one.decided_at)} {one.decided_note or ''}"),
         ]
         _table(page, ("项目", "内容"), rows, (30, 150))
 
@@ -204,7 +204,7 @@ def _decisions(page: FPDF, case: Case) -> None:
     rows = [
         (
             numbers[one.charge_id], words.word(words.DECISIONS, one.kind), yuan(one.amount_fen), one.reason,
-            f"{one.document_name}\nSHA-256 {one.document_digest}", f"{one.proposed_by} / {one.decided_by}", _moment(one.decided_at),
+            f"{one.document_name}\nSHA-256 {one.document_digest}", f"{one.proposed_by}\n{one.decided_by}", _moment(one.decided_at),
         )
         for one in case.decisions
     ]  # fmt: skip

@@ -12,8 +12,10 @@ BASES: Final = {
 STATES: Final = {
     "open": "未清", "settled": "已缴清", "waived": "已减免", "written_off": "已核销", "credited": "已更正",
     "planned": "待发", "sending": "发送中", "sent": "已发送", "failed": "未发出", "bounced": "退回", "dropped": "撤销",
-    "deciding": "待复核", "upheld": "成立", "partly": "部分成立", "rejected": "不成立", "withdrawn": "已撤回",
     "running": "履行中", "kept": "已履行", "missed": "已违约",
+}  # fmt: skip
+DISPUTES: Final = {
+    "open": "核查中", "deciding": "待复核", "upheld": "成立", "partly": "部分成立", "rejected": "不成立", "withdrawn": "已撤回",
 }  # fmt: skip
 ACTS: Final = {
     "demand": "催缴送达", "part_paid": "部分履行", "instalments": "同意分期", "acknowledged": "承认欠费",
