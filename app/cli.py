@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from app import cards_cli, incentive_cli, leaving_cli, lots_cli, routes_cli, splits_cli, tariffs_cli, webhooks_cli
+from app import cards_cli, incentive_cli, leaving_cli, lots_cli, plates_cli, routes_cli, splits_cli, tariffs_cli, webhooks_cli
 from app import run as running
 from app.callbacks import serve as callbacks
 from app.checks import violations
@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     looked_at = _add(commands, "keys", _keys, "look at the key files and say in words what is wrong, or will soon be")
     looked_at.add_argument("action", choices=["check"], help="check: read every file; exit code 1 when one is wrong")
     routes_cli.arguments(_add(commands, "route", _route, "list, add or end an operator's merchant account at a channel"))
-    lots_cli.arguments(_add(commands, "lot", _lot, "what lots tell and hide, their tills and takings, and how channels number them"))
+    lots_cli.arguments(_add(commands, "lot", _lot, "what lots tell and hide, tills and takings, and how channels number lots"))
     leaving_cli.arguments(_add(commands, "leave", _leave, "list or enter rules of leaving first and of deducting debts"))
     webhooks_cli.arguments(_add(commands, "webhook", _webhook, "list, add, enable, replay or end webhooks of lots and operators"))
     plates_cli.arguments(_add(commands, "plate", _plate, "let plates change hands or be forgotten, and list who looked them up"))
