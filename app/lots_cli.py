@@ -1,12 +1,35 @@
-"""``tongting lot``: how a channel numbers a lot, entered by a person.
+"""``tongting lot``: how a channel numbers a lot, what lots tell and hide, their tills, and takings of operators without an API.
 
-Knows the words of the command and of its answers; must not know what a number means there. Called by the command line.
+Knows the words of the command and of its answers; must not know how records are kept or booked. Called by the command line.
 """
 
 import argparse
+import csv
+import io
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from sqlalchemy import Connection
 
 from app.wiring import Wiring
-from payments import deductions, lots
+from ledger.clock import CHINA, business_date
+from ledger.errors import Refused
+from ledger.money import yuan
+from payments import alarm_rules, alarms, deductions, lots, numbers, openings, takings
+from payments.alarm_rules import NewRule
+from payments.lots import Lot
+from payments.stays import SCENES
+from payments.takings import NewTaking, TakingAnswer
+
+CHUNK: Final = 2_000
+"""Takings booked in one transaction; each is told, so that a long file shows how far it is."""
+COLUMNS: Final = ("lot", "serial", "channel", "charge_serial", "amount_fen", "taken_at", "evidence_text")
+MORE_COLUMNS: Final = ("number", "evidence_digest", "plate", "plate_color")
+REFUSED_SHOWN_MAX: Final = 50
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,16 +39,231 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     numbered.add_argument("lot", help="the lot's code")
     numbered.add_argument("channel", help="etc (10 digits, parkId) or alipay (parking_id)")
     numbered.add_argument("number", help="the lot's number there")
+    acts.add_parser("silence", help="list the lots that are to be heard, the longest silence first")
+    acts.add_parser("alarms", help="list the open alarms of lots")
+    acts.add_parser("gaps", help="list the numbers that are missing of a lot").add_argument("lot", help="the lot's code")
+    for name, words in (("openings", "list barriers opened by hand, per day"), ("till", "list what moved in the till, per day")):
+        told = acts.add_parser(name, help=words)
+        told.add_argument("lot", help="the lot's code")
+        told.add_argument("--first", type=date.fromisoformat, help="first day, as 2026-03-01 (default: 30 days before the last)")
+        told.add_argument("--last", type=date.fromisoformat, help="last day (default: today)")
+    _rule_arguments(acts.add_parser("rule", help="enter when silence or openings by hand are an alarm, or list the rules"))
+    file = acts.add_parser("takings", help="book the takings of a CSV file; the same file again books nothing twice")
+    file.add_argument("file", type=Path, help=f"CSV with a header: {', '.join(COLUMNS)}; also {', '.join(MORE_COLUMNS)}")
+
+
+def _rule_arguments(rule: argparse.ArgumentParser) -> None:
+    rule.add_argument("kind", nargs="?", choices=["silent", "leak"], help="silent: minutes; leak: openings per 100 exits")
+    rule.add_argument("most", nargs="?", type=int, help="minutes within which a lot is heard, or openings per 100 exits")
+    rule.add_argument("--document", help="the approving document")
+    rule.add_argument("--from", dest="since", type=datetime.fromisoformat, help="from when on, with its offset (default: now)")
+    rule.add_argument("--operator", help="an operator's code (default: the city)")
+    rule.add_argument("--lot", help="a lot's code")
+    rule.add_argument("--scene", choices=sorted(SCENES), help="only lots of this kind")
 
 
 def run(wiring: Wiring, given: argparse.Namespace) -> str:
-    """Enter the number and return what to print.
+    """Do what was asked and return what to print.
 
     Raises:
-        Refused: ``lot_number_invalid``; a lot or a channel that is not here.
+        Refused: ``lot_number_invalid``, ``takings_file_invalid``, ``alarm_rule_invalid``; a lot or a channel that is not here.
     """
+    acts: Mapping[str, Callable[[Wiring, argparse.Namespace], str]] = {
+        "number": _number, "silence": _silence, "alarms": _alarms, "gaps": _gaps, "openings": _openings, "till": _till,
+        "rule": _rule, "takings": _takings,
+    }  # fmt: skip
+    return acts[given.act](wiring, given)
+
+
+def _number(wiring: Wiring, given: argparse.Namespace) -> str:
     wiring.line(given.channel)
     with wiring.db.begin() as tx:
         lot = lots.lot_by_code(tx, code=given.lot)
         deductions.number_lot(tx, lot_id=lot.lot_id, channel=given.channel, number=given.number, at=wiring.clock.now())
     return f"{lot.code} ({lot.name}) is {given.number} at {given.channel}"
+
+
+# Reports.
+
+
+def _silence(wiring: Wiring, given: argparse.Namespace) -> str:  # noqa: ARG001  # all acts have one shape
+    with wiring.db.connect() as tx:
+        found = alarms.silences(tx, at=wiring.clock.now())
+    rows = [
+        f"{'SILENT' if one.is_silent else 'heard':6}  {one.lot_code}  {_told(one.heard_at)}  within {one.within_minutes} min"
+        + (f"  offline: {', '.join(one.offline)}" if one.offline else "")
+        + (f"  {one.queue} records wait there" if one.queue else "")
+        for one in found
+    ]
+    return _lines(rows, "no rule says that a lot is to be heard; enter one with: tongting lot rule silent MINUTES --document ...")
+
+
+def _alarms(wiring: Wiring, given: argparse.Namespace) -> str:  # noqa: ARG001
+    with wiring.db.connect() as tx:
+        found = alarms.alarms(tx)
+    return _lines([f"{one.kind:12}  {one.lot_code}  since {_told(one.opened_at)}  {one.detail}" for one in found], "no alarm")
+
+
+def _gaps(wiring: Wiring, given: argparse.Namespace) -> str:
+    with wiring.db.connect() as tx:
+        lot = lots.lot_by_code(tx, code=given.lot)
+        counts = numbers.counts(tx, lot_id=lot.lot_id)
+        gaps = numbers.gaps(tx, lot_id=lot.lot_id)
+    rows = [f"{one.series}: last {one.last_number}, {one.missing} missing, heard {_told(one.heard_at)}" for one in counts]
+    rows += [f"  {one.series} {one.first} to {one.last}, since {_told(one.since)}" for one in gaps]
+    return _lines(rows, f"{lot.code} numbers no records")
+
+
+def _openings(wiring: Wiring, given: argparse.Namespace) -> str:
+    with wiring.db.connect() as tx:
+        lot, first, last = _days(tx, wiring, given)
+        found = openings.days(tx, lot=lot, first=first, last=last)
+    rows = [
+        f"{one.day}  {one.openings_out} openings beside {one.exits} exits ({one.per_100_exits:.1f} per 100), "
+        f"{one.openings_in} inward, {one.tests} tests, {yuan(one.lost_fen)} yuan lost: "
+        + ", ".join(f"{reason} {count}" for reason, count in one.by_reason.items())
+        for one in found
+    ]
+    return _lines(rows, f"{lot.code} opened no barrier by hand from {first} to {last}")
+
+
+def _till(wiring: Wiring, given: argparse.Namespace) -> str:
+    with wiring.db.connect() as tx:
+        lot, first, last = _days(tx, wiring, given)
+        told = takings.till(tx, lane=wiring.lane, lot=lot, first=first, last=last)
+    rows = [
+        f"{one.day}  for charges {yuan(one.cash_for_charges_fen)}, without {yuan(one.cash_without_charge_fen)}, to the bank "
+        f"{yuan(one.banked_fen)}, in the till {yuan(one.in_till_fen)}; over old codes {yuan(one.legacy_fen)}"
+        for one in told.days
+    ]
+    return "\n".join([*rows, f"the till of {lot.code} holds {yuan(told.in_till_fen)} yuan"])
+
+
+def _days(tx: Connection, wiring: Wiring, given: argparse.Namespace) -> tuple[Lot, date, date]:
+    last = given.last or business_date(wiring.clock.now())
+    return lots.lot_by_code(tx, code=given.lot), given.first or last - timedelta(days=30), last
+
+
+def _told(at: datetime | None) -> str:
+    return "never" if at is None else at.astimezone(CHINA).isoformat(sep=" ", timespec="minutes")
+
+
+def _lines(rows: Sequence[str], nothing: str) -> str:
+    return "\n".join(rows) or nothing
+
+
+# Rules.
+
+
+def _rule(wiring: Wiring, given: argparse.Namespace) -> str:
+    if given.kind is None:
+        with wiring.db.connect() as tx:
+            return _lines(alarm_rules.listed(tx), "no rules")
+    if given.most is None or not given.document:
+        raise Refused("a rule needs its number and --document", code="alarm_rule_invalid")
+    at = wiring.clock.now()
+    since = given.since or at
+    if since.tzinfo is None:
+        raise Refused("--from needs its offset, such as 2026-03-01T00:00+08:00", code="alarm_rule_invalid")
+    with wiring.db.begin() as tx:
+        lot = None if given.lot is None else lots.lot_by_code(tx, code=given.lot)
+        operator = None if given.operator is None else lots.operator_by_code(tx, code=given.operator)
+        if lot is not None and operator is not None and lot.operator_id != operator.operator_id:
+            raise Refused(f"lot {lot.code} is not of operator {operator.code}", code="alarm_rule_invalid")
+        owner = lot.operator_id if lot is not None else None if operator is None else operator.operator_id
+        rule = NewRule(
+            kind=given.kind, most=given.most, document=given.document, valid_from=since, operator_id=owner,
+            lot_id=None if lot is None else lot.lot_id, scene=given.scene,
+        )  # fmt: skip
+        number = alarm_rules.enter(tx, rule=rule, at=at)
+    return f"rule {number} is entered"
+
+
+# Takings of a file.
+
+
+def _takings(wiring: Wiring, given: argparse.Namespace) -> str:
+    """Book a file lot by lot and part by part; each part is committed by itself, so that a broken run is simply run again."""
+    try:
+        text = given.file.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as broken:
+        raise Refused(f"{given.file}: cannot be read as UTF-8: {broken}", code="takings_file_invalid") from None
+    header, rows = _rows(text)
+    counted: dict[str, int] = {}
+    refused: list[str] = []
+    done = 0
+    for code, part in _parts(rows):
+        answers = _booked(wiring, code, part, header)
+        for (line, _), answer in zip(part, answers, strict=True):
+            counted[answer.outcome] = counted.get(answer.outcome, 0) + 1
+            if answer.outcome == "refused":
+                refused.append(f"line {line}: {answer.reason} ({answer.field}): {answer.detail}")
+        done += len(part)
+        print(f"  {done} of {len(rows)}", file=sys.stderr, flush=True)
+    told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counted.items())) or "no takings"
+    more = [f"... and {len(refused) - REFUSED_SHOWN_MAX} more"] if len(refused) > REFUSED_SHOWN_MAX else []
+    return "\n".join([told, *refused[:REFUSED_SHOWN_MAX], *more])
+
+
+Rows = list[tuple[int, dict[str, str]]]
+"""Lines of the file by their numbers."""
+
+
+def _rows(text: str) -> tuple[list[str], Rows]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    header = list(reader.fieldnames or [])
+    missing = [name for name in COLUMNS if name not in header]
+    unknown = [name for name in header if name not in COLUMNS + MORE_COLUMNS]
+    if missing or unknown or len(set(header)) < len(header):
+        wrong = f"missing: {', '.join(missing) or 'none'}, unknown: {', '.join(unknown) or 'none'}"
+        raise Refused(f"the header is not that of takings ({wrong})", code="takings_file_invalid")
+    try:
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as broken:
+        raise Refused(f"line {reader.line_num} is not CSV: {broken}", code="takings_file_invalid") from None
+    for line, row in rows:
+        if None in row or None in row.values():
+            raise Refused(f"line {line} has not as many fields as the header", code="takings_file_invalid")
+    return header, rows
+
+
+def _parts(rows: Rows) -> Iterator[tuple[str, Rows]]:
+    """Yield the lines of each lot, in the order of the file, ``CHUNK`` at a time."""
+    by_lot: dict[str, Rows] = {}
+    for line, row in rows:
+        by_lot.setdefault(row["lot"], []).append((line, row))
+    for code, own in by_lot.items():
+        for start in range(0, len(own), CHUNK):
+            yield code, own[start : start + CHUNK]
+
+
+def _booked(wiring: Wiring, code: str, part: Rows, header: list[str]) -> list[TakingAnswer]:
+    """Book a part, with its own lines as the evidence; a line that cannot be read is refused by itself."""
+    read = [_taking(row) for _, row in part]
+    good = [one for one in read if isinstance(one, NewTaking)]
+    with wiring.db.begin() as tx:
+        lot = lots.lot_by_code(tx, code=code)
+        booked = iter(
+            takings.post(
+                tx, lane=wiring.lane, lot=lot, takings=good, body=_body(part, header), at=wiring.clock.now(), ids=wiring.ids,
+                tokens=wiring.link_tokens,
+            )
+        )  # fmt: skip
+    return [one if isinstance(one, TakingAnswer) else next(booked) for one in read]
+
+
+def _taking(row: dict[str, str]) -> NewTaking | TakingAnswer:
+    said = {name: value.strip() for name, value in row.items() if name != "lot" and value.strip()}
+    try:
+        return msgspec.convert(said, NewTaking, strict=False)
+    except msgspec.ValidationError as wrong:
+        field = str(wrong).partition("`$.")[2].rstrip("`") or None
+        return TakingAnswer(serial=said.get("serial", ""), outcome="refused", reason="malformed", field=field, detail=str(wrong))
+
+
+def _body(part: Rows, header: list[str]) -> bytes:
+    written = io.StringIO(newline="")
+    writer = csv.DictWriter(written, header)
+    writer.writeheader()
+    writer.writerows(row for _, row in part)
+    return written.getvalue().encode()

@@ -43,11 +43,11 @@ def enter(tx: Connection, *, rule: NewRule, at: datetime) -> int:
     """Enter a rule; returns its number. A rule is never changed: a later one of the same place replaces it from its date on.
 
     Raises:
-        Refused: ``rule_invalid``.
-        Conflict: ``rule_conflict``, there is another one of the same place from the same moment on.
+        Refused: ``alarm_rule_invalid``.
+        Conflict: ``alarm_rule_conflict``, there is another one of the same place from the same moment on.
     """
     if not 0 < rule.most <= MOST_MAX or not 0 < len(rule.document.strip()) <= DOCUMENT_LETTERS_MAX:
-        raise Refused(f"a rule has a number from 1 to {MOST_MAX} and names its document", code="rule_invalid")
+        raise Refused(f"a rule has a number from 1 to {MOST_MAX} and names its document", code="alarm_rule_invalid")
     query = text("""
         insert into payments.alarm_rule (kind, operator_id, lot_id, scene, valid_from, document, most, entered_at)
         values (:kind, :operator_id, :lot_id, :scene, :valid_from, :document, :most, :at)
@@ -57,7 +57,7 @@ def enter(tx: Connection, *, rule: NewRule, at: datetime) -> int:
     values = {name: getattr(rule, name) for name in NewRule.__struct_fields__}
     number = tx.execute(query, values | {"at": at}).scalar()
     if number is None:
-        raise Conflict("there is a rule of this place from that moment on; begin at another one", code="rule_conflict")
+        raise Conflict("there is a rule of this place from that moment on; begin at another one", code="alarm_rule_conflict")
     return int(number)
 
 

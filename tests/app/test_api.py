@@ -125,8 +125,8 @@ def test_a_body_that_is_not_json_is_a_bad_request(api: Client, product: Wiring, 
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_a_list_of_more_than_a_thousand_is_refused_whole(api: Client, product: Wiring, two_lots: City) -> None:
-    answer = posted(api, product, two_lots, [CHARGE | {"lot_serial": str(n)} for n in range(1001)])
+def test_a_list_of_more_than_ten_thousand_is_refused_whole(api: Client, product: Wiring, two_lots: City) -> None:
+    answer = posted(api, product, two_lots, [CHARGE | {"lot_serial": str(n)} for n in range(10_001)])
     assert answer.status_code == 422
     with product.db.connect() as tx:
         assert tx.execute(text("select count(*) from payments.charge")).scalar_one() == 0

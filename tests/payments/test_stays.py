@@ -95,7 +95,8 @@ def test_other_content_under_a_serial_is_refused_by_name_and_edits_nothing(
 ) -> None:
     post(tx, lot, stay(left_at=hours(1), lane_in="A"))
     before = kept(tx, "*")
-    [answer] = post(tx, lot, stay(**({"left_at": hours(1), "lane_in": "A"} | change)))
+    said: dict[str, Any] = {"left_at": hours(1), "lane_in": "A"} | change
+    [answer] = post(tx, lot, stay(**said))
     assert (answer.outcome, answer.reason, answer.field) == ("refused", "content_differs", field)
     assert kept(tx, "*") == before
 
