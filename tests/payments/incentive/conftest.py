@@ -32,6 +32,12 @@ LONG_AGO = AT - timedelta(days=1000)
 _numbers = itertools.count(1)
 
 
+def sealer(folder: Path) -> Sealer:
+    """A sealer of lane 0 with a witness file in a folder."""
+    signer = Signer(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+    return Sealer(lane=0, signer=signer, witness=Witness(folder / "witness"))
+
+
 class City:
     """Everything a test of the incentive acts with."""
 
@@ -46,8 +52,7 @@ class City:
                 NewParty(kind="company", code="recover-1", name="示例追缴有限公司"),
             ]
             self.platform, self.bureau, self.company = [parties.register(tx, party=one, at=AT) for one in wanted]
-        signer = Signer(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
-        self._sealer = Sealer(lane=0, signer=signer, witness=Witness(tmp_path / "witness"))
+        self._sealer = sealer(tmp_path)
 
     def owe(self, amount_fen: int = 1200, *, days: int = 10, lot: int = 0) -> UUID:
         """A car left so many days ago and owes an amount."""
@@ -66,7 +71,7 @@ class City:
 
     def pay(
         self, charge_id: UUID, *, lot: int = 0, scanned: int | None = None, by: Party | None = None, in_basket: bool = False,
-        amount_fen: int | None = None,
+        amount_fen: int | None = None, way: str | None = None,
     ) -> Due:  # fmt: skip
         """A debt of a lot, or a part of it, is paid, at the code of ``scanned``, through the effort of ``by``."""
         with self.db.begin() as tx:
@@ -75,6 +80,9 @@ class City:
                 due = Due(due.lot, due.order, msgspec.structs.replace(due.attempt, amount_fen=amount_fen), due.token)
                 given = {"fen": amount_fen, "id": due.attempt.payment_id}
                 tx.execute(text("update payments.payment set amount_fen = :fen where payment_id = :id"), given)
+            if way is not None:
+                given = {"way": way, "id": due.attempt.payment_id}
+                tx.execute(text("update payments.payment set way = :way where payment_id = :id"), given)
             basket_id = IDS.new(AT, "basket")
             if scanned is not None or in_basket:
                 _basket(tx, basket_id, due, self.lots[lot if scanned is None else scanned].lot_id)

@@ -70,6 +70,15 @@ def test_the_most_exact_assignment_counts_and_one_without_recoverer_ends_it(town
     assert town.bases()[2] == ("own", "op-1")
 
 
+def test_what_a_cards_issuer_pays_as_agreed_is_nobodys_recovery_even_of_an_assigned_debt(town: City) -> None:
+    town.assign()
+    town.rule(recovered_by="company")
+    charge_id = town.owe()
+    town.pay(charge_id, way="card")
+    town.follow()
+    assert (town.bases(), town.lines()) == ([("card", "op-1")], [])
+
+
 def test_a_charge_paid_at_once_is_no_recovery(town: City) -> None:
     town.rule()
     with town.db.begin() as tx:
