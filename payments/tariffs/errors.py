@@ -33,9 +33,13 @@ class TariffUnknown(NotFound):
 
 
 class TariffMissing(Refused):
-    """The lot has no tariff of ours at that time."""
+    """The lot has no tariff of ours at that time. ``minute`` is when it is needed."""
 
     code: ClassVar[str] = "tariff_missing"
+
+    def __init__(self, message: str, *, minute: int) -> None:
+        super().__init__(message)
+        self.minute = minute
 
 
 class PriceMissing(Refused):

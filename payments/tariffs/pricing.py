@@ -60,6 +60,7 @@ def price_over(
     around = _within(around, start, end + HORIZON_DAYS * DAY)
     courses = _courses(versions, stay.plate_color, start, end)
     first = courses(start)
+    boundaries = [minute(version.valid_from) - 1 for version in versions]
     lines, total, used = _exempt_vehicle(first, start, end) if first.times == 0 else _priced(courses, start, end, around)
     return Priced(
         amount_fen=total,
@@ -67,7 +68,7 @@ def price_over(
         lines=lines,
         words=words.told(first, start, end, lines, total),
         tariffs=tuple(dict.fromkeys(map(_basis, used))),
-        same_until=_same_until(courses, stay, start, end, around) if looks_ahead and first.times else None,
+        same_until=_same_until(courses, stay, start, end, around, boundaries) if looks_ahead and first.times else None,
     )
 
 
@@ -112,7 +113,10 @@ def _at(versions: Sequence[Applied], at: datetime) -> Applied:
         if applied.valid_from <= at:
             found = applied
     if found is None or found.tariff is None:
-        raise TariffMissing(f"the lot has no tariff at {at.isoformat()}; its own system prices the stay, or one has to be assigned")
+        raise TariffMissing(
+            f"the lot has no tariff at {at.isoformat()}; its own system prices the stay, or one has to be assigned",
+            minute=minute(at),
+        )  # fmt: skip
     return found
 
 
@@ -263,8 +267,10 @@ def _basis(made: Course) -> Basis:
 # The next change
 
 
-def _same_until(courses: Callable[[int], Course], stay: Stay, start: int, end: int, around: Around) -> datetime | None:
-    """Return the instant before which leaving costs the same."""
+def _same_until(
+    courses: Callable[[int], Course], stay: Stay, start: int, end: int, around: Around, boundaries: Sequence[int]
+) -> datetime | None:
+    """Return the instant before which leaving costs the same. ``boundaries``: minutes after which another version counts."""
     first = courses(start)
     special = _special(first, start, end)
     if special is not None:
@@ -275,6 +281,8 @@ def _same_until(courses: Callable[[int], Course], stay: Stay, start: int, end: i
             changes = last if ordinary != total else _next_change(courses, start, last + 1, around)[1]
     else:
         _, changes = _next_change(courses, start, end, around)
+    if first.options.tariff_change == "exit":
+        changes = min([wall for wall in (changes, *boundaries) if wall is not None and wall >= end], default=None)
     if changes is None:
         return None
     later = changes - start + (first.options.seconds == "dropped")
@@ -293,8 +301,6 @@ def _next_change(courses: Callable[[int], Course], start: int, end: int, around:
                 room, _ = tally.room(block)
                 if room is None or room > 0:
                     return tally.total, max(block.start + units * block.unit, block.gate)
-    except PriceMissing as missing:
+    except (PriceMissing, TariffMissing) as missing:
         return tally.total, max(missing.minute, end)
-    except TariffMissing:
-        return tally.total, None
     return tally.total, None

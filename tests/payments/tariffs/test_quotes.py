@@ -118,6 +118,8 @@ def test_which_version_prices_a_stay_over_a_change_is_a_named_rule(town: Town, r
     dearer = later(kept, 4, date(2026, 3, 3), vehicles=msgspec.structs.replace(kept.vehicles, blue="large", large_times=3))
     for file in (kept, dearer):
         registry.add(town.tx, file=file, at=AT)
+    before = town.quote("2026-03-02 23:25", "2026-03-02 23:57")
+    assert (before.amount_fen, before.same_until) == (300, at("2026-03-03 00:00" if rule == "exit" else "2026-03-03 00:26"))
     priced = town.quote("2026-03-02 23:25", "2026-03-03 00:10")
     assert ([basis.version for basis in priced.tariffs], priced.amount_fen) == (versions, fen)
 
@@ -134,6 +136,10 @@ def test_a_lot_that_gets_pricing_of_its_own_has_no_quote_from_then_on(town: Town
     assert town.quote("10:00", "11:00").amount_fen == 300
     with pytest.raises(TariffMissing):
         town.quote("2026-03-03 10:00", "2026-03-03 11:00")
+    with pytest.raises(TariffMissing):
+        town.quote("10:00", "2026-03-03 11:00")
+    assert town.quote("21:00", "2026-03-03 06:00").same_until == at("2026-03-03 07:01")
+    assert town.quote("06:00", "2026-03-03 05:59").same_until == at("2026-03-03 06:01")
 
 
 def test_a_lot_that_changes_its_zone_is_priced_by_it_from_that_moment_on(town: Town) -> None:
