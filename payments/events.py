@@ -32,7 +32,7 @@ in suspense: then the charge stays as it is.
 ``refund.done``: money went back to the payer. ``refund.failed``: it did not, or came back; ``reason`` says which."""
 
 DebtKind = Literal["debt.opened", "debt.reduced", "debt.settled", "debt.disputed", "debt.waived", "debt.written_off"]
-"""``debt.opened``: the car left and owes the charge. ``debt.reduced``: less is owed, by a payment of a part or a credit note.
+"""``debt.opened``: the car left and owes the charge. ``debt.reduced``: less is owed: a part was paid, waived or credited.
 ``debt.settled``: nothing is owed any more, it was paid. ``debt.disputed``: the driver disputes it, or the dispute is over;
 ``reason`` says which. ``debt.waived``: it was let off. ``debt.written_off``: it is not expected any more."""
 

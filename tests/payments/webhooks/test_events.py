@@ -20,7 +20,7 @@ ALL: dict[str, msgspec.Struct] = {
     **{kind: PaymentEvent(kind=kind, **PAID) for kind in get_args(events.PaymentKind)},
     **{kind: DebtEvent(kind=kind, **DEBT) for kind in get_args(events.DebtKind)},
     "release.granted": ReleaseEvent(charge_serial="S1", at=AT, reason="paid"),
-    "charge.corrected": CorrectionEvent(charge_serial="S1", note="C1", amount_fen=100, at=AT, reason="wrong_plate"),
+    "charge.corrected": CorrectionEvent(charge_serial="S1", note="C1", amount_fen=100, at=AT, reason="wrong_time"),
 }
 
 

@@ -53,32 +53,33 @@ EXAMPLES: dict[str, tuple[str, msgspec.Struct]] = {
         ReleaseEvent(charge_serial="20260302-0815", at=AT, reason="debt"),
     ),
     "debt.opened": (
-        "The car left and owes the charge. `reason` says why it could: `mandate`, `policy`, `escaped`, `card`, `taken_back`.",
+        "The car left and owes the charge; `reason`: `mandate`, `policy`, `escaped`, `card`, `taken_back`, or `written_back`: again.",
         DebtEvent(kind="debt.opened", amount_fen=1200, owed_fen=1200, reason="policy", **DEBT),
     ),
     "debt.reduced": (
-        "Less is owed, by a payment of a part (`receipt`) or a credit note. `owed_fen` is what is left.",
-        DebtEvent(kind="debt.reduced", amount_fen=500, owed_fen=700, receipt=PAID["receipt"], **DEBT),
+        "Less is owed; `reason`: `paid` (a part, with its `receipt`), `waived` or `corrected`. `owed_fen` is what is left.",
+        DebtEvent(kind="debt.reduced", amount_fen=500, owed_fen=700, reason="paid", receipt=PAID["receipt"], **DEBT),
     ),
     "debt.settled": (
         "Nothing is owed any more: it was paid.",
-        DebtEvent(kind="debt.settled", amount_fen=700, owed_fen=0, receipt=PAID["receipt"], **DEBT),
+        DebtEvent(kind="debt.settled", amount_fen=700, owed_fen=0, reason="paid", receipt=PAID["receipt"], **DEBT),
     ),
     "debt.disputed": (
-        "The driver disputes the debt, or the dispute is over; `reason` says which. Nothing is demanded while it lasts.",
-        DebtEvent(kind="debt.disputed", amount_fen=1200, owed_fen=1200, reason="raised", **DEBT),
+        "The driver disputes the debt, and `reason` says why, or the dispute is over, and `reason` says how: `upheld`, `partly`, "
+        + "`rejected`, `withdrawn`. Nothing is demanded while it lasts.",
+        DebtEvent(kind="debt.disputed", amount_fen=1200, owed_fen=1200, reason="not_my_car", **DEBT),
     ),
     "debt.waived": (
-        "The debt, or a part of it, was let off.",
-        DebtEvent(kind="debt.waived", amount_fen=1200, owed_fen=0, reason="hardship", **DEBT),
+        "What was still owed was let off.",
+        DebtEvent(kind="debt.waived", amount_fen=1200, owed_fen=0, reason="waived", **DEBT),
     ),
     "debt.written_off": (
         "The debt is not expected any more. When it is paid after all, that is told as a payment.",
-        DebtEvent(kind="debt.written_off", amount_fen=1200, owed_fen=0, reason="limitation", **DEBT),
+        DebtEvent(kind="debt.written_off", amount_fen=1200, owed_fen=0, reason="written_off", **DEBT),
     ),
     "charge.corrected": (
         "A credit note made the charge smaller; `note` is its number.",
-        CorrectionEvent(charge_serial="20260302-0815", note="CN-2026-000017", amount_fen=300, at=AT, reason="wrong_plate"),
+        CorrectionEvent(charge_serial="20260302-0815", note="CN-2026-000017", amount_fen=300, at=AT, reason="wrong_time"),
     ),
 }  # fmt: skip
 
