@@ -53,7 +53,7 @@ EXAMPLES: dict[str, tuple[str, msgspec.Struct]] = {
         ReleaseEvent(charge_serial="20260302-0815", at=AT, reason="debt"),
     ),
     "debt.opened": (
-        "The car left and owes the charge; `reason`: `mandate`, `policy`, `escaped`, `card`, `taken_back`, or `written_back`: again.",
+        "The car left and owes the charge; `reason`: `mandate`, `policy`, `escaped`, `card`, `taken_back`, `written_back` (again).",
         DebtEvent(kind="debt.opened", amount_fen=1200, owed_fen=1200, reason="policy", **DEBT),
     ),
     "debt.reduced": (
@@ -65,9 +65,8 @@ EXAMPLES: dict[str, tuple[str, msgspec.Struct]] = {
         DebtEvent(kind="debt.settled", amount_fen=700, owed_fen=0, reason="paid", receipt=PAID["receipt"], **DEBT),
     ),
     "debt.disputed": (
-        "The driver disputes the debt, and `reason` says why, or the dispute is over, and `reason` says how: `upheld`, `partly`, "
-        + "`rejected`, `withdrawn`. Nothing is demanded while it lasts.",
-        DebtEvent(kind="debt.disputed", amount_fen=1200, owed_fen=1200, reason="not_my_car", **DEBT),
+        "The driver disputes the debt (`reason` is `opened`), or that is over: `upheld`, `partly`, `rejected`, `withdrawn`.",
+        DebtEvent(kind="debt.disputed", amount_fen=1200, owed_fen=1200, reason="opened", **DEBT),
     ),
     "debt.waived": (
         "What was still owed was let off.",
