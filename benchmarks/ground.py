@@ -39,10 +39,10 @@ class Ground:
         made.mkdir()
         return made
 
-    def pgbench(self, *arguments: str) -> str:
-        """Run pgbench on the database ``postgres`` and return what it prints."""
+    def pgbench(self, *arguments: str, database: str = "postgres") -> str:
+        """Run pgbench on a database and return what it prints."""
         environment = {"PGHOST": str(self.server.socket_dir), "PGUSER": SUPERUSER, "PATH": os.environ["PATH"]}
-        command = [str(self.server.bin / "pgbench"), *arguments, "postgres"]
+        command = [str(self.server.bin / "pgbench"), *arguments, database]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
     def tpcb(self, seconds: int) -> float:
