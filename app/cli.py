@@ -16,7 +16,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from app import cards_cli, incentive_cli, leaving_cli, lots_cli, plates_cli, routes_cli, splits_cli, tariffs_cli, webhooks_cli
+from app import (
+    cards_cli,
+    debts_cli,
+    incentive_cli,
+    leaving_cli,
+    lots_cli,
+    plates_cli,
+    routes_cli,
+    splits_cli,
+    tariffs_cli,
+    webhooks_cli,
+)
 from app import run as running
 from app.callbacks import serve as callbacks
 from app.checks import violations
@@ -83,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     looked_at.add_argument("action", choices=["check"], help="check: read every file; exit code 1 when one is wrong")
     routes_cli.arguments(_add(commands, "route", _route, "list, add or end an operator's merchant account at a channel"))
     lots_cli.arguments(_add(commands, "lot", _lot, "what lots tell and hide, tills and takings, and how channels number lots"))
+    debts_cli.arguments(_add(commands, "debts", _debts, "list, dispute, let off, write off and dun debts; make debt files"))
     leaving_cli.arguments(_add(commands, "leave", _leave, "list or enter rules of leaving first and of deducting debts"))
     webhooks_cli.arguments(_add(commands, "webhook", _webhook, "list, add, enable, replay or end webhooks of lots and operators"))
     plates_cli.arguments(_add(commands, "plate", _plate, "let plates change hands or be forgotten, and list who looked them up"))
@@ -216,6 +228,10 @@ def _keys(settings: Settings, _given: argparse.Namespace) -> int:
 
 def _route(settings: Settings, given: argparse.Namespace) -> int:
     return _told(settings, lambda wiring: routes_cli.run(wiring, given))
+
+
+def _debts(settings: Settings, given: argparse.Namespace) -> int:
+    return _told(settings, lambda wiring: debts_cli.run(wiring, given))
 
 
 def _lot(settings: Settings, given: argparse.Namespace) -> int:
