@@ -86,15 +86,15 @@ _answer: Final = msgspec.json.Decoder(AnswerIn).decode
 def get_debts(
     wiring: Wired,
     caller: Called,
-    state: Annotated[State | None, QueryParameter(description="Only these; without it all that owe something")] = None,
+    wanted: Annotated[State | None, QueryParameter(name="state", description="Only these; without it all that owe something")] = None,
     after: Annotated[UUID | None, QueryParameter(description="`charge_id` of the last debt read")] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX)] = 100,
 ) -> list[DebtLine]:  # fmt: skip
     """Return the debts in the caller's scope, the oldest first, with masked plates."""
     with wiring.db.connect() as tx:
         return debt_list.listed(
-            tx, lane=wiring.lane, scope=_scope(caller), today=business_date(wiring.clock.now()), state=state,
-            only_owed=state is None, after=after, limit=limit,
+            tx, lane=wiring.lane, scope=_scope(caller), today=business_date(wiring.clock.now()), state=wanted,
+            only_owed=wanted is None, after=after, limit=limit,
         )  # fmt: skip
 
 
