@@ -1,17 +1,22 @@
 """Corrections over the API: by the lot's own system, once per serial; their notes verify with openssl alone."""
 
 import base64
+import hashlib
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import text
 
 from app.checks import violations
 from app.wiring import Wiring
+from ledger import documents
+from ledger.documents import DocumentKind
 from payments import results
+from payments.corrections import CreditNote
 from tests.app.conftest import City, Client, bearer
 from tests.payments.conftest import AT, IDS, Due, books, make_attempt, make_charge
 
@@ -167,3 +172,31 @@ def test_a_note_is_verified_without_this_product(api: Client, product: Wiring, c
     assert base64.b64decode("".join(note["public_key"].splitlines()[1:-1]))[-32:] == raw
     (tmp_path / "note.json").write_bytes(note["document"].replace("1200", "1201").encode())
     assert not verified(tmp_path)
+
+
+# The page
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "CORRECTIONS.md").read_text(encoding="utf-8")
+
+
+def shown(name: str) -> str:
+    """A block of the page by its name."""
+    return PAGE.partition(f" {name}\n")[2].partition("\n```")[0]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed here")
+def test_the_note_of_the_page_verifies_and_has_the_leaf_that_it_says(tmp_path: Path) -> None:
+    document = shown("note.json").encode()
+    (tmp_path / "note.json").write_bytes(document)
+    (tmp_path / "note.sig").write_bytes(base64.b64decode(shown("signature")))
+    (tmp_path / "seal.pub").write_text(shown("seal.pub") + "\n")
+    assert verified(tmp_path)
+    assert "openssl pkeyutl -verify -pubin -inkey seal.pub -rawin -in note.json -sigfile note.sig" in PAGE
+    note = msgspec.json.decode(document, type=CreditNote)
+    assert documents.canonical(note) == document
+    record = bytes.fromhex(shown("record"))
+    assert record[20:52] == hashlib.sha256(document).digest()
+    assert hashlib.sha256(b"\0" + record).hexdigest() == shown("leaf")
+    leaf = documents.Document(DocumentKind.CREDIT_NOTE, note.note_id, hashlib.sha256(document).digest(), note.made_at)
+    assert documents.canonical_record(leaf, lane=0) == record
