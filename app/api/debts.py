@@ -86,7 +86,7 @@ _answer: Final = msgspec.json.Decoder(AnswerIn).decode
 def get_debts(
     wiring: Wired,
     caller: Called,
-    wanted: Annotated[State | None, QueryParameter(name="state", description="Only these; without it all that owe something")] = None,
+    wanted: Annotated[State | None, QueryParameter(name="state", description="Only these; else all that owe something")] = None,
     after: Annotated[UUID | None, QueryParameter(description="`charge_id` of the last debt read")] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX)] = 100,
 ) -> list[DebtLine]:  # fmt: skip
