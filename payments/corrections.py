@@ -217,14 +217,20 @@ def number(lot: Lot, sequence: int) -> str:
 
 
 def digest_of(correction: NewCorrection) -> bytes:
-    """Return the SHA-256 of a correction's content; the same moment in another time zone is the same."""
+    """Return the SHA-256 of what a correction says; the same moment in another time zone is the same."""
     new = correction.new
     if new is not None:
         left_at = None if new.left_at is None else _moment(new.left_at)
         new = msgspec.structs.replace(
             new, plate=plates.normalised(new.plate), entered_at=_moment(new.entered_at), left_at=left_at
         )  # fmt: skip
-    return hashlib.sha256(documents.canonical(msgspec.structs.replace(correction, new=new))).digest()
+    said = _said(correction) | ({} if new is None else {"new": _said(new)})
+    return hashlib.sha256(documents.canonical(said)).digest()
+
+
+def _said(record: Struct) -> dict[str, object]:
+    """Return the fields of a record that say something; those that a later release adds say nothing in an earlier record."""
+    return {name: value for name, value in msgspec.structs.asdict(record).items() if value is not None}
 
 
 def _moment(value: datetime) -> datetime:

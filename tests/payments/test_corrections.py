@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -17,13 +18,14 @@ from gateways.contract import ChannelState, RefundResult, RefundState
 from ledger import documents
 from ledger.errors import NotFound, Refused
 from ledger.ids import refund_number
-from payments import corrections, disputes, events, store, takings
+from payments import corrections, disputes, events, splits, store, takings
 from payments.correction_store import Held, Paid
 from payments.corrections import Corrected, NewCorrection, Signer, decide
 from payments.intake import Rejected
 from payments.lots import Lot
 from payments.orders import RandomTokens
 from payments.results import Notice
+from payments.splits import NewLeg, NewRule
 from payments.takings import NewTaking
 from tests.payments.conftest import AT, IDS, Due, books, make_charge, make_city, message, new_charge
 from tests.payments.test_debts import debt, leave, part_of
@@ -470,6 +472,81 @@ def test_many_corrections_are_made_with_as_many_statements_as_few(db: Engine, ci
         made.append(len(statements))
     assert made[0] == made[1]
     assert sound(db)
+
+
+# At the same moment
+
+
+def test_the_same_correction_twice_at_the_same_moment_is_one_note(db: Engine, city: Lot, owed: UUID) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: correct(db, city, asked())[0], range(4)))
+    assert sorted(one.outcome for one in answers) == ["already", "already", "already", "created"]
+    assert books(db).entries == [(RECEIVABLE, INCOME, 1200), (CORRECTED, RECEIVABLE, 1200)]
+    assert sound(db)
+
+
+def test_a_channels_word_waits_for_the_correction_and_finds_its_refund(db: Engine, city: Lot, gate: UUID) -> None:
+    paid = pay(db, city, gate)
+    with ThreadPoolExecutor(1) as pool, db.connect() as holder:
+        holder.begin()
+        corrections.post(
+            holder, lane=0, lot=city, corrections=[asked()], evidence_id=EVIDENCE, signer=SIGNER, at=AT, ids=IDS
+        )  # fmt: skip
+        word = pool.submit(applied, db, paid.callback(state=ChannelState.REVERSED))
+        with pytest.raises(TimeoutError):
+            word.result(timeout=0.5)
+        holder.commit()
+        assert findings(word.result(timeout=20)) == ["taken_back_after_refund"]
+    assert charge(db, "S1", city.lot_id)["state"] == "settled"
+    assert sound(db)
+
+
+def test_corrections_and_payments_of_the_same_charges_never_wait_in_a_circle(db: Engine, city: Lot) -> None:
+    with db.begin() as tx:
+        charge_ids = [make_charge(tx, city, f"S{n}", plate=f"苏B1234{n}") for n in range(8)]
+    leave(db, *charge_ids)
+    parts = [part_of(db, city, one, 300) for one in charge_ids]
+    with ThreadPoolExecutor(4) as pool:
+        words = [pool.submit(applied, db, *[one.callback() for one in group]) for group in (parts[:4], parts[4:])]
+        given = [asked(f"K{n}", f"S{n}") for n in reversed(range(8))]
+        answers = [pool.submit(correct, db, city, *group) for group in (given[:4], given[4:])]
+        assert {finding for word in words for finding in findings(word.result(timeout=60))} == {"part"}
+        made = [one for answer in answers for one in answer.result(timeout=60)]
+    assert {outcome(one) for one in made} <= {("created", None), ("refused", "payment_under_way")}
+    again = correct(db, city, *given)
+    assert {one.outcome for one in again} <= {"created", "already"}
+    assert sum(one.amount_fen or 0 for one in again) == 8 * 1200
+    assert sound(db)
+
+
+# Cut for several payees
+
+
+def test_a_part_of_a_charge_that_was_cut_is_corrected_in_its_payees_book(db: Engine, city: Lot) -> None:
+    with db.begin() as tx:
+        other = make_city(tx, number=2)
+        _share(tx, city)
+        plate = store.plate_ids(tx, plates=[("苏B12345", "blue")], salt=lambda: bytes(16))
+        splits.post(tx, lane=0, lot=city, charges=[new_charge("S1")], plate_ids=plate, energy_fen={}, at=AT, ids=IDS)
+        ids = tx.execute(text("select charge_id from payments.charge order by lot_serial")).scalars().all()
+    leave(db, *ids)
+    whole, part = correct(db, city, asked("K1", "S1"), asked("K2", "S1#1"))
+    assert outcome(whole) == ("refused", "charge_unknown")
+    assert "S1#1" in (whole.detail or "")
+    assert part.amount_fen == 840
+    with db.connect() as tx:
+        row = tx.execute(text("select operator_id, amount_fen, booked_fen from payments.v_credit_note")).one()
+    assert tuple(row) == (other.operator_id, 840, 840)
+    assert sound(db)
+
+
+def _share(tx: Connection, lot: Lot) -> None:
+    """70 % of the lot's charges belong to another operator."""
+    legs = tuple(
+        NewLeg(operator=code, share_bps=bps, words="停车费", words_en="parking") for code, bps in (("op-2", 7000), ("op-1", 3000))
+    )
+    rule = NewRule(lot=lot.code, valid_from=AT - timedelta(days=9), document="agreement", leg=legs)
+    splits.add_rule(tx, lane=0, rule=rule, at=AT - timedelta(days=10), ids=IDS)
 
 
 # Pure
