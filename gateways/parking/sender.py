@@ -70,8 +70,8 @@ class Sender:
                     reply = Reply(response.status_code, None, _excerpt(came))
         except (TimeoutError, httpx.TimeoutException):
             return reply or Reply(None, "timeout", f"no answer within {self._seconds:g} seconds")
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as broken:
-            return reply or Reply(None, _failure(broken), _excerpt(str(broken).encode()))
+        except Exception as broken:  # whatever a stranger's server does to the client is this call's failure and nobody else's
+            return reply or Reply(None, _failure(broken), _excerpt(str(broken).encode("utf-8", "replace")))
         finally:
             self._client.cookies.clear()
         return reply

@@ -170,15 +170,18 @@ class _Round:
 
 
 async def _send(post: Post, sender: Sender, claimed: Claimed) -> Outcome:
-    """Send a delivery. Never raises for what the outside does."""
+    """Send a delivery. What cannot be written or sent is a failure of this delivery alone: the others go on."""
     at = post.clock.now()
     try:
         keys = _keys(post.vault, claimed, at=at)
+        content = message.body(claimed.body, lot_code=claimed.lot_code)
+        headers = message.headers(content, event_id=claimed.event_id, at=at, keys=keys)
     except InvalidTag:
         words = "the secret was encrypted with another key (keys/webhook.key); rotate it"
         return decide(claimed, Reply(None, "broken", words), at=at, ms=0)
-    content = message.body(claimed.body, lot_code=claimed.lot_code)
-    headers = message.headers(content, event_id=claimed.event_id, at=at, keys=keys)
+    except Exception as broken:
+        LOG.exception("event %s cannot be written as a message", claimed.event_id)
+        return decide(claimed, Reply(None, "broken", f"a defect of ours: {type(broken).__name__}"), at=at, ms=0)
     reply = await sender.post(claimed.url, headers=headers, body=content)
     ended = post.clock.now()
     return decide(claimed, reply, at=ended, ms=max(0, (ended - at) // timedelta(milliseconds=1)))

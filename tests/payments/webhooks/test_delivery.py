@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
+import msgspec
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
@@ -437,3 +439,34 @@ def test_the_receivers_port_is_closed_and_the_event_waits(town: Town) -> None:
     town.event()
     assert town.push().failed == 1
     assert town.column("select failure from payments.webhook_try") == ["connect"]
+
+
+def test_an_event_that_cannot_be_written_keeps_no_other_back(town: Town) -> None:
+    town.add()
+    broken = town.new("S1")
+    with town.db.begin() as tx:
+        events.write(tx, lane=0, rows=[msgspec.structs.replace(broken, body=b"{}"), town.new("S2")])
+    ran = town.push()
+    assert (ran.delivered, ran.failed) == (1, 1)
+    assert "a defect of ours" in town.column("select last_error from payments.webhook_delivery where delivered_at is null")[0]
+
+
+def test_a_worker_that_lost_the_database_goes_on(town: Town, running: Running) -> None:
+    town.add()
+    running()
+    first = town.event("S1")
+    until(lambda: town.received() == [first])
+    with town.db.connect() as tx:
+        tx.execute(text("set role none"))
+        tx.execute(
+            text(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+            )
+        )
+    second = None
+    while second is None:
+        try:
+            second = town.event("S2")
+        except DBAPIError:
+            continue
+    until(lambda: set(town.received()) == {first, second})
