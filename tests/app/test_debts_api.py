@@ -97,7 +97,8 @@ def test_what_is_not_yours_looks_like_what_is_not_there(api: Client, product: Wi
     assert (refused.status_code, refused.json()["code"]) == (404, "dispute_not_found")
     read_only = api.post(path, headers=bearer(product, "city", two_lots.ours), json=said)
     assert (read_only.status_code, read_only.json()["code"]) == (403, "read_only")
-    for wrong in ({"reason": "because"}, {"reason": "other", "statement": ""}, []):
+    bodies: tuple[object, ...] = ({"reason": "because"}, {"reason": "other", "statement": ""}, [])
+    for wrong in bodies:
         assert api.post(path, headers=mine, json=wrong).status_code in (400, 422)
     unowed = api.post(f"/v1/lots/{two_lots.ours.code}/charges/none/disputes", headers=mine, json=said)
     assert unowed.status_code == 404

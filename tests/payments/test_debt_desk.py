@@ -1,10 +1,11 @@
 """Debts are let off, written off and written back by two persons; what they approve is exactly what is booked."""
 
+import threading
 from datetime import date, timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from ledger import documents
@@ -16,7 +17,7 @@ from payments.disputes import Shown
 from payments.lots import Lot
 from payments.people import Person
 from tests.payments.conftest import AT, make_attempt
-from tests.payments.owing import CHECKER, IDS, MAKER, debt, desk, overdue, owe, receivable, told
+from tests.payments.owing import CHECKER, IDS, MAKER, debt, desk, overdue, owe, receivable, staff, told
 
 __all__ = ["desk"]
 PAPER = debt_desk.paper("减免审批表 2026-1", b"%PDF-1.7 signed by two")
@@ -286,3 +287,51 @@ def test_a_waiver_that_the_second_person_rejects_opens_the_dispute_again(desk: C
             desk, lane=0, charge_id=one, reason="other", statement="x", opened_by="api", opened_ref="app",
             at=AT + timedelta(days=1), ids=IDS, shown=[Shown("x.exe", "application/x-msdownload", b"MZ")],
         )  # fmt: skip
+
+
+def test_a_decision_of_many_debts_takes_as_many_statements_as_one_of_few(desk: Connection, city: Lot) -> None:
+    statements: list[str] = []
+    event.listen(desk.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    counts: list[tuple[int, int]] = []
+    for many in (3, 40):
+        for kind in ("write_off", "write_back"):
+            asked = [Ask(one) for one in (owe(desk, city, *[100] * many) if kind == "write_off" else written_off(desk))]
+            statements.clear()
+            made = propose(desk, kind, *asked)  # type: ignore[arg-type]
+            proposed = len(statements)
+            approve(desk, made)
+            counts.append((proposed, len(statements) - proposed))
+        desk.execute(text("update payments.charge set state = 'credited', reduced_fen = amount_fen"))
+        desk.execute(text("update payments.debt set owed_fen = 0"))
+    assert counts[0] == counts[2]
+    assert counts[1] == counts[3]
+
+
+def written_off(tx: Connection) -> list[UUID]:
+    return list(tx.execute(text("select charge_id from payments.charge where state = 'written_off'")).scalars())
+
+
+def test_of_two_checkers_at_once_one_decides(db: Engine, city: Lot) -> None:
+    with db.begin() as tx:
+        staff(tx)
+        people.enter(tx, person=Person("third", may_propose=False, may_approve=True, document="任命书 3"), at=AT)
+        [one] = owe(tx, city, 1200)
+        made = propose(tx, "waiver", Ask(one))
+    said: list[str] = []
+
+    def work(by: str) -> None:
+        try:
+            with db.begin() as tx:
+                said.append(approve(tx, made, by=by).state)
+        except Conflict as late:
+            said.append(late.code)
+
+    threads = [threading.Thread(target=work, args=(by,)) for by in (CHECKER, "third")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(said) == ["approved", "decision_made"]
+    with db.begin() as tx:
+        assert debt(tx, one) == ("waived", 1200, 0)
+        assert receivable(tx) == 0
