@@ -137,9 +137,9 @@ _PLATES: Final = Statement(
         on conflict (number, color) do nothing
         returning plate_id, number, color
     )
-    select n, plate_id, false from known
+    select n, plate_id, null, null from known
     union all
-    select a.n, m.plate_id, true from made m join asked a on a.number = m.number and a.color = m.color
+    select null, plate_id, number, color from made
     """
 )
 
@@ -179,4 +179,4 @@ def _plate_keys(tx: Connection, asked: Sequence[tuple[str, str]]) -> Plates:
     if not asked:
         return {}
     [rows] = fire(tx, [_PLATES.shot(numbers=texts([one for one, _ in asked]), colors=texts([one for _, one in asked]))])
-    return {asked[n - 1]: (plate_id, fresh) for n, plate_id, fresh in rows}
+    return {(number, color) if n is None else asked[n - 1]: (plate_id, n is None) for n, plate_id, number, color in rows}

@@ -71,6 +71,7 @@ _KNOWN: Final = Statement(
     """
     select number, subject from payments.lot_record_number
     where lot_id = %(lot)s::integer and series = %(series)s::text and number = any(%(numbers)s::bigint[])
+      and number <= (select last_number from payments.lot_series where lot_id = %(lot)s::integer and series = %(series)s::text)
     """
 )
 _REGISTER: Final = Statement(
