@@ -259,5 +259,17 @@ def parts_of_serial(tx: Connection, *, lane: int, lot_id: int, lot_serial: str) 
     return [PartRow(**row._mapping) for row in tx.execute(query, {"lane": lane, "lot": lot_id, "serial": lot_serial})]
 
 
+def charges_of_serials(tx: Connection, *, lane: int, lot_id: int, serials: Sequence[str]) -> list[tuple[str, UUID]]:
+    """Return the charges of parts with the lot's own serials, by serial and number."""
+    query = text("""
+        select g.lot_serial, p.charge_id
+        from payments.charge_group g join payments.charge_part p on p.lane = g.lane and p.group_id = g.group_id
+        where g.lane = :lane and g.lot_id = :lot and g.lot_serial = any(cast(:serials as text[])) and p.charge_id is not null
+        order by g.lot_serial, p.number
+        """)
+    given = {"lane": lane, "lot": lot_id, "serials": list(serials)}
+    return [(row.lot_serial, row.charge_id) for row in tx.execute(query, given)]
+
+
 def _columns(rows: Sequence[Struct], form: type[Struct]) -> dict[str, Any]:
     return {name: [getattr(row, name) for row in rows] for name in form.__struct_fields__}

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 import msgspec
@@ -28,7 +28,7 @@ from ledger.invariants import Violation
 from ledger.money import split, yuan
 from payments import lots, split_store, store
 from payments.lots import Lot, Scene
-from payments.records import Charge, NewCharge, Posted
+from payments.records import Charge, Posted
 from payments.split_store import Leg, NewGroup, NewPart, PartRow, Rule
 
 __all__ = [
@@ -124,6 +124,29 @@ class Group(Struct, frozen=True, kw_only=True):
     def is_complete(self) -> bool:
         """Nothing of it is due any more."""
         return all(part.state != "open" for part in self.parts)
+
+
+class Whole(Protocol):
+    """A checked charge as ``post`` takes it: a posted one, or the form in which the intake keeps it."""
+
+    @property
+    def lot_serial(self) -> str: ...
+    @property
+    def plate(self) -> str: ...
+    @property
+    def plate_color(self) -> str: ...
+    @property
+    def entered_at(self) -> datetime: ...
+    @property
+    def left_at(self) -> datetime | None: ...
+    @property
+    def minutes(self) -> int: ...
+    @property
+    def amount_fen(self) -> int: ...
+    @property
+    def tariff_text(self) -> str: ...
+    @property
+    def scene(self) -> str | None: ...
 
 
 class Words(Struct, frozen=True):
@@ -315,7 +338,7 @@ def post(
     *,
     lane: int,
     lot: Lot,
-    charges: Sequence[NewCharge],
+    charges: Sequence[Whole],
     plate_ids: Mapping[tuple[str, str], int],
     energy_fen: Mapping[str, int],
     at: datetime,
@@ -339,7 +362,7 @@ def post(
     before = split_store.groups(tx, lane=lane, lot_id=lot.lot_id, serials=[charge.lot_serial for charge in charges])
     uncut = store.charges_by_serial(tx, lane=lane, lot_id=lot.lot_id, serials=[charge.lot_serial for charge in charges])
     results: dict[str, Posted] = {}
-    cuts: list[tuple[NewCharge, NewGroup, list[NewPart]]] = []
+    cuts: list[tuple[Whole, NewGroup, list[NewPart]]] = []
     for charge in sorted(charges, key=attrgetter("lot_serial")):
         rule = in_force(known, scene=charge.scene or lot.scene, at=charge.left_at or at)
         if rule is None or charge.lot_serial in before or charge.lot_serial in uncut:
@@ -371,6 +394,17 @@ def by_serial(tx: Connection, *, lane: int, lot_id: int, lot_serial: str) -> Gro
     return next(iter(_grouped(split_store.parts_of_serial(tx, lane=lane, lot_id=lot_id, lot_serial=lot_serial))), None)
 
 
+def charge_ids_of(tx: Connection, *, lane: int, lot_id: int, serials: Sequence[str]) -> dict[str, list[UUID]]:
+    """Return the charges of the driver's parts by the lot's own serials, for whoever names a stay by it: departures, corrections.
+
+    Serials whose charge was not cut are not in the answer.
+    """
+    found: dict[str, list[UUID]] = {}
+    for serial, charge_id in split_store.charges_of_serials(tx, lane=lane, lot_id=lot_id, serials=serials):
+        found.setdefault(serial, []).append(charge_id)
+    return found
+
+
 def complete(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> list[Group]:
     """Return those groups of these charges of which nothing is due any more: only then may the car leave as paid."""
     return [group for group in groups_of(tx, lane=lane, charge_ids=charge_ids) if group.is_complete]
@@ -389,16 +423,17 @@ def _grouped(rows: Sequence[PartRow]) -> list[Group]:
 
 
 def _cut_up(
-    charge: NewCharge,
+    charge: Whole,
     rule: Rule,
     lot: Lot,
     plate_ids: Mapping[tuple[str, str], int],
     energy_fen: int | None,
     at: datetime,
     ids: Ids,
-) -> tuple[NewCharge, NewGroup, list[NewPart]]:
+) -> tuple[Whole, NewGroup, list[NewPart]]:
     name = f"{lot.lot_id} {charge.lot_serial}"
-    digest = hashlib.sha256(msgspec.json.encode((charge, energy_fen))).digest()
+    content = [charge.lot_serial, charge.amount_fen, energy_fen, charge.left_at, *(getattr(charge, field) for field in _CONTENT)]
+    digest = hashlib.sha256(msgspec.json.encode(content)).digest()
     group = NewGroup(
         group_id=ids.new(at, f"charge group {name}"), lot_serial=charge.lot_serial, rule_id=rule.rule_id, content_digest=digest,
         amount_fen=charge.amount_fen, energy_fen=energy_fen,
@@ -419,7 +454,7 @@ def _cut_up(
 
 
 def _insert(
-    tx: Connection, *, lane: int, lot: Lot, cuts: Sequence[tuple[NewCharge, NewGroup, list[NewPart]]], at: datetime,
+    tx: Connection, *, lane: int, lot: Lot, cuts: Sequence[tuple[Whole, NewGroup, list[NewPart]]], at: datetime,
     results: dict[str, Posted],
 ) -> set[str]:  # fmt: skip
     """Insert what is new; returns its serials. A part whose serial belongs to another charge of the lot refuses the whole."""
@@ -446,7 +481,7 @@ _CONTENT: Final = ("plate", "plate_color", "entered_at", "minutes", "tariff_text
 
 
 def _answers(
-    tx: Connection, lane: int, lot: Lot, charges: Sequence[NewCharge], energy_fen: Mapping[str, int], created: set[str]
+    tx: Connection, lane: int, lot: Lot, charges: Sequence[Whole], energy_fen: Mapping[str, int], created: set[str]
 ) -> dict[str, Posted]:
     """Say of each charge whether it was created, was there, or differs from what was posted before."""
     kept = split_store.groups(tx, lane=lane, lot_id=lot.lot_id, serials=[charge.lot_serial for charge in charges])
@@ -467,7 +502,7 @@ def _answers(
     return answers
 
 
-def _difference(charge: NewCharge, energy_fen: int | None, group: split_store.KeptGroup, first: Charge | None) -> str | None:
+def _difference(charge: Whole, energy_fen: int | None, group: split_store.KeptGroup, first: Charge | None) -> str | None:
     """Return the field in which a repeated charge is not what was posted first."""
     if charge.amount_fen != group.amount_fen:
         return "amount_fen"

@@ -29,6 +29,7 @@ from ledger.errors import Conflict, NotFound, Refused
 from ledger.ids import payment_number
 from payments import baskets, charges, refund_jobs, refunds, splits, store
 from payments.baskets import Status
+from payments.charge_store import Kept
 from payments.checkout import Payer
 from payments.lots import Lot
 from payments.records import NewCharge, Posted
@@ -263,8 +264,22 @@ def test_a_split_charge_is_one_charge_per_payee_under_the_same_lot(tx: Connectio
     assert [part.number for part in group(tx, three[0], "S2").parts] == [1], "a leg of 0 fen makes no part"
     assert [splits.group_of(tx, lane=0, charge_id=charge_id) for charge_id in found.charge_ids] == [found, found]
     assert len(charges.due(tx, lane=0, lot_id=three[0].lot_id, plate="苏B12345")) == 3
+    assert splits.charge_ids_of(tx, lane=0, lot_id=three[0].lot_id, serials=["S1", "S9"]) == {"S1": found.charge_ids}
     assert splits.complete(tx, lane=0, charge_ids=found.charge_ids) == []
     assert splits.check(tx) == []
+
+
+def test_the_form_in_which_the_intake_keeps_a_charge_is_cut_the_same(tx: Connection, three: list[Lot]) -> None:
+    add(tx, rule())
+    one = new_charge("S1")
+    kept = Kept(
+        IDS.new(AT, "charge"), one.lot_serial, one.plate, one.plate_color, one.entered_at, one.left_at, one.minutes, one.amount_fen,
+        one.tariff_text, three[0].scene,
+    )  # fmt: skip
+    keys = store.plate_ids(tx, plates=[(one.plate, one.plate_color)], salt=lambda: b"0" * 16)
+    found = splits.post(tx, lane=0, lot=three[0], charges=[kept], plate_ids=keys, energy_fen={}, at=AT, ids=IDS)
+    assert found["S1"].outcome == "created"
+    assert post(tx, three[0], one)["S1"].outcome == "already"
 
 
 def test_a_charge_without_a_rule_is_left_to_its_caller(tx: Connection, three: list[Lot]) -> None:
