@@ -32,6 +32,7 @@ from payments.errors import (
     NoRoute,
     OrderExpired,
     OrderUnknown,
+    PartRefused,
 )
 from payments.orders import LIVE, digest_of, payer_digest
 from payments.records import Attempt, Charge
@@ -90,7 +91,7 @@ def open_basket(
     Raises:
         ChargeUnknown: one of them is none of ours.
         AlreadyPaid: all of them are settled.
-        Refused: ``basket_size``, none or more than ``CHARGES_MAX``; ``part_invalid``, the amount is not a part of what is due.
+        Refused: ``basket_size``, none or more than ``CHARGES_MAX``. PartRefused: the amount is not a part of what is due.
         Conflict: ``token_taken``, the token belongs to a basket of other charges.
     """
     wanted = list(dict.fromkeys(charge_ids))
@@ -384,7 +385,7 @@ def _parts(found: Sequence[Charge], amount_fen: int | None) -> dict[UUID, int]:
     if amount_fen is None or amount_fen == sum(fen for _, fen in owed):
         return {}
     if not 0 < amount_fen < sum(fen for _, fen in owed):
-        raise Refused(f"a part is 1 fen at least, and less than the {sum(fen for _, fen in owed)} fen due", code="part_invalid")
+        raise PartRefused(f"a part is 1 fen at least, and less than the {sum(fen for _, fen in owed)} fen due")
     parts = allocated(owed, amount_fen)
     for charge in found:
         if charge.charge_id in parts:

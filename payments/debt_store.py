@@ -78,6 +78,11 @@ def release(tx: Connection, *, lane: int, charge_id: UUID, reason: str, left_at:
     return tx.execute(query, asked).first() is not None
 
 
+def due_days(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> dict[UUID, date]:
+    query = text("select charge_id, due_on from payments.debt where lane = :lane and charge_id = any(cast(:ids as uuid[]))")
+    return {row.charge_id: row.due_on for row in tx.execute(query, {"lane": lane, "ids": list(charge_ids)})}
+
+
 def begin_anew(tx: Connection, *, lane: int, charge_ids: Sequence[UUID], at: datetime) -> None:
     """Let debts of which a card's issuer will never pay be the plates' own, due so many days from now as the rule says."""
     if not charge_ids:

@@ -5,7 +5,7 @@ A debt is its charge: the applier pays both, in full or in parts; what is left o
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from msgspec import Struct
@@ -51,6 +51,11 @@ def open_debts(
     book.post(tx, lane=lane, entries=entries, at=at)
     events.write(tx, lane=lane, rows=[_opened(debt, ids, at) for debt in opened if debt.basis != "card"])
     return opened
+
+
+def due_days(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> dict[UUID, date]:
+    """Return until when those of these charges that are debts are to be paid."""
+    return debt_store.due_days(tx, lane=lane, charge_ids=charge_ids)
 
 
 def _opened(debt: OpenDebt, ids: Ids, at: datetime) -> events.NewEvent:

@@ -20,6 +20,12 @@ class DebtReserved(Conflict):
     code: ClassVar[str] = "debt_reserved"
 
 
+class PartRefused(Refused):
+    """Not a part of what is due, or the car still stands at the gate, where all is paid."""
+
+    code: ClassVar[str] = "part_invalid"
+
+
 class CardUnderWay(Conflict):
     """The car's card has paid the charge at the lane; its issuer decides within days, and a refusal opens the charge again."""
 

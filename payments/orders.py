@@ -15,10 +15,10 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from gateways.contract import MerchantAccount, Way
-from ledger.errors import Conflict, Refused
+from ledger.errors import Conflict
 from ledger.ids import Ids
 from payments import store
-from payments.errors import AlreadyPaid, ChargeUnknown, OrderExpired, OrderUnknown
+from payments.errors import AlreadyPaid, ChargeUnknown, OrderExpired, OrderUnknown, PartRefused
 from payments.records import Attempt, Charge, Order
 
 TOKEN_BYTES: Final = 18
@@ -82,7 +82,7 @@ def open_order(
         ChargeUnknown: the lot has no such charge.
         Conflict: ``token_taken``, the token belongs to an order of another charge.
         OrderExpired: the price lock is over.
-        Refused: ``part_invalid``, the part is not one of what is due, or the charge is to be paid at the gate.
+        PartRefused: the part is not one of what is due, or the charge is to be paid at the gate.
     """
     charge = store.charge(tx, lane=lane, charge_id=charge_id)
     if charge is None or charge.lot_id != lot_id:
@@ -106,13 +106,13 @@ def open_order(
 
 
 def due_of(charge: Charge, part_fen: int | None) -> int:
-    """Return what is to be paid of an open charge: all that is due, or a part of a debt. Raises Refused (``part_invalid``)."""
+    """Return what is to be paid of an open charge: all that is due, or a part of a debt. Raises PartRefused."""
     if part_fen is None or part_fen == charge.owed_fen:
         return charge.owed_fen
     if not charge.is_receivable:
-        raise Refused("a charge is paid in full while the car stands at the gate", code="part_invalid")
+        raise PartRefused("a charge is paid in full while the car stands at the gate")
     if not 0 < part_fen < charge.owed_fen:
-        raise Refused(f"of {charge.owed_fen} fen a part is 1 fen at least, and less than all", code="part_invalid")
+        raise PartRefused(f"of {charge.owed_fen} fen a part is 1 fen at least, and less than all")
     return part_fen
 
 

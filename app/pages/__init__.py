@@ -7,7 +7,7 @@ from typing import Final
 
 from litestar import Router
 
-from app.pages import basket, codes, pay, result, scan, sorry
+from app.pages import basket, codes, dispute, pay, result, scan, sorry
 
 BODY_BYTES_MAX: Final = 8_192
 """Largest form of a page: a plate, or the numbers of a charge."""
@@ -33,6 +33,7 @@ routes: Final = [
             basket.pay_next,
             basket.came_back,
             basket.open_wallet,
+            dispute.dispute,
         ],
         exception_handlers=dict(sorry.HANDLERS),
         request_max_body_size=BODY_BYTES_MAX,

@@ -20,9 +20,10 @@ from app.pages.payer import Paying
 from app.pages.render import RETURN_BYTES_MAX, Page
 from app.pages.wallets import Offer
 from app.wiring import Wired, Wiring
-from ledger.money import yuan
+from ledger.money import fen, yuan
 from payments import baskets, lots, paycode
 from payments.baskets import LegStatus, Started, Status
+from payments.errors import PartRefused
 from payments.lots import Lot
 from payments.orders import LAST_MINUTE
 
@@ -35,6 +36,8 @@ class BasketForm(Struct, frozen=True):
 
     charges: str = ""
     basket: str = ""
+    amount: str = ""
+    """Yuan to be paid of them, the oldest first; empty: all."""
 
 
 class WalletForm(Struct, frozen=True):
@@ -74,9 +77,21 @@ def fill(request: AnyRequest, wiring: Wired, token: FromPath[str], data: URLEnco
         basket_token = pay.token_of(data.basket)
         ids = [pay.charge_of(part) for part in data.charges[:CHARGE_LETTERS_MAX].split(",")]
         baskets.open_basket(
-            tx, till=wiring.till(), lot_id=lot.lot_id, charge_ids=ids, token=basket_token, at=wiring.clock.now()
+            tx, till=wiring.till(), lot_id=lot.lot_id, charge_ids=ids, token=basket_token, at=wiring.clock.now(),
+            amount_fen=_amount(data.amount),
         )  # fmt: skip
     return pay.see(wiring, f"/b/{basket_token}{page_of(request, wiring).query}")
+
+
+def _amount(yuan_text: str) -> int | None:
+    """Return the fen of a typed amount, None for none. Raises PartRefused."""
+    typed = yuan_text.strip().replace("，", ".").replace("。", ".").removeprefix("¥").strip()
+    if not typed:
+        return None
+    try:
+        return fen(typed)
+    except ValueError:
+        raise PartRefused("this is not an amount in yuan") from None
 
 
 @get("/b/{basket_token:str}", sync_to_thread=True, include_in_schema=False)

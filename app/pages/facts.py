@@ -3,7 +3,7 @@
 Knows forms of writing only. Called by the page views.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 
 from app.pages.words import Words
 from ledger.clock import CHINA
@@ -16,6 +16,11 @@ def instant(at: datetime, words: Words) -> str:
     if words.html_lang == "en":
         return f"{local.day} {local:%b %H:%M}"
     return f"{local.month}月{local.day}日 {local:%H:%M}"
+
+
+def day(on: date, words: Words) -> str:
+    """Return a day as people in China read it."""
+    return f"{on.day} {on:%B}" if words.html_lang == "en" else f"{on.month}月{on.day}日"
 
 
 def precise(at: datetime) -> str:

@@ -3,8 +3,10 @@
 Knows lots, pay codes and quotes; must not know channels. Mounted by ``app.pages``. A plate travels in request bodies only.
 """
 
-from collections.abc import Collection
-from typing import Any, Final
+from collections.abc import Collection, Mapping
+from datetime import date
+from typing import Any, Final, get_args
+from uuid import UUID
 
 from litestar import Response, get, post
 from litestar.params import FromPath, URLEncodedBody
@@ -20,7 +22,8 @@ from app.pages.wallets import Offer, offers
 from app.wiring import Wired, Wiring
 from gateways import routing
 from ledger.money import yuan
-from payments import baskets, charges, lots, paycode, plates, quotes
+from payments import baskets, charges, debts, lots, paycode, plates, quotes
+from payments.dispute_store import Reason
 from payments.errors import PlateRefused
 from payments.lots import Lot
 from payments.quotes import Quote
@@ -28,6 +31,8 @@ from payments.records import Charge
 
 PROVINCES: Final = "苏京津冀晋蒙辽吉黑沪浙皖闽赣鲁豫鄂湘粤桂琼渝川贵云藏陕甘青宁新"
 HOME_PROVINCE: Final = PROVINCES[0]
+REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
+"""Why a debt may be disputed, in the order of the pages' words."""
 MISSES: Final = Misses()
 """Of this process; a restart forgives."""
 
@@ -49,6 +54,11 @@ class Due(Struct, frozen=True):
     left: str | None
     stay: str
     tariff_text: str
+    debt_due: str | None
+    """Until when a debt is to be paid; None while the car stands at the gate."""
+    paid: str | None
+    """What of it is paid already."""
+    part_token: str
 
 
 class Together(Struct, frozen=True):
@@ -127,12 +137,13 @@ def due(
             tx, lane=wiring.lane, lot_id=lot.lot_id, plate=plate, at=wiring.clock.now(), tokens=wiring.link_tokens
         )  # fmt: skip
         everything = charges.due_anywhere(tx, lane=wiring.lane, plate=plate, limit=baskets.CHARGES_MAX)
+        due_days = debts.due_days(tx, lane=wiring.lane, charge_ids=[one.charge.charge_id for one in found])
     if not found:
         MISSES.count(address)
         return _nothing(page, lot, token, plate)
     together = _together(wiring, everything) if len(everything) > 1 else None
     routes = routed(wiring, lot)
-    return _due(page, lot, token, plate, found, _offers(request, wiring, routes), together, is_routed=bool(routes))
+    return _due(page, lot, token, plate, found, _offers(request, wiring, routes), together, is_routed=bool(routes), due=due_days)
 
 
 @get(["/p/{token:str}/due", "/p/{token:str}/pay"], sync_to_thread=False, include_in_schema=False)
@@ -175,15 +186,18 @@ def _due(
     together: Together | None,
     *,
     is_routed: bool,
+    due: Mapping[UUID, date],
 ) -> Response[bytes]:
+    shown = [_shown(page, quote, due.get(quote.charge.charge_id)) for quote in found]
+    reasons = list(zip(REASONS, page.w.dispute_reasons, strict=True))
     return page.answer(
         "due.html", keep=True, switch=f"/p/{token}", lot=lot, token=token, plate=facts.plate(plate),
-        green=facts.is_green(plate, found[0].charge.plate_color), charges=[_shown(page, quote) for quote in found],
-        offers=offered, together=together, routed=is_routed,
+        green=facts.is_green(plate, found[0].charge.plate_color), charges=shown,
+        offers=offered, together=together, routed=is_routed, reasons=reasons,
     )  # fmt: skip
 
 
-def _shown(page: Page, quote: Quote) -> Due:
+def _shown(page: Page, quote: Quote, due_on: date | None) -> Due:
     charge = quote.charge
     return Due(
         charge_id=str(charge.charge_id),
@@ -193,4 +207,7 @@ def _shown(page: Page, quote: Quote) -> Due:
         left=facts.instant(charge.left_at, page.w) if charge.left_at else None,
         stay=facts.stay(charge.minutes, page.w),
         tariff_text=charge.tariff_text,
+        debt_due=None if due_on is None else page.w.debt_due.format(day=facts.day(due_on, page.w)),
+        paid=yuan(charge.paid_fen) if charge.paid_fen else None,
+        part_token=f"{quote.token[:56]}-p",
     )

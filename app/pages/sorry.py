@@ -16,7 +16,7 @@ from app.pages.pay import NoWallet
 from app.pages.render import Page
 from app.wiring import Wiring
 from ledger.errors import Conflict, NotFound, Refused, TongtingError, Unavailable
-from payments.errors import CardUnderWay, ChargeUnknown, DebtReserved, DeductionUnderWay, OrderUnknown
+from payments.errors import CardUnderWay, ChargeUnknown, DebtReserved, DeductionUnderWay, OrderUnknown, PartRefused
 from payments.paycode import PayCodeRefused
 
 _FOR_PROGRAMS: Final = ("/v1/", "/oauth/", "/callbacks/", "/schema/", "/health", "/_simulation/")
@@ -78,6 +78,8 @@ def _words(page: Page, error: Exception) -> tuple[int, str, str, str | None]:
             return 409, w.sorry_title, w.sorry_deducting, None
         case CardUnderWay():
             return 409, w.sorry_title, w.sorry_card, None
+        case PartRefused():
+            return 422, w.sorry_title, w.sorry_part, None
         case DebtReserved():
             return 409, w.sorry_title, w.sorry_reserved, None
         case ChargeUnknown() | Conflict():

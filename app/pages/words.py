@@ -141,6 +141,21 @@ class Words(Struct, frozen=True, kw_only=True):
     sorry_deducting: str
     sorry_card: str
     sorry_reserved: str
+    debt_due: str
+    debt_paid: str
+    part: str
+    part_amount: str
+    part_go: str
+    sorry_part: str
+    dispute: str
+    dispute_reason: str
+    dispute_reasons: tuple[str, ...]
+    """In the order of ``payments.dispute_store.Reason``."""
+    dispute_say: str
+    dispute_go: str
+    dispute_title: str
+    dispute_text: str
+    dispute_next: str
     sorry_wallet: str
     sorry_wallet_title: str
     sorry_missing: str
@@ -267,6 +282,20 @@ ZH: Final = Words(
     sorry_deducting="这笔停车费正在自动扣费，请稍候再查看结果，不要重复支付。",
     sorry_card="这笔停车费已在出口刷 ETC 卡支付，正等发卡方确认，无需再付。若发卡方拒付，欠费会重新出现。",
     sorry_reserved="这笔欠费正在另一部手机上支付，请勿重复支付。如果那边没有付完，两分钟后可以在这里支付。",
+    debt_due="已离场欠费，请在 {day} 前付清",
+    debt_paid="已付",
+    part="先付一部分",
+    part_amount="支付金额（元）",
+    part_go="按此金额支付",
+    sorry_part="金额应大于 0 且小于欠费金额，例如 5.00。请返回重新填写。",
+    dispute="对这笔欠费有异议",
+    dispute_reason="原因",
+    dispute_reasons=("不是我的车", "没有在这里停车", "进出时间不对", "已经付过", "计费不对", "应当免费", "其他"),
+    dispute_say="说明（选填）",
+    dispute_go="提交异议",
+    dispute_title="异议已收到",
+    dispute_text="我们会请停车场提供记录并尽快核实。核实期间不催缴、不自动扣费。",
+    dispute_next="核实结果请在七天后再扫本码、输入车牌查看。",
     sorry_wallet="这里打不开本停车场的支付方式，请用手机浏览器或其他支付应用重新扫码。",
     sorry_wallet_title="请换一种方式打开",
     sorry_missing="没有找到这个页面。",
@@ -393,6 +422,28 @@ EN: Final = Words(
     sorry_deducting="This fee is being deducted automatically. Please look again in a moment and do not pay twice.",
     sorry_card="An ETC card has paid this fee at the exit and its issuer is confirming it. If it refuses, the fee is due again.",
     sorry_reserved="This debt is being paid on another phone. If it is not finished there, pay it here in two minutes.",
+    debt_due="The car left unpaid; please pay by {day}",
+    debt_paid="Paid so far",
+    part="Pay a part of it",
+    part_amount="Amount (yuan)",
+    part_go="Pay this amount",
+    sorry_part="The amount must be above 0 and below what is due, such as 5.00. Please go back and change it.",
+    dispute="This debt is wrong",
+    dispute_reason="Why",
+    dispute_reasons=(
+        "Not my car",
+        "I did not park here",
+        "Times are wrong",
+        "I have paid",
+        "The amount is wrong",
+        "It should be free",
+        "Other",
+    ),
+    dispute_say="In your words (optional)",
+    dispute_go="Send",
+    dispute_title="We have your objection",
+    dispute_text="The car park will be asked for its records. Until this is decided you are not reminded and nothing is deducted.",
+    dispute_next="Scan this code and enter the plate again in seven days to see the result.",
     sorry_wallet="It cannot be paid here. Please scan the code again with your browser or another wallet.",
     sorry_wallet_title="Please open it another way",
     sorry_missing="There is no such page.",
