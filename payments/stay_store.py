@@ -1,7 +1,7 @@
 """The questions that stays ask of PostgreSQL, all set by set. Private to this room; called by ``payments.stays`` alone."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
@@ -9,7 +9,6 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from ledger.arrays import bigints, blobs, instant, instants, integer, integers, smallint, texts, uuids
-from ledger.clock import microseconds
 from ledger.volley import Shot, Statement, fire
 from payments.intake import NO_TIME
 from payments.lots import Lot
@@ -84,18 +83,26 @@ _NEIGHBOURS: Final = Statement(
     select n.stay_id, n.plate_id, n.entered_at, n.left_at, n.state, n.lot_serial
     from unnest(%(plates)s::bigint[], %(times)s::timestamptz[]) as w (plate_id, entered_at)
     cross join lateral (
+        select s.stay_id, s.plate_id, s.entered_at, s.left_at, s.state, s.lot_serial from payments.stay s
+        where s.plate_id = w.plate_id and s.lot_id = %(lot)s::integer and s.lane = %(lane)s::smallint
+        order by s.entered_at desc limit 1
+    ) latest
+    cross join lateral (
+        select latest.* where latest.entered_at <= w.entered_at
+        union all
         (select s.stay_id, s.plate_id, s.entered_at, s.left_at, s.state, s.lot_serial from payments.stay s
-         where s.plate_id = w.plate_id and s.lot_id = %(lot)s::integer and s.lane = %(lane)s::smallint
-           and s.entered_at <= w.entered_at
+         where latest.entered_at > w.entered_at and s.plate_id = w.plate_id and s.lot_id = %(lot)s::integer
+           and s.lane = %(lane)s::smallint and s.entered_at <= w.entered_at
          order by s.entered_at desc limit 1)
         union all
         (select s.stay_id, s.plate_id, s.entered_at, s.left_at, s.state, s.lot_serial from payments.stay s
-         where s.plate_id = w.plate_id and s.lot_id = %(lot)s::integer and s.lane = %(lane)s::smallint
-           and s.entered_at > w.entered_at
+         where latest.entered_at > w.entered_at and s.plate_id = w.plate_id and s.lot_id = %(lot)s::integer
+           and s.lane = %(lane)s::smallint and s.entered_at > w.entered_at
          order by s.entered_at limit 1)
     ) n
     """
 )
+"""Records come in order mostly: then the latest stay of the plate is the one before, and none is behind."""
 _INSERT: Final = Statement(
     """
     insert into payments.stay (stay_id, entered_at, left_at, created_at, completed_at, plate_id, operator_id, lot_id, lane, state,
@@ -193,18 +200,14 @@ def losing(*, lane: int, stay_ids: Sequence[UUID]) -> list[Shot]:
     return [_LOSE.shot(lane=smallint(lane), ids=uuids(stay_ids))] if stay_ids else []
 
 
-_DAY_US: Final = 86_400_000_000
-_CHINA_US: Final = 8 * 3_600_000_000
+_DAY_SECONDS: Final = 86_400
+_CHINA_SECONDS: Final = 8 * 3_600
 """China has one offset, without summer time since 1991: older records than three years are not taken."""
 
 
 def day_number(at: datetime) -> int:
     """Return the business date of an instant as days since 1970."""
-    return (microseconds(at) + _CHINA_US) // _DAY_US
-
-
-def day_of(number: int) -> date:
-    return date.fromordinal(date(1970, 1, 1).toordinal() + number)
+    return int((at.timestamp() + _CHINA_SECONDS) // _DAY_SECONDS)
 
 
 def counting(*, lot_id: int, entries: dict[int, int], exits: dict[int, int]) -> list[Shot]:

@@ -108,11 +108,14 @@ def _checked(place: int, posted: NewStay, lot: Lot, at: datetime) -> _Good:
     if scene not in SCENES:
         raise Rejected("scene", "scene_invalid", f"a scene is one of {', '.join(sorted(SCENES))}")
     plate = (intake.plate(posted.plate, posted.plate_color), posted.plate_color)
-    intake.check_words("berth", posted.berth, NAME_LETTERS_MAX)
-    intake.check_words("lane_in", posted.lane_in, NAME_LETTERS_MAX)
-    intake.check_words("lane_out", posted.lane_out, NAME_LETTERS_MAX)
-    entry = intake.digest("entry_photo_digest", posted.entry_photo_digest)
-    return _Good(place, posted, plate, scene, entry, intake.digest("exit_photo_digest", posted.exit_photo_digest))
+    for field, words in (("berth", posted.berth), ("lane_in", posted.lane_in), ("lane_out", posted.lane_out)):
+        if words is not None:
+            intake.check_words(field, words, NAME_LETTERS_MAX)
+    entry = exit_photo = None
+    if posted.entry_photo_digest is not None or posted.exit_photo_digest is not None:
+        entry = intake.digest("entry_photo_digest", posted.entry_photo_digest)
+        exit_photo = intake.digest("exit_photo_digest", posted.exit_photo_digest)
+    return _Good(place, posted, plate, scene, entry, exit_photo)
 
 
 class _Work:
