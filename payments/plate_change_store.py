@@ -1,7 +1,7 @@
 """The questions that changes of plates ask of PostgreSQL. Private to this room; called by ``payments.plate_changes`` alone."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final, Literal
 from uuid import UUID
 
@@ -155,20 +155,34 @@ def decide(
     )
 
 
+NEVER: Final = date(9999, 12, 31)
+"""Debts of an earlier owner are paused until then: nothing reaches the plate's new owner by itself."""
+
+
 def hand_over(tx: Connection, *, lane: int, plate_id: int, held_since: datetime, at: datetime) -> None:
-    """Give a plate to its new owner: mandates end, and no earlier debt is deducted any more. The plate is held."""
+    """Give a plate to its new owner: mandates end, and no earlier debt is deducted or reminded of by itself any more.
+
+    The plate is held by the caller; holds the earlier charges that are owed, in the order of their ids.
+    """
+    given = {"lane": lane, "plate": plate_id, "since": held_since, "at": at, "never": NEVER}
+    earlier = text("""
+        select charge_id from payments.charge
+        where lane = :lane and plate_id = :plate and is_receivable and state = 'open' and entered_at < :since
+        order by charge_id for update
+        """)
+    charge_ids = list(tx.execute(earlier, given).scalars())
     tx.execute(
         text("""
         with given as (
             update payments.plate set held_since = :since where plate_id = :plate
         ), ended as (
             update payments.mandate set state = 'none', told_at = :at where plate_id = :plate and state = 'open'
+        ), unplanned as (
+            delete from payments.deduction_plan where lane = :lane and charge_id = any(cast(:charges as uuid[]))
         )
-        delete from payments.deduction_plan x
-        using payments.debt d join payments.charge c on c.lane = d.lane and c.charge_id = d.charge_id
-        where d.lane = :lane and d.plate_id = :plate and c.entered_at < :since and x.lane = d.lane and x.charge_id = d.charge_id
+        update payments.debt set paused_until = :never where lane = :lane and charge_id = any(cast(:charges as uuid[]))
         """),
-        {"lane": lane, "plate": plate_id, "since": held_since, "at": at},
+        given | {"charges": charge_ids},
     )
 
 

@@ -11,9 +11,10 @@ from sqlalchemy.exc import DBAPIError
 from app.checks import violations
 from ledger import documents
 from ledger.errors import Conflict, NotAllowed, NotFound, Refused
-from payments import charges, corrections, deduction_store, plate_changes, results, stays, store
+from payments import charges, corrections, debts, deduction_plan_store, deduction_store, plate_changes, results, stays, store
 from payments.corrections import NewCorrection, Signer
 from payments.debt_desk import Paper, paper
+from payments.debts import Left
 from payments.dunning import contacts
 from payments.dunning.contacts import NewContact
 from payments.errors import ChargeUnknown, PlateRefused
@@ -132,29 +133,35 @@ def test_what_was_before_stays_owed_and_never_shows_to_the_new_owner(desk: Conne
     assert violations(desk) == []
 
 
-def test_mandates_end_and_no_earlier_debt_is_deducted_any_more(desk: Connection, city: Lot) -> None:  # noqa: F811
+def test_mandates_end_and_no_earlier_debt_is_ever_deducted_from_the_new_owner(desk: Connection, city: Lot) -> None:  # noqa: F811
     [old] = owe(desk, city, 1200)
     new = make_charge(desk, city, "S2", entered_at=AT - timedelta(minutes=30), minutes=30)
-    desk.execute(
-        text("insert into payments.mandate (plate_id, channel, state, told_at) values (:plate, 'etc', 'open', :at)"),
-        {"plate": plate_id(desk), "at": AT - timedelta(days=1)},
-    )
-    desk.execute(text("delete from payments.deduction_plan"))
-    for charge_id in (old, new):
-        owed = text("insert into payments.deduction_plan (charge_id, lane, due_at) values (:id, 0, :at)")
-        desk.execute(owed, {"id": charge_id, "at": AT})
-    desk.execute(
-        text("""
-        insert into payments.debt
-            (charge_id, lane, operator_id, lot_id, plate_id, owed_fen, basis, opened_at, due_on, limitation_on)
-        select charge_id, lane, operator_id, lot_id, plate_id, amount_fen, 'policy', :at, '2026-04-01', '2029-04-01'
-        from payments.charge where charge_id = :id on conflict do nothing
-        """),
-        {"id": new, "at": AT},
-    )
+    debts.open_debts(desk, lane=0, left=[Left(new, "mandate", AT)], evidence_id=old, at=AT, ids=IDS)
+    mandate(desk, "open", AT - timedelta(days=1))
+    planned(desk, old, new)
     handed_over(desk)
     assert tuple(desk.execute(text("select state, told_at from payments.mandate")).one()) == ("none", AT)
     assert desk.execute(text("select charge_id from payments.deduction_plan")).scalars().all() == [new]
+    mandate(desk, "open", AT + timedelta(minutes=1))
+    planned(desk, old, new)
+    later = AT + timedelta(days=3)
+    claimed = deduction_plan_store.claim(desk, lane=0, at=later, until=later + timedelta(minutes=1), limit=9)
+    assert [one.charge_id for one in claimed] == [new]
+
+
+def mandate(tx: Connection, state: str, told_at: datetime) -> None:
+    tx.execute(
+        text("""
+        insert into payments.mandate (plate_id, channel, state, told_at) values (:plate, 'etc', :state, :at)
+        on conflict (plate_id, channel) do update set state = excluded.state, told_at = excluded.told_at
+        """),
+        {"plate": plate_id(tx), "state": state, "at": told_at},
+    )
+
+
+def planned(tx: Connection, *charge_ids: UUID) -> None:
+    """Plan the deduction of debts as whoever finds a mandate does."""
+    deduction_plan_store.begin(tx, lane=0, charge_ids=charge_ids, due_at=AT, behind=None)
 
 
 def test_a_transfer_is_sealed_and_holds_no_number(desk: Connection, city: Lot) -> None:  # noqa: F811
