@@ -8,7 +8,7 @@ import resource
 import shutil
 import tempfile
 import time
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +18,12 @@ from app.database import prepare
 from app.embedded import EmbeddedPostgres
 from ledger.db import engine
 from ledger.ids import RandomIds
+from payments import debt_desk, people
 from payments.dunning import planning, sending
 from payments.dunning.channels import PageChannel, Registry
 from payments.dunning.plan_store import Run
 from payments.dunning.sending import Ways
+from payments.people import Person
 
 AT: Final = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
 _CITY: Final = (
@@ -67,6 +69,7 @@ def main() -> None:
         db = engine(server.url("bench"))
         _plan(db, debts=given.debts)
         _send(db, batches=given.batches)
+        _write_off(db)
         db.dispose()
     finally:
         server.stop()
@@ -112,6 +115,30 @@ def _send(db: Engine, *, batches: int) -> None:
         sent += sending.send_due(db, lane=0, at=AT, channels=channels, ways=Ways("https://pay.example", "0510-12345")).sent
     took = time.perf_counter() - began
     print(f"notices laid out: {sent} in {took:.1f} s, {sent / took:,.0f}/s; peak {_rss_mib():.0f} MiB")
+
+
+def _write_off(db: Engine) -> None:
+    """Write off as many debts as one decision holds."""
+    paper, ids = debt_desk.paper("bench", b"bench"), RandomIds()
+    with db.begin() as tx:
+        people.enter(tx, person=Person("maker", may_propose=True, may_approve=False, document="bench"), at=AT)
+        people.enter(tx, person=Person("checker", may_propose=False, may_approve=True, document="bench"), at=AT)
+    began = time.perf_counter()
+    with db.begin() as tx:
+        made = debt_desk.propose_over_limitation(
+            tx, lane=0, limitation_before=date(2030, 1, 1), operator_id=None, reason="bench", document=paper, by="maker", at=AT,
+            ids=ids,
+        )  # fmt: skip
+    assert made is not None
+    proposed = time.perf_counter()
+    with db.begin() as tx:
+        debt_desk.approve(
+            tx, lane=0, decision_id=made.decision_id, lines_digest=made.lines_digest, by="checker", at=AT, ids=ids
+        )  # fmt: skip
+    done = time.perf_counter()
+    print(
+        f"one decision of {made.lines} debts: proposed in {proposed - began:.1f} s, approved and booked in {done - proposed:.1f} s"
+    )
 
 
 def _rss_mib() -> float:

@@ -173,18 +173,18 @@ def contacts(tx: Connection, chunk: Chunk) -> dict[int, dict[str, Contact]]:
     return found
 
 
-def last_planned(tx: Connection, chunk: Chunk) -> dict[tuple[int, int], date]:
-    """Return when each plate was reminded last by each rule, sent or still to be sent."""
+def last_planned(tx: Connection, chunk: Chunk) -> dict[tuple[int, int | None], date]:
+    """Return when each plate was reminded last by the rules of each operator (None: the city's), sent or still to be sent."""
     rows = raw(tx).execute(
         b"""
-        select plate_id, rule_id, (max(planned_at) at time zone 'Asia/Shanghai')::date
-        from payments.reminder
-        where plate_id > %(after)s and plate_id <= %(until)s and lane = %(lane)s and state in ('planned', 'sending', 'sent')
-        group by plate_id, rule_id
+        select r.plate_id, u.operator_id, (max(r.planned_at) at time zone 'Asia/Shanghai')::date
+        from payments.reminder r join payments.dunning_rule u on u.rule_id = r.rule_id
+        where r.plate_id > %(after)s and r.plate_id <= %(until)s and r.lane = %(lane)s and r.state in ('planned', 'sending', 'sent')
+        group by r.plate_id, u.operator_id
         """,
         _given(chunk),
     )
-    return {(plate_id, rule_id): day for plate_id, rule_id, day in rows}
+    return {(plate_id, operator_id): day for plate_id, operator_id, day in rows}
 
 
 def insert(

@@ -72,7 +72,7 @@ def plan(
 
 def choose(
     debts: Iterable[OpenDebt], tonight: Tonight, *, contacts: Mapping[int, Mapping[str, Contact]],
-    last: Mapping[tuple[int, int], date], at: datetime, ids: Ids,
+    last: Mapping[tuple[int, int | None], date], at: datetime, ids: Ids,
 ) -> Iterator[Planned]:  # fmt: skip
     """Yield the reminders of a chunk; pure but for the ids. ``debts`` stand by plate.
 
@@ -87,7 +87,7 @@ def choose(
             if rule is not None:
                 by_rule.setdefault(rule.rule_id, (rule, []))[1].append(debt)
         for rule, owed in by_rule.values():
-            before = last.get((plate_id, rule.rule_id))
+            before = last.get((plate_id, rule.operator_id))
             if before is None or (tonight.today - before).days >= rule.days_between:
                 yield from _of_rule(rule, owed, tonight, contacts.get(plate_id, {}), at, ids)
 

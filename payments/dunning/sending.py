@@ -4,6 +4,7 @@ Knows reminders, texts, contacts and channels; must not know what a channel does
 A text is kept before it is sent, and at each try it carries the same number: sent at least once, recognisable when twice.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -22,6 +23,7 @@ from payments.dunning.rules import Rule
 from payments.dunning.send_store import Claimed, Closed, DueDebt, Notice, Text
 from payments.dunning.texts import Facts, Language, Stay, Template
 
+LOG: Final = logging.getLogger("tongting.dunning")
 BATCH: Final = 200
 CLAIM: Final = timedelta(minutes=15)
 """How long a sender may hold a batch; after that another takes it over, with the same texts and numbers."""
@@ -182,9 +184,21 @@ def _hand_over(ready: Sequence[tuple[Claimed, Message]], channels: Registry) -> 
     receipts: dict[UUID, Receipt] = {}
     for name in sorted({one.channel for one, _ in ready}):
         batch = [(one, message) for one, message in ready if one.channel == name]
-        said = _channel(channels, name).send([message for _, message in batch])
+        said = _said(_channel(channels, name), [message for _, message in batch])
         receipts |= {one.reminder_id: receipt for (one, _), receipt in zip(batch, said, strict=True)}
     return receipts
+
+
+def _said(channel: Channel, messages: Sequence[Message]) -> list[Receipt]:
+    """Return what a channel says; a plug-in that breaks its promise is logged, and what it did with the messages is unknown."""
+    try:
+        receipts = channel.send(messages)
+        if len(receipts) == len(messages):
+            return receipts
+        LOG.error("channel %s gave %d receipts for %d messages", channel.name, len(receipts), len(messages))
+    except Exception:
+        LOG.exception("channel %s broke", channel.name)
+    return [Receipt("retry", "the channel broke; it may have been sent")] * len(messages)
 
 
 def _close(

@@ -149,6 +149,19 @@ def test_the_number_of_statements_grows_with_chunks_and_not_with_debts(dunned: D
     assert counts[0] == counts[1] < 15
 
 
+def test_a_new_rule_does_not_remind_again_before_its_time(dunned: Dunned) -> None:
+    owing(dunned, 1200, overdue_days=40)
+    dunned.plan()
+    dunned.send()
+    step = Step(step=1, days_after_due=1, channels=("page",), template_code="reminder", owed_fen_min=1)
+    second = Step(step=2, days_after_due=2, channels=("page",), template_code="second", owed_fen_min=1)
+    with dunned.db.begin() as tx:
+        rules.enter(
+            tx, rule=NewRule(document="方案 8", valid_from=AT, steps=(step, second), days_between=5), channels=["page"], at=AT
+        )  # fmt: skip
+    assert [dunned.plan(days_later(day)).reminders for day in range(1, 6)] == [0, 0, 0, 0, 1]
+
+
 def test_an_operators_own_rule_is_used_for_its_debts_alone(dunned: Dunned) -> None:
     with dunned.db.begin() as tx:
         other = make_city(tx, number=2)

@@ -160,6 +160,30 @@ def test_a_sender_that_dies_is_followed_by_another_with_the_same_text_and_number
     assert (first.number, first.body) == (second.number, second.body)
 
 
+class Rude:
+    """A plug-in that raises, or gives too few receipts."""
+
+    name, medium, needs_contact, carries = "sms", "mobile", True, True
+
+    def __init__(self, *, raises: bool) -> None:
+        self._raises = raises
+
+    def send(self, messages: Sequence[Message]) -> list[Receipt]:  # noqa: ARG002  # it looks at none
+        if self._raises:
+            raise ValueError("a defect")
+        return []
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_plug_in_that_breaks_leaves_its_reminders_to_be_tried_again(dunned: Dunned, raises: bool) -> None:
+    dunned.channels = Registry([Rude(raises=raises)])  # type: ignore[list-item]
+    owing(dunned, 1200)
+    dunned.contact("mobile", "13800000001")
+    dunned.plan()
+    assert dunned.send().again == 1
+    assert dunned.ask("select state, receipt from payments.reminder") == [("sending", "the channel broke; it may have been sent")]
+
+
 def test_an_outbox_that_cannot_be_written_is_tried_again_and_then_failed(dunned: Dunned) -> None:
     dunned.outbox.mkdir()
     (dunned.outbox / "sms").write_text("not a directory")
