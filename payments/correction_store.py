@@ -11,6 +11,8 @@ from uuid import UUID
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
+from ledger.documents import DocumentKind
+from ledger.journal import EntryKind
 from payments.debt_store import Basis
 from payments.refund_decisions import State
 
@@ -406,3 +408,54 @@ def refunds_of(tx: Connection, *, lane: int, note_id: UUID) -> list[RefundSeen]:
         {"lane": lane, "id": note_id},
     )
     return [RefundSeen(**row._mapping) for row in rows]
+
+
+_ENTRY: Final = f"cast(left(n.note_id::text, 34) || '{EntryKind.CREDITED:02x}' as uuid)"
+_CHECKS: Final = (
+    f"""
+    select format('credit note %s credited %s fen of a debt, and its entry says %s', n.number, n.booked_fen, e.amount_fen)
+    from payments.v_credit_note n
+    left join ledger.v_posting e on e.lane = n.lane and e.entry_id = {_ENTRY}
+    where coalesce(e.amount_fen, 0) <> n.booked_fen
+       or (e.entry_id is not null and (e.book_id, e.evidence_id) <> (n.book_id, n.evidence_id))
+    """,
+    f"""
+    select format('entry %s credits a debt without a credit note', e.entry_id)
+    from ledger.v_posting e
+    where e.kind = {EntryKind.CREDITED:d}
+      and not exists (select from payments.credit_note n where n.lane = e.lane and {_ENTRY} = e.entry_id)
+    """,
+    f"""
+    select format('credit note %s is not the one that was sealed', n.number)
+    from payments.credit_note n
+    left join ledger.v_document d on d.lane = n.lane and d.document_id = n.note_id
+    where (d.kind, d.digest) is distinct from ({DocumentKind.CREDIT_NOTE:d}, sha256(n.document))
+    """,
+    """
+    select format('credit note %s promised %s fen back, and its refunds sum to %s', n.number, n.refunded_fen, coalesce(r.fen, 0))
+    from payments.credit_note n
+    left join (
+        select b.lane, b.note_id, sum(b.amount_fen) as fen from payments.credit_note_refund b
+        join payments.refund f on f.lane = b.lane and f.refund_id = b.refund_id and f.amount_fen = b.amount_fen
+        group by b.lane, b.note_id
+    ) r on r.lane = n.lane and r.note_id = n.note_id
+    where n.refunded_fen <> coalesce(r.fen, 0)
+    """,
+    """
+    select format('lot %s has %s credit notes, and the last is number %s', lot_id, count(*), max(sequence))
+    from payments.credit_note group by lane, lot_id having count(*) <> max(sequence)
+    """,
+    """
+    select format('charge %s of %s fen is reduced by %s, and its credit notes take away %s', c.charge_id, c.amount_fen,
+                  c.reduced_fen, sum(n.amount_fen))
+    from payments.credit_note n join payments.charge c on c.lane = n.lane and c.charge_id = n.charge_id
+    group by c.lane, c.charge_id having sum(n.credited_fen) > c.reduced_fen or sum(n.amount_fen) > c.amount_fen
+    """,
+)
+FOUND_MAX: Final = 100
+"""Most violations named per check."""
+
+
+def wrong(tx: Connection) -> list[str]:
+    """Return, in words, what does not agree between credit notes, the book, the tree and refunds; read only."""
+    return [str(words) for query in _CHECKS for words in tx.execute(text(f"{query} limit {FOUND_MAX}")).scalars()]

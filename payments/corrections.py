@@ -21,6 +21,7 @@ from ledger.clock import checked as in_utc
 from ledger.documents import DocumentKind
 from ledger.errors import NotFound, Refused
 from ledger.ids import Ids, payment_number, refund_number
+from ledger.invariants import Violation
 from ledger.journal import Entry
 from payments import charges, correction_store, debts, events, intake, plates
 from payments.correction_store import Held, Kind, Known, Note, NoteRefund, NoteSeen, Paid, Reason, RefundSeen
@@ -251,6 +252,11 @@ def by_number(tx: Connection, *, lane: int, lot_id: int, note: str) -> NoteSeen:
     if found is None:
         raise NotFound(f"the lot has no credit note {note[:64]!r}", code="credit_note_not_found")
     return found
+
+
+def check(tx: Connection) -> list[Violation]:
+    """Check that each credit note is in the book, in the tree and in refunds as it says, and that a lot's notes have no gap."""
+    return [Violation("corrections", words) for words in correction_store.wrong(tx)]
 
 
 def _check_form(correction: NewCorrection) -> None:

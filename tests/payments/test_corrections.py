@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import psycopg
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -67,7 +68,7 @@ def told(db: Engine, lot: Lot) -> list[str]:
 
 def sound(db: Engine) -> bool:
     with db.connect() as tx:
-        return violations(tx) == []
+        return violations(tx) == [] and corrections.check(tx) == []
 
 
 @pytest.fixture
@@ -472,6 +473,30 @@ def test_many_corrections_are_made_with_as_many_statements_as_few(db: Engine, ci
         made.append(len(statements))
     assert made[0] == made[1]
     assert sound(db)
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("update payments.credit_note set credited_fen = credited_fen - 1, amount_fen = amount_fen - 1", "its entry says 900"),
+        ("update payments.credit_note set document = document || ' '", "is not the one that was sealed"),
+        ("update payments.credit_note_refund set amount_fen = amount_fen - 1", "its refunds sum to 0"),
+        ("update payments.credit_note set sequence = 2", "the last is number 2"),
+        ("update payments.charge set reduced_fen = 899, state = 'open'", "its credit notes take away 1200"),
+        ("delete from payments.credit_note", "without a credit note"),
+    ],
+)
+def test_whatever_is_changed_behind_our_back_shows(
+    db: Engine, database: str, city: Lot, owed: UUID, statement: str, says: str
+) -> None:
+    pay(db, city, owed, 300)
+    correct(db, city, asked())
+    assert sound(db)
+    with psycopg.connect(database.replace("+psycopg", "")) as superuser:
+        superuser.execute("set session_replication_role = replica")
+        superuser.execute(statement.encode())
+    with db.connect() as tx:
+        assert says in " ".join(one.detail for one in corrections.check(tx))
 
 
 # At the same moment
