@@ -19,7 +19,7 @@ from gateways.contract import RawMessage
 from ledger.clock import checked as in_utc
 from ledger.errors import Conflict, Refused
 from ledger.ids import payment_number
-from payments import charges, debt_store, deduction_plan, deductions, events, leaving, store
+from payments import charges, debt_store, deduction_plan, deductions, events, leaving, splits
 from payments.checkout import Till
 from payments.debt_store import Basis
 from payments.debts import Left, open_debts
@@ -87,23 +87,23 @@ class _Unfit(Refused):
 def depart(till: Till, *, lot: Lot, departure: Departure, body: bytes) -> Departed:
     """Say whether a barrier may open for a car, after its charge was deducted where a mandate allows that.
 
-    May be told again at any time: a deduction is not made twice, a debt not opened twice. Takes up to the time-out of the channels
-    that are asked. ``body`` is the call as it came: the evidence of a debt.
+    A stay that owes several payees has a charge for each: all of them must be taken, owed or paid before the barrier opens. May be
+    told again at any time: a deduction is not made twice, a debt not opened twice. Takes up to the time-out of the channels that
+    are asked. ``body`` is the call as it came: the evidence of a debt.
     """
     at = till.clock.now()
     with till.db.begin() as tx:
         message = _keep(tx, till, lot, body, at, departure.charge_serial)
-        try:
-            charge = _charge(tx, till, lot, departure, at)
-        except _Unfit as wrong:
-            return _refused(departure, wrong)
-    if charge is None:
-        return _released(till, lot, departure, None, "free")
-    if charge.state != "open":
-        return _released(till, lot, departure, charge, "paid" if charge.state == "settled" else "free")
-    if charge.is_receivable and charge.left_at is not None:
-        return _answer(departure, "open", "debt", owed_fen=charge.owed_fen)
-    return _leave(till, lot, departure, charge, message)
+        wrong, found = _charges(tx, till, lot, [departure], at)
+    if wrong:
+        return wrong[0]
+    mine = found[departure.charge_serial]
+    due = [charge for charge in mine if charge.state == "open"]
+    if not due:
+        return _released(till, lot, departure, mine, "paid" if any(one.state == "settled" for one in mine) else "free")
+    if all(charge.is_receivable and charge.left_at is not None for charge in due):
+        return _answer(departure, "open", "debt", owed_fen=_sum(due))
+    return _leave(till, lot, departure, mine, [_taken(till, lot, charge) for charge in due], message)
 
 
 def depart_many(till: Till, *, lot: Lot, departures: Sequence[Departure], body: bytes) -> list[Departed]:
@@ -121,16 +121,16 @@ def depart_many(till: Till, *, lot: Lot, departures: Sequence[Departure], body: 
     with till.db.begin() as tx:
         message = _keep(tx, till, lot, body, at, "many")
         wrong, found = _charges(tx, till, lot, departures, at)
-        cars = [one for one in departures if one.charge_serial in found]
-        owing = [(one, charge) for one in cars if (charge := found[one.charge_serial]) is not None and _is_due(charge)]
-        left = _may_leave(tx, lot, [charge for _, charge in owing], at)
-        bases = {one.charge_serial: _basis(leave) for (one, _), leave in zip(owing, left, strict=True)}
-        debts = [Left(charge.charge_id, bases[one.charge_serial], in_utc(one.left_at)) for one, charge in owing]
+        owing = {one.charge_serial: (one, due) for one in departures if (due := _due(found.get(one.charge_serial, [])))}
+        leaves = _may_leave(tx, lot, [due for _, due in owing.values()], at)
+        bases = {serial: _basis(leave) for serial, leave in zip(owing, leaves, strict=True)}
+        debts = [
+            Left(charge.charge_id, bases[serial], in_utc(one.left_at)) for serial, (one, due) in owing.items() for charge in due
+        ]
         opened = open_debts(tx, lane=till.lane, left=debts, evidence_id=message.message_id, at=at, ids=till.ids)
         deduction_plan.begin(tx, lane=till.lane, charge_ids=[one.charge_id for one in opened], due_at=at)
     return [
-        wrong[place] if place in wrong else _gone(one, found.get(one.charge_serial), bases)
-        for place, one in enumerate(departures)
+        wrong[place] if place in wrong else _gone(one, found[one.charge_serial], bases) for place, one in enumerate(departures)
     ]  # fmt: skip
 
 
@@ -145,19 +145,10 @@ def _keep(tx: Connection, till: Till, lot: Lot, body: bytes, at: datetime, occas
 # The charge.
 
 
-def _charge(tx: Connection, till: Till, lot: Lot, departure: Departure, at: datetime) -> Charge | None:
-    """Return the charge of a departure, posting it when it comes with it; None when the stay cost nothing. Raises _Unfit."""
-    wrong, found = _charges(tx, till, lot, [departure], at)
-    if wrong:
-        first = wrong[0]
-        raise _Unfit(first.field or "serial", first.reason, first.detail or "")
-    return found[departure.charge_serial]
-
-
 def _charges(
     tx: Connection, till: Till, lot: Lot, departures: Sequence[Departure], at: datetime
-) -> tuple[dict[int, Departed], dict[str, Charge | None]]:  # fmt: skip
-    """Post what comes and find what came before; returns refusals by place, and charges by serial (None: it cost nothing)."""
+) -> tuple[dict[int, Departed], dict[str, list[Charge]]]:  # fmt: skip
+    """Post what comes and find what came before; returns refusals by place, and charges by serial (none: it cost nothing)."""
     wrong = {place: _refused(one, unfit) for place, one in enumerate(departures) if (unfit := _unfit(one, at)) is not None}
     priced = _priced(tx, till, lot, departures, wrong)
     new: list[tuple[int, NewCharge]] = []
@@ -170,19 +161,19 @@ def _charges(
         if result.outcome == "refused":
             wrong[place] = _refused_charge(departures[place], result)
     serials = sorted({one.charge_serial for place, one in enumerate(departures) if place not in wrong})
-    known = store.charges_by_serial(tx, lane=till.lane, lot_id=lot.lot_id, serials=serials) if serials else {}
-    found: dict[str, Charge | None] = {}
+    known = splits.charges_of(tx, lane=till.lane, lot_id=lot.lot_id, serials=serials) if serials else {}
+    found: dict[str, list[Charge]] = {}
     for place, one in enumerate(departures):
         if place in wrong:
             continue
-        charge = known.get(one.charge_serial)
-        if charge is None and one.charge is None and one.stay is None:
+        mine = known.get(one.charge_serial, [])
+        if not mine and one.charge is None and one.stay is None:
             unknown = _Unfit("serial", ChargeUnknown.code, "post the charge first, or tell it with the departure")
             wrong[place] = _refused(one, unknown)
-        elif charge is not None and in_utc(one.left_at) < charge.entered_at:
+        elif mine and in_utc(one.left_at) < mine[0].entered_at:
             wrong[place] = _refused(one, _Unfit("left_at", "left_before_entry", "the car cannot have left before it came"))
         else:
-            found[one.charge_serial] = charge
+            found[one.charge_serial] = mine
     return wrong, found
 
 
@@ -192,7 +183,7 @@ def _priced(
     """Return charges of stays that are priced here, by place; one that has no price is refused. What was priced before stands."""
     places = [place for place, one in enumerate(departures) if one.stay is not None and one.charge is None and place not in wrong]
     serials = sorted({departures[place].charge_serial for place in places})
-    known = store.charges_by_serial(tx, lane=till.lane, lot_id=lot.lot_id, serials=serials) if serials else {}
+    known = splits.charges_of(tx, lane=till.lane, lot_id=lot.lot_id, serials=serials) if serials else {}
     places = [place for place in places if departures[place].charge_serial not in known]
     asked = [_asked(lot, departures[place]) for place in places]
     found: dict[int, NewCharge] = {}
@@ -242,57 +233,89 @@ def _unfit(one: Departure, at: datetime) -> _Unfit | None:
     return None
 
 
-def _is_due(charge: Charge) -> bool:
-    return charge.state == "open" and not charge.is_receivable
+def _due(mine: Sequence[Charge]) -> list[Charge]:
+    """Return what of a stay is due and not a debt yet."""
+    return [charge for charge in mine if charge.state == "open" and not charge.is_receivable]
+
+
+def _sum(due: Sequence[Charge]) -> int:
+    return sum(charge.owed_fen for charge in due)
 
 
 # One car at the barrier.
 
 
-def _leave(till: Till, lot: Lot, departure: Departure, charge: Charge, message: RawMessage) -> Departed:
-    """Deduct a charge, or let its car leave first, or not."""
+class _Taken(Struct, frozen=True):
+    """What became of one charge when its plate's mandate was tried. ``busy``: why nothing can be said yet."""
+
+    charge: Charge
+    state: Literal["taken", "taken_on", "paid", "card", "not", "busy"]
+    busy: Why | None = None
+    receipt: str | None = None
+
+
+_BUSY: Final[Mapping[str, Why]] = {"payment_under_way": "being_paid", "payment_in_suspense": "in_suspense"}
+
+
+def _taken(till: Till, lot: Lot, charge: Charge) -> _Taken:
+    """Let a charge be taken by the plate's mandate. Calls channels."""
     try:
         made = deductions.deduct(till, lot_id=lot.lot_id, lot_serial=charge.lot_serial)
     except AlreadyPaid:
-        return _released(till, lot, departure, charge, "paid")
+        return _Taken(charge, "paid")
     except CardUnderWay:
-        return _released(till, lot, departure, charge, "card")
+        return _Taken(charge, "card")
     except Conflict as busy:
-        return _owe(till, lot, departure, charge, message, _CLOSED.get(busy.code, "being_paid"))
+        return _Taken(charge, "busy", _BUSY.get(busy.code, "being_paid"))
     if made.state == "succeeded":
-        return _released(till, lot, departure, charge, "deducted", receipt=made.receipt)
+        return _Taken(charge, "taken", receipt=made.receipt)
     if made.state == "pending":
-        return _owe(till, lot, departure, charge, message, None, taken_on=True)
-    return _owe(till, lot, departure, charge, message, "being_deducted" if made.state == "unknown" else None)
+        return _Taken(charge, "taken_on")
+    return _Taken(charge, "busy", "being_deducted") if made.state == "unknown" else _Taken(charge, "not")
 
 
-_CLOSED: Final[Mapping[str, Why]] = {"payment_under_way": "being_paid", "payment_in_suspense": "in_suspense"}
-
-
-def _owe(
-    till: Till, lot: Lot, departure: Departure, charge: Charge, message: RawMessage, closed: Why | None, *, taken_on: bool = False
+def _leave(
+    till: Till, lot: Lot, departure: Departure, mine: Sequence[Charge], tried: Sequence[_Taken], message: RawMessage
 ) -> Departed:  # fmt: skip
-    """Make a debt of a charge whose car may leave, or has left. ``closed``: why the barrier stays down unless it has."""
-    at = till.clock.now()
-    if closed is not None and not departure.gone:
-        return _answer(departure, "closed", closed, owed_fen=charge.owed_fen)
+    """Let a car go whose charges were taken, or make debts of what was not where it may leave first, or has left."""
+    owing = [one for one in tried if one.state in ("not", "busy", "taken_on")]
+    if not owing:
+        why: Literal["deducted", "card", "paid"] = _WHY[next(iter(sorted(tried, key=lambda one: _RANK[one.state]))).state]
+        receipts = [one.receipt for one in tried if one.receipt is not None]
+        return _released(till, lot, departure, mine, why, receipt=receipts[0] if len(tried) == 1 and receipts else None)
+    busy = next((one.busy for one in owing if one.busy is not None), None)
+    owed_fen = sum(one.charge.owed_fen for one in owing)
+    if busy is not None and not departure.gone:
+        return _answer(departure, "closed", busy, owed_fen=owed_fen)
+    return _owe(till, lot, departure, owing, message)
+
+
+_WHY: Final[Mapping[str, Literal["deducted", "card", "paid"]]] = {"taken": "deducted", "card": "card", "paid": "paid"}
+_RANK: Final[Mapping[str, int]] = {"taken": 0, "card": 1, "paid": 2}
+"""Of several payees' charges the word that says most."""
+
+
+def _owe(till: Till, lot: Lot, departure: Departure, owing: Sequence[_Taken], message: RawMessage) -> Departed:
+    """Make debts of charges whose car may leave, or has left."""
+    at, left_at = till.clock.now(), in_utc(departure.left_at)
+    taken_on = all(one.state == "taken_on" for one in owing)
+    due = [one.charge for one in owing]
     with till.db.begin() as tx:
-        [leave] = _may_leave(tx, lot, [charge], at)
+        [leave] = _may_leave(tx, lot, [due], at)
         if not (leave.may_leave or taken_on or departure.gone):
-            return _answer(departure, "closed", leave.reason, owed_fen=charge.owed_fen)
+            return _answer(departure, "closed", leave.reason, owed_fen=_sum(due))
         basis: Basis = "mandate" if taken_on else _basis(leave)
-        opened = open_debts(
-            tx, lane=till.lane, left=[Left(charge.charge_id, basis, in_utc(departure.left_at))], evidence_id=message.message_id,
-            at=at, ids=till.ids,
-        )  # fmt: skip
+        left = [Left(charge.charge_id, basis, left_at) for charge in due]
+        opened = open_debts(tx, lane=till.lane, left=left, evidence_id=message.message_id, at=at, ids=till.ids)
         deduction_plan.begin(tx, lane=till.lane, charge_ids=[one.charge_id for one in opened], behind=at)
         why: Why = "deducted" if taken_on else "escaped" if basis == "escaped" else "debt"
-        _tell(tx, till, lot, charge, "deducted" if taken_on else "debt", departure, at)
-    return _answer(departure, "open", why, owed_fen=charge.owed_fen)
+        _tell(tx, till, lot, due[0], "deducted" if taken_on else "debt", departure, at)
+    return _answer(departure, "open", why, owed_fen=_sum(due))
 
 
-def _may_leave(tx: Connection, lot: Lot, found: Sequence[Charge], at: datetime) -> list[Leave]:
-    cars = [Asked(one.plate, one.plate_color, one.owed_fen) for one in found]
+def _may_leave(tx: Connection, lot: Lot, found: Sequence[Sequence[Charge]], at: datetime) -> list[Leave]:
+    """Say of stays, each by what is due of it, whether their cars may leave first."""
+    cars = [Asked(due[0].plate, due[0].plate_color, _sum(due)) for due in found]
     return leaving.ask(tx, operator_id=lot.operator_id, lot_id=lot.lot_id, cars=cars, at=at) if cars else []
 
 
@@ -303,17 +326,23 @@ def _basis(leave: Leave) -> Basis:
 
 
 def _released(
-    till: Till, lot: Lot, departure: Departure, charge: Charge | None, why: Literal["paid", "deducted", "free", "card"],
+    till: Till, lot: Lot, departure: Departure, mine: Sequence[Charge], why: Literal["paid", "deducted", "free", "card"],
     *, receipt: str | None = None,
 ) -> Departed:  # fmt: skip
     """Let a car leave that owes nothing; the lot is told once."""
     at = till.clock.now()
-    with till.db.begin() as tx:
-        if charge is not None:
-            _tell(tx, till, lot, charge, why, departure, at)
-    if receipt is None and charge is not None and charge.settled_by is not None:
-        receipt = payment_number(till.lane, charge.settled_by)
-    return _answer(departure, "open", why, receipt=receipt)
+    if mine:
+        with till.db.begin() as tx:
+            _tell(tx, till, lot, mine[0], why, departure, at)
+    return _answer(departure, "open", why, receipt=receipt or _receipt(mine))
+
+
+def _receipt(mine: Sequence[Charge]) -> str | None:
+    """Return the number of the payment that paid a stay, where it is one."""
+    settled = [one for one in mine if one.settled_by is not None]
+    if len(mine) != 1 or not settled or settled[0].settled_by is None:
+        return None
+    return payment_number(settled[0].lane, settled[0].settled_by)
 
 
 def _tell(
@@ -341,14 +370,13 @@ def _answer(
     return Departed(serial=one.charge_serial, outcome=outcome, reason=reason, owed_fen=owed_fen, receipt=receipt)
 
 
-def _gone(one: Departure, charge: Charge | None, bases: Mapping[str, Basis]) -> Departed:
+def _gone(one: Departure, mine: Sequence[Charge], bases: Mapping[str, Basis]) -> Departed:
     """Return what became of a car that has left: paid, free, or what it owes and why."""
-    if charge is None or charge.state in ("credited", "waived", "written_off"):
-        return _answer(one, "open", "free")
-    if charge.settled_by is not None:
-        return _answer(one, "open", "paid", receipt=payment_number(charge.lane, charge.settled_by))
-    why: Why = "escaped" if bases.get(one.charge_serial) == "escaped" else "debt"
-    return _answer(one, "open", why, owed_fen=charge.owed_fen)
+    owed_fen = sum(charge.owed_fen for charge in mine if charge.state == "open")
+    if owed_fen:
+        return _answer(one, "open", "escaped" if bases.get(one.charge_serial) == "escaped" else "debt", owed_fen=owed_fen)
+    paid = any(charge.state == "settled" for charge in mine)
+    return _answer(one, "open", "paid" if paid else "free", receipt=_receipt(mine))
 
 
 def _refused(one: Departure, wrong: _Unfit) -> Departed:

@@ -405,6 +405,17 @@ def charge_ids_of(tx: Connection, *, lane: int, lot_id: int, serials: Sequence[s
     return found
 
 
+def charges_of(tx: Connection, *, lane: int, lot_id: int, serials: Sequence[str]) -> dict[str, list[Charge]]:
+    """Return the charges of a lot's own serials: one, or those of the parts by their numbers. Who has none is left out."""
+    whole = store.charges_by_serial(tx, lane=lane, lot_id=lot_id, serials=serials)
+    parts = charge_ids_of(tx, lane=lane, lot_id=lot_id, serials=[serial for serial in serials if serial not in whole])
+    ids = [charge_id for found in parts.values() for charge_id in found]
+    by_id = {charge.charge_id: charge for charge in store.charges_by_ids(tx, lane=lane, charge_ids=ids)} if ids else {}
+    return {serial: [charge] for serial, charge in whole.items()} | {
+        serial: [by_id[charge_id] for charge_id in found] for serial, found in parts.items()
+    }
+
+
 def complete(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> list[Group]:
     """Return those groups of these charges of which nothing is due any more: only then may the car leave as paid."""
     return [group for group in groups_of(tx, lane=lane, charge_ids=charge_ids) if group.is_complete]
