@@ -297,7 +297,7 @@ def test_a_decision_of_many_debts_takes_as_many_statements_as_one_of_few(desk: C
         for kind in ("write_off", "write_back"):
             asked = [Ask(one) for one in (owe(desk, city, *[100] * many) if kind == "write_off" else written_off(desk))]
             statements.clear()
-            made = propose(desk, kind, *asked)  # type: ignore[arg-type]
+            made = propose(desk, kind, *asked)
             proposed = len(statements)
             approve(desk, made)
             counts.append((proposed, len(statements) - proposed))
