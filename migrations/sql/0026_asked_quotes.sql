@@ -1,0 +1,1 @@
+-- Quotes that are asked of lots' systems while a payer waits.
