@@ -16,13 +16,17 @@ from sqlalchemy import Engine, create_engine, text
 
 from app.database import prepare
 from app.embedded import EmbeddedPostgres
+from gateways.calls import Line
+from ledger.clock import SetClock
 from ledger.db import engine
 from ledger.ids import RandomIds
-from payments import debt_desk, people
+from payments import debt_desk, deduction_plan, people
+from payments.checkout import Till
 from payments.dunning import planning, sending
 from payments.dunning.channels import PageChannel, Registry
 from payments.dunning.plan_store import Run
 from payments.dunning.sending import Ways
+from payments.orders import RandomTokens
 from payments.people import Person
 
 AT: Final = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
@@ -58,6 +62,7 @@ def main() -> None:
     parser.add_argument("--debts", type=int, default=1_000_000)
     parser.add_argument("--plates", type=int, default=600_000)
     parser.add_argument("--batches", type=int, default=50, help="batches of notices to send afterwards")
+    parser.add_argument("--tries", type=int, default=10_000, help="debts to be tried by mandate afterwards")
     given = parser.parse_args()
     home = Path(tempfile.mkdtemp(prefix="tongting-dunning-"))
     home.chmod(0o755)
@@ -69,6 +74,7 @@ def main() -> None:
         db = engine(server.url("bench"))
         _plan(db, debts=given.debts)
         _send(db, batches=given.batches)
+        _deduct(server.url("bench"), db, tries=given.tries)
         _write_off(db)
         db.dispose()
     finally:
@@ -139,6 +145,35 @@ def _write_off(db: Engine) -> None:
     print(
         f"one decision of {made.lines} debts: proposed in {proposed - began:.1f} s, approved and booked in {done - proposed:.1f} s"
     )
+
+
+def _deduct(url: str, db: Engine, *, tries: int) -> None:
+    """Plan the deductions of all debts whose plates have a mandate, every fifth, and try some; no channel is called."""
+    with create_engine(url).begin() as owner:
+        owner.execute(
+            text("insert into payments.mandate select plate_id, 'etc', 'open', now() from payments.plate where plate_id % 5 = 0")
+        )
+    clock = SetClock(AT)
+    till = Till(db=db, lane=0, clock=clock, ids=RandomIds(), tokens=RandomTokens(), line=_no_channel)
+    began, planned, behind = time.perf_counter(), 0, None
+    while True:
+        made, behind = deduction_plan.plan(till, behind=behind)
+        planned += made
+        if behind is None:
+            break
+    took = time.perf_counter() - began
+    print(f"deductions planned: {planned} in {took:.1f} s; peak {_rss_mib():.0f} MiB")
+    with db.begin() as tx:
+        tx.execute(text("update payments.deduction_plan set due_at = :at"), {"at": AT})
+    began, done = time.perf_counter(), 0
+    while done < tries:
+        done += deduction_plan.run_due(till, limit=500, threads=4).tried
+    took = time.perf_counter() - began
+    print(f"debts tried, without the channels' own time: {done} in {took:.1f} s, {done / took:,.0f}/s; peak {_rss_mib():.0f} MiB")
+
+
+def _no_channel(name: str) -> Line:
+    raise AssertionError(f"no channel is called, also not {name}")
 
 
 def _rss_mib() -> float:
