@@ -86,8 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     _add(commands, "migrate", _migrate, "bring keys and database to what this release needs")
     _add(commands, "verify", _verify, "check every invariant and recompute the tree from the entries")
     _add(commands, "seal", _seal, "seal what has been committed, once")
-    simulated = _add(commands, "day", _day, "live through a simulated city day and prove its books at the end")
+    simulated = _add(commands, "day", _day, "live through simulated city days and prove their books at the end")
     simulated.add_argument("--seed", type=int, default=1, help="the same seed gives the same books (default: 1)")
+    simulated.add_argument("--days", type=_positive, default=1, help="days one after another; with several cars leave first")
     simulated.add_argument("--payments", type=_positive, default=2000, help="how many times money is taken (default: 2000)")
     simulated.add_argument("--out", type=Path, default=Path("build/day"), help="directory for its files (default: build/day)")
     looked_at = _add(commands, "keys", _keys, "look at the key files and say in words what is wrong, or will soon be")
@@ -212,10 +213,10 @@ def _seal(settings: Settings, _given: argparse.Namespace) -> int:
 def _day(settings: Settings, given: argparse.Namespace) -> int:
     from app.day.command import day  # it drives the stand-in, which no other command may load
 
-    summary = day(settings, seed=given.seed, payments=given.payments, out=given.out)
-    for violation in summary.invariants_broken:
-        print(f"{violation.invariant}  {violation.detail}", file=sys.stderr)
-    return WRONG if summary.invariants_broken else DONE
+    summary = day(settings, seed=given.seed, payments=given.payments, out=given.out, days=given.days)
+    for sentence in summary.wrong():
+        print(sentence, file=sys.stderr)
+    return WRONG if summary.wrong() else DONE
 
 
 def _keys(settings: Settings, _given: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The end of a simulated day: seal, bills, comparison, trial balance, statements, invariants, and the files that prove them.
+"""The end of simulated days: seal, bills, comparison, trial balance, statements, invariants, and the files that prove them.
 
 Knows the product's own functions for these and the doors; must not know how the day went. Called by ``app.day.command``.
 Every file is a function of the books alone, so that the same seed gives the same bytes; no duration, path or port is in any.
@@ -8,18 +8,24 @@ import csv
 import hashlib
 import io
 import itertools
+import shutil
 from collections import Counter
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
 from app.checks import violations
+from app.day import reckoning
 from app.day.doors import DoorClosed, Doors
 from app.day.drive import Counts
+from app.day.leaving import LeavingCounts
+from app.day.plan import Plan
+from app.day.reckoning import DebtsAtEnd, Hook, Owed
 from app.wiring import Wiring
 from app.worker import reconcile_yesterday
 from config.settings import CHART
@@ -37,6 +43,8 @@ ROUNDS_MAX: Final = 12
 """From the morning until the evening: UnionPay's word that a merchant had nothing counts from 18:00 on."""
 HOURS_MAX: Final = 26
 """Until noon of the day after: refunds are asked for again within a day."""
+REST_HOURS: Final = 3
+T = TypeVar("T", bound=Struct)
 _KINDS: Final = ((b"PK", "zip"), (b"\x1f\x8b", "gz"), (b"{", "json"), (b"H|", "txt"))
 
 
@@ -93,8 +101,19 @@ class CardsAtEnd(Struct, frozen=True):
     """Packages by state."""
 
 
-class Summary(Struct, frozen=True):
-    """The whole day in one record: ``summary.json``."""
+class DaySection(Struct, frozen=True):
+    """One of several days: how it went, what was owed at its end, and how its bills agree with the book."""
+
+    day: date
+    payments: int
+    seen: Counts
+    leaving: LeavingCounts
+    owed: Owed
+    matching: dict[str, Matching]
+
+
+class Summary(Struct, frozen=True, omit_defaults=True):
+    """All of it in one record: ``summary.json``. ``day`` is the first; of several days there are a section each and the debts."""
 
     seed: int
     day: date
@@ -119,6 +138,36 @@ class Summary(Struct, frozen=True):
     """By channel."""
     cards: CardsAtEnd
     invariants_broken: list[Violation]
+    days: list[DaySection] = []
+    leaving: LeavingCounts | None = None
+    debts: DebtsAtEnd | None = None
+
+    def wrong(self) -> list[str]:
+        """Return a sentence for everything that is wrong: broken invariants, bills that differ, receivables that nobody owes."""
+        found = [f"{broken.invariant}  {broken.detail}" for broken in self.invariants_broken]
+        found += [
+            f"the bills of {channel} differ from the book: {name} {times}"
+            for channel, matching in self.matching.items()
+            for name, times in matching.differences.items()
+        ]
+        if self.debts is not None and self.debts.owed.owed_fen != self.debts.receivable_fen:
+            found.append(
+                f"the books carry {self.debts.receivable_fen} fen as receivables, and debts owe {self.debts.owed.owed_fen}"
+            )
+        return found
+
+
+class Lived(Struct, frozen=True):
+    """A day that was lived through."""
+
+    plan: Plan
+    seen: Counts
+    leaving: LeavingCounts
+    owed: Owed
+
+    @property
+    def day(self) -> date:
+        return business_date(self.plan.starts_at)
 
 
 _COUNTS: Final = {
@@ -179,28 +228,43 @@ _REFUSED: Final = text("select count(*) from reconciliation.v_refused_bill where
 
 
 class Closing:
-    """Closes one day and writes its files to ``out``."""
+    """Compares the bills of days, closes the last one and writes the files of all of them to ``out``. ``hook`` takes events."""
 
-    def __init__(self, wiring: Wiring, doors: Doors, *, day: date, out: Path) -> None:
-        self._wiring, self._doors, self._day, self._out = wiring, doors, day, out
+    def __init__(self, wiring: Wiring, doors: Doors, *, out: Path, hook: Hook | None = None) -> None:
+        self._wiring, self._doors, self._out, self._hook = wiring, doors, out, hook
 
-    async def write(self, *, payments: int, seen: Counts, at: datetime) -> Summary:
-        """Close the day and return its summary. ``at`` is the next morning, when the channels have their bills.
+    def owed(self) -> Owed:
+        """Return what is owed now."""
+        with self._wiring.db.connect() as tx:
+            return reckoning.owed(tx)
 
-        Raises:
-            DoorClosed: something that must be there was not, or a bill cannot be compared to its end.
-        """
-        for name in ("statements", "bills"):
+    async def compare(self, day: date, *, at: datetime) -> None:
+        """Do the hour's part of the comparison with yesterday's bills, while the next day goes on."""
+        self._set_clock(at)
+        if self._waiting(day):
+            await self._doors.seal()
+            reconcile_yesterday(self._wiring)
+
+    def end_comparing(self, day: date) -> None:
+        """Raise DoorClosed when a bill of a day was not compared to its end."""
+        if waiting := self._waiting(day):
+            raise DoorClosed(f"the bills of {day} still wait: {', '.join(waiting)}")
+
+    async def write(self, lived: Sequence[Lived], *, at: datetime) -> Summary:
+        """Close the last day and return the summary. ``at`` is the next morning, when the channels have their bills."""
+        for name in ("bills", "statements"):
             (self._out / name).mkdir(parents=True, exist_ok=True)
         await self._doors.seal()
-        ended_at = await self._live_on(at)
-        matched = self._matched()
-        await self._statements(until=business_date(ended_at))
-        summary = self._summary(payments, seen, matched)
+        ended_at = await self._live_on(lived[-1].day, at)
+        if len(lived) > 1:
+            ended_at = await self._come_to_rest(ended_at)
+        matched = [self._matched(one.day) for one in lived]
+        await self._statements(lived[0].day, until=business_date(ended_at))
+        summary = self._summary(lived, matched, ended_at)
         (self._out / "summary.json").write_bytes(_pretty(summary))
         return summary
 
-    async def _live_on(self, at: datetime) -> datetime:
+    async def _live_on(self, day: date, at: datetime) -> datetime:
         """Do what the worker does by the hour, until no bill waits and all second payments are back; returns when that was.
 
         ETC clears the day in the night and says so first: before that it gives nothing back. It is asked again in growing pauses,
@@ -208,30 +272,41 @@ class Closing:
         """
         for number in range(HOURS_MAX):
             now = at + number * BETWEEN_ROUNDS
-            assert isinstance(self._wiring.clock, SetClock)
-            self._wiring.clock.set(now)
-            await self._doors.set_clock(now)
-            await self._doors.deliver()
-            await self._doors.run_jobs()
-            await self._doors.seal()
-            if waiting := self._waiting():
+            await self._hour(now)
+            if waiting := self._waiting(day):
                 if number >= ROUNDS_MAX:
                     break
                 reconcile_yesterday(self._wiring)
-                waiting = self._waiting()
+                waiting = self._waiting(day)
             if not waiting and not self._owes_back():
                 break
-        if waiting:
-            raise DoorClosed(f"the bills of {self._day} still wait: {', '.join(waiting)}")
+        self.end_comparing(day)
         return now
 
-    def _waiting(self) -> list[str]:
+    async def _come_to_rest(self, at: datetime) -> datetime:
+        """Let some hours go by: shares of what was paid last, and events that were lost once, come to their end."""
+        for number in range(1, REST_HOURS + 1):
+            await self._hour(at + number * BETWEEN_ROUNDS)
+        return at + REST_HOURS * BETWEEN_ROUNDS
+
+    async def _hour(self, now: datetime) -> None:
+        self._set_clock(now)
+        await self._doors.set_clock(now)
+        await self._doors.deliver()
+        await self._doors.run_jobs()
+        await self._doors.seal()
+
+    def _set_clock(self, at: datetime) -> None:
+        assert isinstance(self._wiring.clock, SetClock)
+        self._wiring.clock.set(at)
+
+    def _waiting(self, day: date) -> list[str]:
         """Return whose bills were not compared to their end."""
         with self._wiring.db.connect() as tx:
             return [
                 channel.name + ("" if account is None else f" {account.merchant_no}")
                 for channel in (connected.channel for connected in self._wiring.channels)
-                for account in daily.waiting(tx, channel=channel, bill_on=self._day)
+                for account in daily.waiting(tx, channel=channel, bill_on=day)
             ]
 
     def _owes_back(self) -> bool:
@@ -239,19 +314,19 @@ class Closing:
         with self._wiring.db.connect() as tx:
             return bool(tx.execute(_OWED_BACK).scalar_one())
 
-    def _matched(self) -> dict[str, Matching]:
-        """Keep every bill as a file and return what the comparisons came to."""
+    def _matched(self, day: date) -> dict[str, Matching]:
+        """Keep every bill of a day as a file and return what the comparisons came to."""
         with self._wiring.db.connect() as tx:
-            return {channel: self._matched_at(tx, channel) for channel in self._wiring.channels.names()}
+            return {channel: self._matched_at(tx, channel, day) for channel in self._wiring.channels.names()}
 
-    def _matched_at(self, tx: Connection, channel: str) -> Matching:
-        asked = {"channel": channel, "day": self._day}
+    def _matched_at(self, tx: Connection, channel: str, day: date) -> Matching:
+        asked = {"channel": channel, "day": day}
         rows = tx.execute(_BILLS, asked).all()
         differences: Counter[str] = Counter()
         for row in rows:
             content = bills.content(tx, bill_id=row.bill_id)
             if content:
-                name = f"{channel}-{row.merchant_no or 'all'}-{self._day}.{_kind(content)}"
+                name = f"{channel}-{row.merchant_no or 'all'}-{day}.{_kind(content)}"
                 (self._out / "bills" / name).write_bytes(content)
             differences.update(matching.counts(tx, run_id=row.run_id))
         sums = tx.execute(_RUNS, {"runs": [row.run_id for row in rows]}).one()
@@ -260,10 +335,10 @@ class Closing:
             matched=sums.matched, matched_fen=sums.matched_fen, differences=dict(differences),
         )  # fmt: skip
 
-    async def _statements(self, *, until: date) -> None:
-        """Fetch each operator's statements as the operator would, page by page: the day's, and those of the days until it was
-        closed, whose lines are what the bills brought to light and what went back."""
-        days = [self._day + timedelta(days=number) for number in range((until - self._day).days + 1)]
+    async def _statements(self, first: date, *, until: date) -> None:
+        """Fetch each operator's statements as the operator would, page by page: each day's, and those of the days until the last
+        was closed, whose lines are what the bills brought to light and what went back."""
+        days = [first + timedelta(days=number) for number in range((until - first).days + 1)]
         with self._wiring.db.connect() as tx:
             codes = [operator.code for operator in lots.operators(tx)]
         for code, day in itertools.product(codes, days):
@@ -276,7 +351,7 @@ class Closing:
             lines = [line for page in pages for line in page["lines"]]
             (self._out / "statements" / f"{code}-{day}.json").write_bytes(_pretty(pages[0] | {"lines": lines, "cursor": None}))
 
-    def _summary(self, payments: int, seen: Counts, matched: dict[str, Matching]) -> Summary:
+    def _summary(self, lived: Sequence[Lived], matched: Sequence[dict[str, Matching]], at: datetime) -> Summary:
         wiring = self._wiring
         with wiring.db.connect() as tx:
             seal = extracts.seal(tx, lane=wiring.lane)
@@ -285,6 +360,7 @@ class Closing:
             packages = {row.state: row.times for row in tx.execute(_PACKAGES)}
             cards = CardsAtEnd(**tx.execute(_CARDS).one()._mapping, packages=packages)
             broken = violations(tx)
+            debts = self._debts(tx, trial, at) if len(lived) > 1 else None
         note = seal.checkpoint if seal else ""
         (self._out / "checkpoint.txt").write_text(note, encoding="utf-8")
         table = trial_balance_csv(trial)
@@ -297,9 +373,54 @@ class Closing:
             credit_fen=sum(line.credit_fen for line in trial),
         )
         return Summary(
-            seed=wiring.settings.simulated_seed, day=self._day, payments=payments, seen=seen, books=books,
-            matching=matched, cards=cards, invariants_broken=broken, **counted,
+            seed=wiring.settings.simulated_seed, day=lived[0].day, payments=sum(one.plan.payments for one in lived),
+            seen=added([one.seen for one in lived]), books=books, matching=_all_matched(matched), cards=cards,
+            invariants_broken=broken, days=_sections(lived, matched), debts=debts,
+            leaving=None if debts is None else added([one.leaving for one in lived]), **counted,
         )  # fmt: skip
+
+    def _debts(self, tx: Connection, trial: list[TrialBalanceLine], at: datetime) -> DebtsAtEnd:
+        today = business_date(at)
+        debts = reckoning.debts_at_end(tx, wiring=self._wiring, trial=trial, letters=self._keep_letters(), today=today)
+        if self._hook is None:
+            return debts
+        return msgspec.structs.replace(debts, events=reckoning.events_told(tx, wiring=self._wiring, hook=self._hook))
+
+    def _keep_letters(self) -> int:
+        """Keep the reminders that went by file; returns how many."""
+        outbox = self._wiring.settings.dunning_outbox
+        if outbox.is_dir():
+            shutil.copytree(outbox, self._out / "reminders", dirs_exist_ok=True)
+        return sum(path.is_file() for path in (self._out / "reminders").rglob("*"))
+
+
+def _sections(lived: Sequence[Lived], matched: Sequence[dict[str, Matching]]) -> list[DaySection]:
+    """Return a section for each of several days; of one day the summary says it all."""
+    if len(lived) == 1:
+        return []
+    return [
+        DaySection(one.day, one.plan.payments, one.seen, one.leaving, one.owed, of_day)
+        for one, of_day in zip(lived, matched, strict=True)
+    ]
+
+
+def _all_matched(matched: Sequence[dict[str, Matching]]) -> dict[str, Matching]:
+    return {channel: added([one[channel] for one in matched]) for channel in matched[0]}
+
+
+def added(records: Sequence[T]) -> T:
+    """Return the sum of records of one form, field by field: of numbers, of counts by name, of records within."""
+    form = type(records[0])
+    return form(**{name: _added([getattr(one, name) for one in records]) for name in form.__struct_fields__})
+
+
+def _added(values: Sequence[Any]) -> Any:
+    if isinstance(values[0], Struct):
+        return added(values)
+    if isinstance(values[0], dict):
+        names = dict.fromkeys(name for value in values for name in value)
+        return {name: sum(value.get(name, 0) for value in values) for name in names}
+    return sum(values)
 
 
 def trial_balance_csv(lines: list[TrialBalanceLine]) -> bytes:

@@ -1,4 +1,4 @@
-"""``tongting day``: find or start a simulated city, live through a day, close it, say what came of it.
+"""``tongting day``: find or start a simulated city, live through a day or several, close them, say what came of it.
 
 Knows the order of things and what the terminal shows; must not know forms or SQL. Called by the command line.
 """
@@ -10,9 +10,9 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -23,17 +23,21 @@ from sqlalchemy import Connection
 from app import demo, run
 from app.auth import Caller, register_client
 from app.day.cards import Lane
-from app.day.closing import CardsAtEnd, Closing, Matching, Summary
+from app.day.closing import CardsAtEnd, Closing, Lived, Matching, Summary
+from app.day.desk import Desk, enter_rules
 from app.day.doors import Client, Doors
-from app.day.draw import draw
 from app.day.drive import Counts, Day
+from app.day.leaving import Leaving, LeavingCounts
+from app.day.owing import draw_days
 from app.day.plan import LAST_MINUTE, Plan
+from app.day.receiver import Receiver
+from app.day.reckoning import DebtsAtEnd, Hook, Sum
 from app.embedded import TUNED
 from app.simulation import SimulationState
 from app.wiring import Wiring, build
 from config.settings import Settings, changed
 from gateways import routing
-from ledger.clock import CHINA, business_date
+from ledger.clock import CHINA
 from ledger.money import yuan
 from payments import deduction_store, lots, paycode
 from payments.cards.records import CHANNEL
@@ -44,11 +48,20 @@ _THROWN_AWAY: Final = TUNED | {"fsync": "off", "synchronous_commit": "off", "ful
 
 BILL_AFTER: Final = timedelta(hours=11)
 """From 23:30 to the next morning, when the channels' bills are ready."""
+COMPARING_FROM: Final = 4 * 60
+"""From 10:00 on the bills of the day before are there: they are compared by the hour."""
+NIGHT: Final = (timedelta(hours=-5, minutes=-30), timedelta(hours=-2, minutes=-50), timedelta(minutes=-20))
+"""When the product is at work between two days, from the beginning of the second: 0:30, 3:10 and 5:40."""
+HOOKED: Final = "liangxi"
+"""The operator whose own system takes events."""
+LINK: Final = "https://pay.example.invalid"
+"""Where reminders of a simulation lead: never to a port that is another one in the next city."""
 
 
-def day(settings: Settings, *, seed: int, payments: int, out: Path) -> Summary:
-    """Run a whole city day and write its files to ``out``, which is emptied first. Returns the summary.
+def day(settings: Settings, *, seed: int, payments: int, out: Path, days: int = 1) -> Summary:
+    """Run whole city days and write their files to ``out``, which is emptied first. Returns the summary.
 
+    Of several days ``payments`` is the sum; from the first on cars leave first, and what becomes of their debts is lived through.
     A simulated city that runs already at the settings' addresses is used if it is fresh and has this seed; otherwise one is started
     on free ports with a database of its own, and is gone afterwards.
 
@@ -59,23 +72,65 @@ def day(settings: Settings, *, seed: int, payments: int, out: Path) -> Summary:
     logging.getLogger("tongting.worker").setLevel(logging.ERROR)  # what it says of each bill is in the summary
     _empty(out)
     with _city(settings, seed, out) as (wiring, clients):
-        plan = draw(seed=seed, payments=payments, starts_at=settings.simulated_start_at, channels=wiring.channels.names())
-        summary = asyncio.run(_live(wiring, clients, plan, out))
+        plans = draw_days(
+            seed=seed, days=days, payments=payments, starts_at=settings.simulated_start_at, channels=wiring.channels.names()
+        )
+        summary = asyncio.run(_live(wiring, clients, plans, out))
     print(table(summary, seconds=time.monotonic() - began, out=out))
     return summary
 
 
-async def _live(wiring: Wiring, clients: Mapping[str, Client], plan: Plan, out: Path) -> Summary:
+async def _live(wiring: Wiring, clients: Mapping[str, Client], plans: Sequence[Plan], out: Path) -> Summary:
+    run.name_merchants(wiring)
+    async with AsyncExitStack() as held:
+        doors = await held.enter_async_context(Doors(wiring.settings, clients=clients, channels=wiring.channels.names()))
+        hook = None
+        if len(plans) > 1:
+            enter_rules(wiring, at=plans[0].starts_at)
+            hook = Hook(HOOKED, held.enter_context(Receiver()))
+            hook.receiver.knows(await doors.add_webhook(HOOKED, hook.receiver.url))
+        closing = Closing(wiring, doors, out=out, hook=hook)
+        lived = await _live_through(wiring, doors, closing, plans)
+        return await closing.write(lived, at=plans[-1].at(LAST_MINUTE) + BILL_AFTER)
+
+
+async def _live_through(wiring: Wiring, doors: Doors, closing: Closing, plans: Sequence[Plan]) -> list[Lived]:
+    """Live through days one after another; while one goes on, the bills of the one before are compared."""
     with wiring.db.connect() as tx:
         places = lots.lots(tx, limit=len(demo.LOTS))
-        lanes = _lanes(tx, places, at=plan.starts_at)
+        lanes = _lanes(tx, places, at=plans[0].starts_at)
     pay_codes = {lot.code: paycode.token(lot.lot_id, keys=wiring.pay_codes) for lot in places}
-    run.name_merchants(wiring)
-    async with Doors(wiring.settings, clients=clients, channels=wiring.channels.names()) as doors:
-        day = Day(plan, doors, pay_codes=pay_codes, lanes=lanes)
-        await day.live(progress=Progress(plan))
-        closing = Closing(wiring, doors, day=business_date(plan.starts_at), out=out)
-        return await closing.write(payments=plan.payments, seen=day.counts, at=plan.at(LAST_MINUTE) + BILL_AFTER)
+    staff, lived = Desk(wiring), list[Lived]()
+    for plan in plans:
+        before = lived[-1].day if lived else None
+        if before is not None:
+            await _night(doors, plan)
+        leaving = Leaving(plan, doors, staff=staff)
+        day = Day(plan, doors, pay_codes=pay_codes, lanes=lanes, leaving=leaving)
+        await day.live(progress=Progress(plan), meanwhile=_comparing(closing, plan, before))
+        if before is not None:
+            closing.end_comparing(before)
+        lived.append(Lived(plan, day.counts, leaving.counts, closing.owed()))
+    return lived
+
+
+async def _night(doors: Doors, plan: Plan) -> None:
+    """Let the product do in the night before a day what it does then."""
+    for span in NIGHT:
+        await doors.set_clock(plan.starts_at + span)
+        await doors.deliver()
+        await doors.run_jobs()
+        await doors.seal()
+
+
+def _comparing(closing: Closing, plan: Plan, before: date | None) -> Callable[[int], Awaitable[None]]:
+    """Return what compares the bills of the day before by the hour."""
+
+    async def compare(minute: int) -> None:
+        if before is not None and minute >= COMPARING_FROM and minute % 60 == 0:
+            await closing.compare(before, at=plan.at(minute))
+
+    return compare
 
 
 def _lanes(tx: Connection, places: Sequence[Lot], *, at: datetime) -> dict[str, Lane]:
@@ -156,7 +211,8 @@ def simulated(settings: Settings, *, home: Path, seed: int, ports: Mapping[str, 
     return changed(
         settings, home=str(home), keys_dir="", database_url="", web_host="127.0.0.1", public_url="",
         sandbox="true", sandbox_host="127.0.0.1", callback_host="127.0.0.1", wechat_notify_url="",
-        alipay_notify_url="", unionpay_notify_url="", token_minutes=str(24 * 60), simulated="true", simulated_seed=str(seed),
+        alipay_notify_url="", unionpay_notify_url="", webhook_allowed_networks="127.0.0.0/8", dunning_link=LINK,
+        dunning_outbox="", token_minutes=str(24 * 60), simulated="true", simulated_seed=str(seed),
         **ports,
     )  # fmt: skip
 
@@ -173,7 +229,7 @@ def free_ports() -> dict[str, str]:
 
 def _empty(out: Path) -> None:
     """Make an empty directory of ``out``; one that holds other things than a day's files is refused."""
-    ours = {"summary.json", "trial-balance.csv", "checkpoint.txt", "statements", "bills", "logs"}
+    ours = {"summary.json", "trial-balance.csv", "checkpoint.txt", "statements", "bills", "reminders", "logs"}
     if out.exists() and (not out.is_dir() or {entry.name for entry in out.iterdir()} - ours):
         raise run.RunError(f"{out} holds something else; name a new directory")
     for entry in out.iterdir() if out.exists() else ():
@@ -182,7 +238,7 @@ def _empty(out: Path) -> None:
 
 
 class Progress:
-    """Says how far the day is: one line that is written over in a terminal, a line per hour elsewhere."""
+    """Says how far a day is: one line that is written over in a terminal, a line per hour elsewhere."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -205,7 +261,7 @@ def table(summary: Summary, *, seconds: float, out: Path) -> str:
     seen, books = summary.seen, summary.books
     broken = ", ".join(sorted({violation.invariant for violation in summary.invariants_broken})) or "every one holds"
     rows = [
-        ("seed, day", f"{summary.seed}, {summary.day}"),
+        ("seed, day", f"{summary.seed}, {summary.day}" + (f" and {len(summary.days) - 1} more" if summary.days else "")),
         ("charges", f"{seen.charges}; {seen.charges_posted_again} of them posted twice"),
         ("orders", f"{seen.orders}; {seen.tapped_again} taps and {seen.reloaded} cashiers had to be tried again"),
         ("turned away inside", _listed(seen.turned_away)),
@@ -225,11 +281,34 @@ def table(summary: Summary, *, seconds: float, out: Path) -> str:
         ("open cases", _listed(summary.cases)),
         ("entries sealed", f"{books.entries}, root {books.root}"),
         ("trial balance", f"debit {yuan(books.debit_fen)}, credit {yuan(books.credit_fen)} yuan"),
+        *(_debts(summary.debts, summary.leaving) if summary.debts is not None and summary.leaving is not None else ()),
         *((f"bills of {name}", _compared(matching)) for name, matching in summary.matching.items()),
         ("invariants", broken),
         ("took", f"{seconds:.0f} s; files in {out}"),
     ]
     return "\n".join(f"  {name:<18} {value}" for name, value in rows)
+
+
+def _debts(debts: DebtsAtEnd, leaving: LeavingCounts) -> list[tuple[str, str]]:
+    """Return lines about debts."""
+    heard = debts.events
+    told = "none" if heard is None else f"{sum(heard.kinds.values())} about {heard.charges} charges, in order; {heard.sent_again}"
+    return [
+        ("left first", _listed(leaving.told)),
+        ("debts opened", _summed(debts.opened)),
+        ("debts now", f"{_summed(debts.states)}; books carry {yuan(debts.receivable_fen)} yuan"),
+        ("debts by age", _summed(debts.ageing)),
+        ("debts paid", f"{_summed(debts.paid)}; {leaving.parts} in part"),
+        ("debts decided", f"{_listed(leaving.deeds)}; {debts.credit_notes.count} credit notes"),
+        ("deductions tried", _listed(debts.deductions)),
+        ("reminders", f"{leaving.reminders}, {debts.letters} of them letters"),
+        ("recovered", f"{_summed(debts.recoveries)}; shares: {_summed(debts.shares)}"),
+        (f"events of {HOOKED}", f"{told} sent again"),
+    ]
+
+
+def _summed(sums: Mapping[str, Sum]) -> str:
+    return ", ".join(f"{name} {one.count} ({yuan(one.amount_fen)})" for name, one in sorted(sums.items())) or "none"
 
 
 def _carded(cards: CardsAtEnd) -> str:

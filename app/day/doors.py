@@ -18,16 +18,19 @@ from msgspec import Struct
 
 from app.api.cards import CardChargeIn
 from app.api.deductions import DeductedView, EntranceIn, EntranceView
+from app.api.departures import DepartedView, DepartureIn
 from app.pages import words
 from app.run import RunError
-from app.simulation import ClockAt, JobsRun, SealedUpTo, SimulationState
+from app.simulation import ClockAt, JobsRun, JobsSince, SealedUpTo, SimulationState
 from config.settings import Settings
 from gateways.etc.codes import BookingReason, DisputeOutcome, PlateColour
 from gateways.sandbox.etc import shapes as etc_shapes
 from gateways.sandbox.shapes import Delivered, FaultPlan, RefundByHandIn, RefundedByHandOut, SetClockIn
 from ledger.clock import EPOCH
 from payments.cards.records import TakenCard
+from payments.corrections import Corrected, NewCorrection
 from payments.records import NewCharge, Posted
+from payments.takings import NewTaking, TakingAnswer
 
 TIMEOUT_SECONDS: Final = 60.0
 CONNECTIONS: Final = 16
@@ -106,6 +109,12 @@ class TokenAnswer(Struct, frozen=True):
     expires_in: int
 
 
+class _Secret(Struct, frozen=True):
+    """What is taken of the answer that makes a webhook."""
+
+    secret: str
+
+
 class Doors:
     """One client towards the product and one towards the channels' stand-ins. Used as an async context.
 
@@ -119,7 +128,7 @@ class Doors:
         self._at_web, self._at_channel = f"{settings.public_url}/", f"{settings.sandbox_url}/"
         self._clients, self._channels = clients, sorted(channels)
         self._tokens: dict[str, tuple[str, datetime]] = {}
-        self._now = settings.simulated_start_at
+        self._now = self._jobs_ran_at = settings.simulated_start_at
 
     @property
     def channels(self) -> list[str]:
@@ -168,8 +177,9 @@ class Doors:
         return _read(answer, RefundedByHandOut)
 
     async def run_jobs(self) -> JobsRun:
-        """Let the product query and close what is due."""
-        return _read(await self._web.post("/_simulation/jobs"), JobsRun)
+        """Let the product query and close what is due, and do what is done daily when its time has come since the last time."""
+        since, self._jobs_ran_at = JobsSince(self._jobs_ran_at), self._now
+        return _read(await self._web.post("/_simulation/jobs", content=msgspec.json.encode(since)), JobsRun)
 
     async def seal(self) -> SealedUpTo:
         """Let the product seal everything committed."""
@@ -204,6 +214,35 @@ class Doors:
         """Let a charge be taken by the plate's mandate; returns what became of it."""
         path, headers = f"/v1/lots/{lot_code}/charges/{serial}/deduct", await self._signed_in(operator)
         return _read(await self._web.post(path, headers=headers), DeductedView)
+
+    async def depart(self, operator: str, lot_code: str, departure: DepartureIn) -> DepartedView:
+        """Ask whether a barrier may open for a car."""
+        path, headers = f"/v1/lots/{lot_code}/departures", await self._signed_in(operator)
+        return _read(await self._web.post(path, content=msgspec.json.encode(departure), headers=headers), DepartedView)
+
+    async def tell_gone(self, operator: str, lot_code: str, departures: Sequence[DepartureIn]) -> list[DepartedView]:
+        """Tell of cars that have gone; returns what became of each."""
+        path, headers = f"/v1/lots/{lot_code}/departures", await self._signed_in(operator)
+        answer = await self._web.post(path, content=msgspec.json.encode(departures), headers=headers)
+        told = _read(answer, list[DepartedView], (207,))
+        if any(one.outcome != "open" for one in told):
+            raise DoorClosed(f"cars that have left {lot_code} were not taken: {answer.text[:1500]}")
+        return told
+
+    async def correct(self, operator: str, lot_code: str, correction: NewCorrection) -> Corrected:
+        """Correct a lot's charge."""
+        path, headers = f"/v1/lots/{lot_code}/corrections", await self._signed_in(operator)
+        return _read(await self._web.post(path, content=msgspec.json.encode(correction), headers=headers), Corrected)
+
+    async def take_cash(self, operator: str, lot_code: str, taking: NewTaking) -> TakingAnswer:
+        """Post what a lot took by hand."""
+        path, headers = f"/v1/lots/{lot_code}/takings", await self._signed_in(operator)
+        return _read(await self._web.post(path, content=msgspec.json.encode(taking), headers=headers), TakingAnswer)
+
+    async def add_webhook(self, operator: str, url: str) -> str:
+        """Let an operator's events be pushed to an address; returns the secret that they are signed with."""
+        wanted, headers = msgspec.json.encode({"url": url}), await self._signed_in(operator)
+        return _read(await self._web.post("/v1/webhooks", content=wanted, headers=headers), _Secret).secret
 
     async def statement(self, operator: str, booked_on: str, cursor: str | None) -> dict[str, Any]:
         """Return a page of an operator's statement."""
@@ -284,6 +323,10 @@ class Doors:
         page = _expect(await self._web.get(address, headers=browser.headers()), 200)
         form, is_done = _form(page, "/pay"), words.ZH.basket_done in page.text
         return BasketPage(is_done, words.ZH.waiting_text in page.text, form if form is not None and form.wallets else None)
+
+    def basket_at(self, token: str) -> str:
+        """Return the address of a basket's page."""
+        return urljoin(self._at_web, f"b/{token}")
 
     async def _due(self, pay_code: str, plate: str, browser: Browser) -> httpx.Response:
         typed = {"province": plate[0], "rest": plate[1:]}

@@ -3,7 +3,7 @@
 Knows the demo city and how people behave; must not know HTTP or the database. Called by ``app.day.command``.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import cycle
 from random import Random
@@ -38,6 +38,8 @@ REFUSED_SHARE: Final = 0.04
 """Share of the payments that the plate's issuer refuses first, or the status list, and the payer makes by hand then."""
 CARD_SHARE: Final = 0.08
 """Share of the payments that drivers make by card at the lane; one of them its issuer never makes, and the driver does by hand."""
+SERIALS_PER_DAY: Final = 100_000
+"""The serials of a day's stays follow each other; those of the next one begin so much further on."""
 BASKET_SHARE: Final = 0.03
 """Plates that owe at several lots and pay all together, for each payment of the day."""
 ENERGY_SHARE: Final = 0.3
@@ -73,23 +75,33 @@ _LANES: Final = frozenset({"gate", "shared", "charging"})
 """Scenes of lots that have lanes, and an agreement with ETC; hospitals have none."""
 
 
-def draw(*, seed: int, payments: int, starts_at: datetime, channels: Collection[str]) -> Plan:
+def draw(
+    *, seed: int, payments: int, starts_at: datetime, channels: Collection[str], number: int = 0, seen: Collection[str] = ()
+) -> Plan:  # fmt: skip
     """Draw a day in which money is taken ``payments`` times; some people pay a charge twice, some give up, some get money back.
 
-    ``channels`` are those of the city: payers have wallets of these.
+    ``channels`` are those of the city: payers have wallets of these. ``number`` counts days from 0; ``seen`` are the plates of the
+    days before.
     """
-    random = Random(f"tongting day {seed}")
-    wallets = {name: share for name, share in _WALLETS.items() if name in channels}
-    stays = list(_stays(random, payments, wallets))
-    stays = _with_mandates(Random(f"tongting day {seed} mandates"), stays, payments, channels)
-    stays = _with_cards(Random(f"tongting day {seed} cards"), stays, payments, channels)
-    stays, baskets = _with_baskets(Random(f"tongting day {seed} baskets"), stays, payments, wallets)
-    return Plan(seed, starts_at, tuple(_with_returns(random, stays, wallets)), tuple(baskets))
+    name = f"tongting day {seed}" if number == 0 else f"tongting day {seed} {number}"
+    random = Random(name)
+    wallets = wallets_of(channels)
+    stays = list(_stays(random, payments, wallets, plates=plates(random, seen), serials_after=number * SERIALS_PER_DAY))
+    stays = _with_mandates(Random(f"{name} mandates"), stays, payments, channels)
+    stays = _with_cards(Random(f"{name} cards"), stays, payments, channels)
+    stays, baskets = _with_baskets(Random(f"{name} baskets"), stays, payments, wallets)
+    return Plan(seed, starts_at, tuple(_with_returns(random, stays, wallets)), tuple(baskets), number)
 
 
-def _stays(random: Random, payments: int, wallets: dict[str, float]) -> Iterator[Stay]:
-    plates = _plates(random)
-    number = 0
+def wallets_of(channels: Collection[str]) -> dict[str, float]:
+    """Return the shares of wallets that payers have in a city with these channels."""
+    return {name: share for name, share in _WALLETS.items() if name in channels}
+
+
+def _stays(
+    random: Random, payments: int, wallets: dict[str, float], *, plates: Iterator[str], serials_after: int
+) -> Iterator[Stay]:  # fmt: skip
+    number = serials_after
     while payments > 0:
         number += 1
         stay = _stay(random, number, next(plates), wallets, may_pay_twice=payments > 1)
@@ -99,7 +111,7 @@ def _stays(random: Random, payments: int, wallets: dict[str, float]) -> Iterator
 
 def _stay(random: Random, number: int, plate: str, wallets: dict[str, float], *, may_pay_twice: bool) -> Stay:
     lot = random.choices(demo.LOTS, weights=[lot.berths for lot in demo.LOTS])[0]
-    charged = _busy_minute(random)
+    charged = busy_minute(random)
     return Stay(
         serial=f"D{number:06d}",
         lot_code=lot.code,
@@ -107,7 +119,7 @@ def _stay(random: Random, number: int, plate: str, wallets: dict[str, float], *,
         stayed_minutes=demo.FREE_MINUTES + 1 + int(random.expovariate(1 / 110)),
         charged_minute=charged,
         taps=tuple(
-            Tap(payer, minute, pays_minute, _wallet(random, wallets))
+            Tap(payer, minute, pays_minute, wallet(random, wallets))
             for payer, minute, pays_minute in _taps(random, number, charged, may_pay_twice=may_pay_twice)
         ),
     )
@@ -127,7 +139,8 @@ def _taps(random: Random, number: int, charged: int, *, may_pay_twice: bool) -> 
     return [(f"payer-{number}", first, first + random.choice((0, 0, 0, 1, 3)))]
 
 
-def _wallet(random: Random, wallets: dict[str, float]) -> Wallet:
+def wallet(random: Random, wallets: Mapping[str, float]) -> Wallet:
+    """Draw what somebody pays with."""
     channel = random.choices(list(wallets), weights=list(wallets.values()))[0]
     return Wallet(channel, random.random() < _INSIDE[channel])
 
@@ -248,7 +261,8 @@ def _with_returns(random: Random, stays: Sequence[Stay], wallets: dict[str, floa
         yield stay
 
 
-def _busy_minute(random: Random) -> int:
+def busy_minute(random: Random) -> int:
+    """Draw the minute in which a stay ends."""
     while True:
         middle, spread = random.choice(_PEAKS)
         minute = round(random.gauss(middle, spread) * 60)
@@ -256,9 +270,9 @@ def _busy_minute(random: Random) -> int:
             return minute
 
 
-def _plates(random: Random) -> Iterator[str]:
-    """Yield plates, each once: mostly Wuxi's, ordinary and new-energy."""
-    seen: set[str] = set()
+def plates(random: Random, others: Collection[str] = ()) -> Iterator[str]:
+    """Yield plates, each once and none of ``others``: mostly Wuxi's, ordinary and new-energy."""
+    seen = set(others)
     while True:
         home = random.choice(("苏B", "苏B", "苏B", "苏E", "沪A", "浙A"))
         if random.random() < ENERGY_SHARE:

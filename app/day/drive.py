@@ -20,7 +20,8 @@ from app.api.deductions import EntranceIn
 from app.day.cards import CardCounts, Cards, Lane, charge_of
 from app.day.doors import Browser, DoorClosed, Doors, Form, Visit
 from app.day.faults import answering, failing_again, faults
-from app.day.plan import Basket, Plan, Return, Stay, Tap
+from app.day.leaving import Leaving
+from app.day.plan import Basket, Part, Plan, Return, Stay, Tap
 from gateways.sandbox.shapes import FaultPlan
 from payments.records import NewCharge
 
@@ -100,9 +101,15 @@ _Who = tuple[str, str]
 
 
 class Day:
-    """One run of a plan. ``pay_codes`` holds the token of each lot's pay code, ``lanes`` what ETC knows of each lot."""
+    """One run of a plan. ``pay_codes`` holds the token of each lot's pay code, ``lanes`` what ETC knows of each lot.
 
-    def __init__(self, plan: Plan, doors: Doors, *, pay_codes: Mapping[str, str], lanes: Mapping[str, Lane]) -> None:
+    ``leaving`` lives through what leaving first adds to it.
+    """
+
+    def __init__(
+        self, plan: Plan, doors: Doors, *, pay_codes: Mapping[str, str], lanes: Mapping[str, Lane], leaving: Leaving
+    ) -> None:  # fmt: skip
+        self._leaving = leaving
         self._cards = Cards(plan, doors, lanes=lanes)
         self.counts = Counts(cards=self._cards.counts)
         self._plan, self._doors, self._pay_codes = plan, doors, pay_codes
@@ -112,8 +119,8 @@ class Day:
         self._filled: list[_Filled] = []
         self._agenda = _Agenda(plan)
 
-    async def live(self, *, progress: Callable[[int, Counts], None]) -> None:
-        """Live through all minutes; ``progress`` is told after each."""
+    async def live(self, *, progress: Callable[[int, Counts], None], meanwhile: Callable[[int], Awaitable[None]]) -> None:
+        """Live through all minutes; after each ``progress`` is told and ``meanwhile`` does what is left of the day before."""
         agenda = self._agenda
         for channel in self._doors.channels:
             await self._doors.set_faults(channel, faults(channel))
@@ -126,6 +133,7 @@ class Day:
             for stay in agenda.deducting[minute]:
                 await self._deduct(stay)
             self.counts.taken += await self._cards.bring(minute)
+            await self._leaving.go_by(minute)
             await _together(self._open(stay, tap) for stay, tap in agenda.tapping[minute])
             await self._tap_all(minute)
             await _together(self._pay(stay, tap) for stay, tap in agenda.paying[minute])
@@ -133,8 +141,11 @@ class Day:
             for stay, returned in agenda.returning[minute]:
                 await self._return(stay, returned)
             await self._cards.decide(minute)
+            await self._leaving.do(minute)
             await self._settle()
+            await meanwhile(minute)
             progress(minute, self.counts)
+        self._leaving.end()
         if self._filled:
             raise DoorClosed(f"{len(self._filled)} baskets were not paid to their end: {self._filled[0]}")
 
@@ -247,13 +258,20 @@ class Day:
             self._filled.append(
                 _Filled(basket, await self._doors.ask_together(pay_code, plate=basket.plate, browser=browser), browser)
             )
+        self._filled += [self._fill(part) for part in self._agenda.parting[minute]]
         self._filled = [filled for filled in self._filled if not await self._go_on(filled)]
+
+    def _fill(self, part: Part) -> _Filled:
+        """Return the basket of somebody who pays a part of a debt: the pages go on from there."""
+        stay, wallet = part.stay, part.wallet
+        basket = Basket(part.payer, stay.lot_code, stay.plate, (), part.minute, wallet)
+        return _Filled(basket, self._leaving.fill(part), Browser(part.payer, wallet.channel if wallet.inside else None))
 
     async def _go_on(self, filled: _Filled) -> bool:
         """Look at a basket's page and pay one more act; returns whether all is paid."""
         page = await self._doors.basket(filled.address, filled.browser)
         if page.is_done:
-            self.counts.baskets += 1
+            self.counts.baskets += len(filled.basket.serials) > 0
             self.counts.together += len(filled.basket.serials)
             self.counts.taken += len(filled.basket.serials)
             return True
@@ -295,6 +313,9 @@ class Day:
         self.counts.refund_calls += ran.refunds
         self.counts.cards.packages += ran.packages
         self.counts.lists += ran.lists
+        self._leaving.counts.deductions_tried += ran.deducted
+        self._leaving.counts.reminders += ran.reminders
+        self._leaving.counts.pushed += ran.pushed
 
 
 class _Agenda:
@@ -308,6 +329,14 @@ class _Agenda:
         self.paying: dict[int, list[tuple[Stay, Tap]]] = defaultdict(list)
         self.returning: dict[int, list[tuple[Stay, Return]]] = defaultdict(list)
         self.filling: dict[int, list[Basket]] = defaultdict(list)
+        self.parting: dict[int, list[Part]] = defaultdict(list)
+        for part in plan.parts:
+            self.parting[part.minute].append(part)
+        for comer in plan.comers:
+            self._take(comer.stay, comer.tap)
+        for leaver in plan.leavers:
+            if leaver.stay.mandate is not None:
+                self.entering[leaver.stay.told_minute].append(leaver.stay)
         for basket in plan.baskets:
             self.filling[basket.minute].append(basket)
         for stay in plan.stays:

@@ -1,4 +1,4 @@
-"""A simulated day as a value: who stays where, who pays when with which wallet, by mandate or by card. Pure.
+"""A simulated day as a value: who stays where, who pays when with which wallet, by mandate or by card, who leaves first. Pure.
 
 Knows minutes; must not know HTTP, the database or how a day is drawn (``app.day.draw``). Read by all of ``app.day``.
 """
@@ -64,13 +64,14 @@ class Mandate(Struct, frozen=True):
     """At which channel a plate may be deducted, and how ETC's issuer answers: WeChat and Alipay take every charge."""
 
     channel: str
-    answer: Literal["accepted", "paid", "unknown", "refused", "listed"] = "accepted"
-    """``listed``: the plate stands on the status list, and no charge is even asked for."""
+    answer: Literal["accepted", "paid", "unknown", "refused", "refused_later", "listed"] = "accepted"
+    """``refused_later``: taken on, and refused after all. ``listed``: the plate stands on the status list, and no charge is even
+    asked for."""
 
     @property
     def takes(self) -> bool:
         """Whether the charge is taken, at once or later."""
-        return self.answer not in ("refused", "listed")
+        return self.answer not in ("refused", "refused_later", "listed")
 
 
 class Card(Struct, frozen=True):
@@ -120,30 +121,79 @@ class Basket(Struct, frozen=True):
     wallet: Wallet
 
 
+class Leaver(Struct, frozen=True):
+    """A car that leaves without having paid. ``in_list``: nobody stands in its way, and its lot tells of it with others later;
+    else a barrier asks whether it may open."""
+
+    stay: Stay
+    told_minute: int
+    in_list: bool
+
+
+class Comer(Struct, frozen=True):
+    """A driver who comes back to pay one debt, or who has to pay at the barrier."""
+
+    stay: Stay
+    tap: Tap
+
+
+class Part(Struct, frozen=True):
+    """Somebody pays a part of what a plate owes: one third of this debt, in whole yuan."""
+
+    stay: Stay
+    minute: int
+    payer: str
+    wallet: Wallet
+
+
+DebtDeed = Literal["contact", "dispute", "uphold", "reject", "waive", "write_off", "approve", "misread", "cash", "top_up"]
+"""What happens to a debt besides being paid over a wallet. ``contact``: an address for reminders is entered. ``dispute``: its
+driver says that it is wrong; ``uphold``, ``reject``: the staff decides. ``waive``, ``write_off``: proposed. ``approve``: a second
+person approves what was proposed about it. ``misread``: its lot says that it was another plate. ``cash``: its driver pays at the
+lot. ``top_up``: its plate's issuer pays again."""
+
+
+class Deed(Struct, frozen=True):
+    """Something that happens to a debt, on the day and in the minute."""
+
+    kind: DebtDeed
+    minute: int
+    stay: Stay
+
+
 class Plan(Struct, frozen=True):
-    """The whole day."""
+    """The whole day. What is below ``baskets`` is empty where nobody may leave first. ``number`` counts days from 0."""
 
     seed: int
     starts_at: datetime
     stays: tuple[Stay, ...]
     baskets: tuple[Basket, ...] = ()
+    number: int = 0
+    leavers: tuple[Leaver, ...] = ()
+    comers: tuple[Comer, ...] = ()
+    parts: tuple[Part, ...] = ()
+    deeds: tuple[Deed, ...] = ()
 
     @property
     def payments(self) -> int:
-        """How many times money is taken."""
+        """How many times money is taken, but for what is taken of debts without anybody at a phone, by cash or in part."""
         deducted = sum(stay.mandate is not None and stay.mandate.takes for stay in self.stays)
         together = sum(len(basket.serials) for basket in self.baskets)
         by_card = sum(stay.is_paid_by_card for stay in self.stays)
-        return deducted + together + by_card + sum(tap.pays_minute is not None for stay in self.stays for tap in stay.taps)
+        alone = sum(tap.pays_minute is not None for stay in self.stays for tap in stay.taps) + len(self.comers)
+        return deducted + together + by_card + alone
 
     def minutes(self) -> list[int]:
         """Return the minutes in which something happens or late things may arrive, in order."""
-        taps = [tap for stay in self.stays for tap in stay.taps]
+        taps = [tap for stay in self.stays for tap in stay.taps] + [comer.tap for comer in self.comers]
         busy = {stay.charged_minute for stay in self.stays} | {tap.minute for tap in taps}
         busy |= {basket.minute for basket in self.baskets}
         busy |= {stay.told_minute for stay in self.stays if stay.mandate is not None}
         busy |= {tap.pays_minute for tap in taps if tap.pays_minute is not None}
         busy |= {tap.returned.minute for tap in taps if tap.returned is not None}
+        busy |= {leaver.told_minute for leaver in self.leavers}
+        busy |= {part.minute for part in self.parts} | {deed.minute for deed in self.deeds}
+        busy |= {leaver.stay.told_minute for leaver in self.leavers if leaver.stay.mandate is not None}
         if cards := [stay.card for stay in self.stays if stay.card is not None]:
             busy |= {card.brought_minute for card in cards} | {*DISPUTES, RELEASING_MINUTE, BAD_DEBT_MINUTE}
         return sorted(busy | set(range(0, LAST_MINUTE + 1, 10)))
