@@ -17,7 +17,7 @@ from gateways import messages
 from ledger.clock import checked as in_utc
 from ledger.errors import Refused
 from ledger.ids import Ids
-from payments import charge_store, intake, numbers, plates, store
+from payments import charge_store, intake, numbers, plates, splits, store
 from payments.charge_store import Kept
 from payments.errors import ChargeUnknown
 from payments.intake import Rejected
@@ -43,12 +43,15 @@ class _Good(Struct, gc=False):
     place: int
     charge: Kept
     number: int | None
+    energy_fen: int | None
 
 
 def post(
     tx: Connection, *, lane: int, lot: Lot, charges: Sequence[NewCharge], at: datetime, ids: Ids, body: bytes | None = None
 ) -> list[Posted]:
     """Take the charges of one lot, set by set; a wrong one is refused by itself and the others stand.
+
+    Where a rule says that a stay owes several payees, its charge becomes one for each (``payments.splits``).
 
     May be called again with the same charges: they are ``already``. Holds the intake of the lot when any charge has a number; else
     it takes no lock but the uniqueness of the serials, in the order of the serials.
@@ -65,9 +68,11 @@ def post(
     good: list[_Good] = []
     for place, charge in enumerate(charges):
         try:
-            good.append(_Good(place, _checked(charge, lot, at, ids), charge.number))
+            good.append(_Good(place, _checked(charge, lot, at, ids), charge.number, charge.energy_fen))
         except Rejected as wrong:
             results[place] = _refused(charge.lot_serial, wrong)
+    if good and splits.are_cut(tx, lot_id=lot.lot_id):
+        good = _cut(tx, lane, lot, good, results, at, ids)
     if good:
         _carry_out(tx, lane, lot, good, results, at)
     if body is not None and any(result is not None and result.outcome == "created" for result in results):
@@ -95,6 +100,57 @@ def _carry_out(tx: Connection, lane: int, lot: Lot, good: list[_Good], results: 
         if results[one.place] is None:
             results[one.place] = _result(one, known[one.charge.lot_serial], created, claimed)
     intake.write(tx, numbers.registering(lot_id=lot.lot_id, series="charge", taken=taken, at=at))
+
+
+def _cut(
+    tx: Connection, lane: int, lot: Lot, good: list[_Good], results: list[Posted | None], at: datetime, ids: Ids
+) -> list[_Good]:  # fmt: skip
+    """Cut charges that owe several payees, and put their results into their places; returns those that are not cut."""
+    unique = {one.charge.lot_serial: one for one in reversed(good)}
+    before = splits.charge_ids_of(tx, lane=lane, lot_id=lot.lot_id, serials=sorted(unique))
+    claimed = Claimed({})
+    if any(one.number is not None for one in good):
+        intake.hold(tx, lot_id=lot.lot_id)
+        claimed = numbers.claimed(tx, lot_id=lot.lot_id, series="charge", numbers=[one.number for one in good])
+    for serial, one in list(unique.items()):
+        try:
+            if serial not in before:
+                claimed.check(one.number, None)
+        except Rejected as wrong:
+            results[one.place] = _refused(serial, wrong)
+            del unique[serial]
+    keys = intake.plate_keys(tx, sorted({(one.charge.plate, one.charge.plate_color) for one in unique.values()}))
+    answers = splits.post(
+        tx, lane=lane, lot=lot, charges=[one.charge for one in unique.values()],
+        plate_ids={plate: found[0] for plate, found in keys.items()},
+        energy_fen={serial: one.energy_fen for serial, one in unique.items() if one.energy_fen is not None}, at=at, ids=ids,
+    )  # fmt: skip
+    for serial, answer in answers.items():
+        if answer.outcome == "created" and answer.charge_id is not None:
+            claimed.take(unique[serial].number, answer.charge_id)
+    intake.write(tx, numbers.registering(lot_id=lot.lot_id, series="charge", taken=claimed.taken, at=at))
+    rest: list[_Good] = []
+    for one in good:
+        told = answers.get(one.charge.lot_serial)
+        if told is not None:
+            first = unique[one.charge.lot_serial]
+            results[one.place] = told if first is one else _again(one, first, told)
+        elif results[one.place] is None:
+            rest.append(one)
+    return rest
+
+
+def _again(one: _Good, first: _Good, answer: Posted) -> Posted:
+    """Return what becomes of a charge whose serial stands before it in the same call."""
+    same = all(getattr(one.charge, field) == getattr(first.charge, field) for field in _CONTENT)
+    if answer.outcome == "created" and same:
+        return msgspec.structs.replace(answer, outcome="already")
+    if answer.outcome != "created":
+        return answer
+    return Posted(
+        lot_serial=one.charge.lot_serial, outcome="refused", charge_id=answer.charge_id, reason="content_differs",
+        detail="the serial stands twice in this call, with other content; a new charge needs a new serial",
+    )  # fmt: skip
 
 
 def _first(

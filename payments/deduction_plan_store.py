@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, time
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from msgspec import Struct
@@ -37,7 +37,10 @@ class Next(Struct, frozen=True):
     due_at: datetime | None = None
 
 
-_HAS_MANDATE = "exists (select from payments.mandate m where m.plate_id = d.plate_id and m.state = 'open')"
+_HAS_MANDATE: Final = "exists (select from payments.mandate m where m.plate_id = d.plate_id and m.state = 'open')"
+_ITS_OWNERS: Final = """(p.held_since is null or exists (
+    select from payments.charge h where h.lane = d.lane and h.charge_id = d.charge_id and h.entered_at >= p.held_since))"""
+"""The stay is of whoever has the plate ``p`` now: what an owner before owes is never taken by the mandate of the next one."""
 
 
 def begin(
@@ -49,8 +52,8 @@ def begin(
         select charge_id, lane, at from (
             select d.charge_id, d.lane,
                    coalesce(cast(:due_at as timestamptz), payments.next_deduction_v1(d.operator_id, d.opened_at, :behind)) as at
-            from payments.debt d
-            where d.lane = :lane and d.charge_id = any(cast(:ids as uuid[])) and d.owed_fen > 0 and {_HAS_MANDATE}
+            from payments.debt d join payments.plate p on p.plate_id = d.plate_id
+            where d.lane = :lane and d.charge_id = any(cast(:ids as uuid[])) and d.owed_fen > 0 and {_HAS_MANDATE} and {_ITS_OWNERS}
         ) planned where at is not null
         order by charge_id
         on conflict (charge_id, lane) do nothing
@@ -65,15 +68,18 @@ def plan(
 
     A mandate that came after the rule's last day and the last try is tried once, at once.
     """
-    query = text("""
+    query = text(f"""
         with chunk as materialized (
             select d.charge_id, d.plate_id, d.operator_id, d.opened_at, d.basis from payments.debt d
             where d.lane = :lane and d.owed_fen > 0 and d.charge_id > coalesce(cast(:behind as uuid), cast(:least as uuid))
             order by d.charge_id limit :limit
         ), fit as (
             select s.charge_id, s.operator_id, s.opened_at, max(m.told_at) as told_at
-            from chunk s join payments.mandate m on m.plate_id = s.plate_id and m.state = 'open'
-            where s.basis <> 'card'
+            from chunk s
+            join payments.mandate m on m.plate_id = s.plate_id and m.state = 'open'
+            join payments.plate p on p.plate_id = s.plate_id
+            join payments.debt d on d.lane = :lane and d.charge_id = s.charge_id
+            where s.basis <> 'card' and {_ITS_OWNERS}
               and not exists (select from payments.deduction_plan p where p.lane = :lane and p.charge_id = s.charge_id)
             group by s.charge_id, s.operator_id, s.opened_at
         ), made as (
@@ -98,21 +104,23 @@ def plan(
 
 
 def claim(tx: Connection, *, lane: int, at: datetime, until: datetime, limit: int) -> list[Due]:
-    """Claim debts that are due; what is paid is forgotten, what is disputed or paused is tried at the rule's next time.
+    """Claim debts that are due; what is disputed or paused is tried at the rule's next time.
 
-    Waits for nobody: what another worker holds is left out.
+    What is paid, or owed by an owner of the plate before, is forgotten. Waits for nobody: what another worker holds is left out.
     """
-    query = text("""
+    query = text(f"""
         with due as materialized (
             select p.charge_id, p.lane, p.tries from payments.deduction_plan p
             where p.lane = :lane and p.due_at <= :at and (p.claimed_until is null or p.claimed_until <= :at)
             order by p.due_at, p.charge_id limit :limit
             for update skip locked
         ), seen as materialized (
-            select u.*, d.owed_fen, d.operator_id, d.opened_at, d.lot_id,
+            select u.*, case when {_ITS_OWNERS} then d.owed_fen else 0 end as owed_fen, d.operator_id, d.opened_at, d.lot_id,
                    d.disputed_at is not null
                    or coalesce(d.paused_until > (cast(:at as timestamptz) at time zone 'Asia/Shanghai')::date, false) as is_paused
-            from due u join payments.debt d on d.lane = u.lane and d.charge_id = u.charge_id
+            from due u
+            join payments.debt d on d.lane = u.lane and d.charge_id = u.charge_id
+            join payments.plate p on p.plate_id = d.plate_id
         ), over as (
             delete from payments.deduction_plan p using seen s
             where p.lane = s.lane and p.charge_id = s.charge_id and s.owed_fen = 0

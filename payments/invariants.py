@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from ledger.accounts import Account
 from ledger.invariants import Violation
 from ledger.journal import REVERSAL, EntryKind
-from payments import splits
+from payments import corrections, splits
 from payments.incentive import invariants as incentive
 
 FOUND_MAX: Final = 100
@@ -316,4 +316,4 @@ def check(tx: Connection) -> list[Violation]:
         Violation(invariant, str(detail))
         for invariant, query in _CHECKS
         for detail in tx.execute(text(f"{query} limit {FOUND_MAX}")).scalars()
-    ] + [violation for each in (splits.check, incentive.check) for violation in each(tx)]
+    ] + [violation for each in (splits.check, incentive.check, corrections.check) for violation in each(tx)]

@@ -78,7 +78,8 @@ cross join lateral (
     select count(*) as debts, coalesce(sum(d.owed_fen), 0)::bigint as owed_fen, min(d.due_on) as oldest_due_on
     from payments.plate p join payments.debt d on d.plate_id = p.plate_id
     where p.number = a.number and (p.color = a.color or 'unknown' in (p.color, a.color)) and d.owed_fen > 0
-      and d.basis <> 'card' and d.disputed_at is null and (p.held_since is null or d.opened_at >= p.held_since)
+      and d.basis <> 'card' and d.disputed_at is null and (p.held_since is null or exists (
+          select from payments.charge h where h.lane = d.lane and h.charge_id = d.charge_id and h.entered_at >= p.held_since))
 ) s
 left join lateral (
     select bool_or(n.state = 'open') as is_open from payments.plate p join payments.mandate n on n.plate_id = p.plate_id

@@ -37,6 +37,8 @@ class NewCharge(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """None: the lot's own scene."""
     number: int | None = None
     """The lot's own dense number of the charge: 1, 2, 3 ..."""
+    energy_fen: int | None = None
+    """Where charging and parking are one bill: how much of the amount is for energy."""
 
 
 class Posted(Struct, frozen=True, kw_only=True):

@@ -379,6 +379,12 @@ def post(
     return results | _answers(tx, lane, lot, asked, energy_fen, created)
 
 
+def are_cut(tx: Connection, *, lot_id: int) -> bool:
+    """Say whether charges of a lot may be cut: it has, or had, a rule."""
+    query = text("select exists (select from payments.split_rule where lot_id = :lot)")
+    return bool(tx.execute(query, {"lot": lot_id}).scalar_one())
+
+
 def group_of(tx: Connection, *, lane: int, charge_id: UUID) -> Group | None:
     """Return the group in which a charge is a part; None when it is a charge by itself."""
     return next(iter(groups_of(tx, lane=lane, charge_ids=[charge_id])), None)

@@ -145,7 +145,9 @@ def open_debts(tx: Connection, chunk: Chunk) -> list[OpenDebt]:
             where d.lane = %(lane)s and d.owed_fen > 0 and d.plate_id > %(after)s and d.plate_id <= %(until)s
               and d.due_on <= %(today)s::date - %(days_min)s::integer
               and d.disputed_at is null and (d.paused_until is null or d.paused_until <= %(today)s)
-              and (p.held_since is null or d.opened_at >= p.held_since)
+              and (p.held_since is null or exists (
+                  select from payments.charge h
+                  where h.lane = d.lane and h.charge_id = d.charge_id and h.entered_at >= p.held_since))
               and not exists (select from payments.payment y where y.charge_id = d.charge_id and y.lane = d.lane
                               and y.state in ('created', 'pending', 'unknown'))
             order by d.plate_id, d.due_on, d.charge_id

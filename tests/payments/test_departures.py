@@ -10,12 +10,13 @@ from sqlalchemy import Engine, text
 
 from gateways.sandbox.wechat.signing import Pair
 from ledger.errors import Refused
-from payments import checkout, deduction_plan, departures, leaving
+from payments import charges, checkout, deduction_plan, departures, leaving, splits
 from payments.checkout import Payer
 from payments.departures import Departed, Departure
 from payments.leaving import NewRule
+from payments.lots import Lot
 from tests.gateways.conftest import fresh_pair, pair  # noqa: F401  # fixtures
-from tests.payments.conftest import AT, new_charge
+from tests.payments.conftest import AT, make_city, new_charge
 from tests.payments.deducting import City, city
 
 
@@ -280,3 +281,71 @@ def test_what_was_paid_meanwhile_is_forgotten(at: City) -> None:
     at.deduct()
     assert deduction_plan.run_due(at.till).tried == 0
     assert planned(at) == []
+
+
+def test_what_an_owner_before_owes_is_never_taken_by_the_mandate_of_the_next_one(at: City) -> None:
+    at.etc_plate(answer="paid")
+    known_mandate(at)
+    many(at, Departure(charge_serial="S1", left_at=AT))
+    with at.db.begin() as tx:
+        tx.execute(text("update payments.plate set held_since = :at"), {"at": AT - timedelta(minutes=30)})
+    assert deduction_plan.run_due(at.till).tried == 0
+    assert planned(at) == []
+    assert deduction_plan.plan(at.till) == (0, None)
+    at.charge("S2", entered_at=AT - timedelta(minutes=20))
+    many(at, Departure(charge_serial="S2", left_at=AT))
+    assert deduction_plan.run_due(at.till).taken == 1
+
+
+# One stay, several payees
+
+
+@pytest.fixture
+def shared(at: City) -> Lot:
+    """The lot's charges are cut: 30 % to an owner of berths, the rest to the operator."""
+    with at.db.begin() as tx:
+        other = make_city(tx, number=2)
+        rule = splits.NewRule(
+            lot=at.lot.code, valid_from=AT - timedelta(days=1), document="agreement 7",
+            leg=(
+                splits.NewLeg(operator=at.lot.operator_code, share_bps=7000, words="停车费", words_en="parking"),
+                splits.NewLeg(operator=other.operator_code, share_bps=3000, words="泊位费", words_en="berth"),
+            ),
+        )  # fmt: skip
+        splits.add_rule(tx, lane=0, rule=rule, at=AT, ids=at.ids)
+    return other
+
+
+def test_a_shared_berths_stay_is_owed_to_each_payee(at: City, shared: Lot) -> None:
+    admit(at)
+    assert depart(at, "S7", charge=new_charge("S7", amount_fen=1000)) == ("open", "debt", 1000)
+    assert sorted(at.column("select operator_id || ' ' || owed_fen from payments.debt")) == [
+        f"{at.lot.operator_id} 700", f"{shared.operator_id} 300",
+    ]  # fmt: skip
+    assert depart(at, "S7") == ("open", "debt", 1000)
+    assert told(at) == ["debt.opened", "debt.opened", "release.granted"]
+    [gone] = many(at, Departure(charge_serial="S8", left_at=AT, charge=new_charge("S8", plate="苏B88888", amount_fen=500)))
+    assert (gone.reason, gone.owed_fen) == ("debt", 500)
+    assert at.sound()
+
+
+def test_a_stay_of_two_payees_of_whom_one_takes_etc_is_taken_and_owed(at: City, shared: Lot) -> None:
+    admit(at)
+    at.etc_plate(answer="paid")
+    assert depart(at, "S7", charge=new_charge("S7", amount_fen=1000, plate_color="blue")) == ("open", "debt", 300)
+    assert depart(at, "S7") == ("open", "debt", 300)
+    assert at.sound()
+
+
+def test_posting_a_cut_charge_again_is_the_same_and_another_amount_is_refused(at: City, shared: Lot) -> None:
+    def post(**other: Any) -> list[str]:
+        with at.db.begin() as tx:
+            made = charges.post(
+                tx, lane=0, lot=at.lot, charges=[new_charge("S9", **other), new_charge("S9", **other)], at=AT, ids=at.ids
+            )
+        return [one.outcome if one.reason is None else one.reason for one in made]
+
+    assert post(number=4) == ["created", "already"]
+    assert post(number=4) == ["already", "already"]
+    assert post(amount_fen=7) == ["content_differs", "content_differs"]
+    assert at.column("select number from payments.lot_record_number where series = 'charge'") == [4]
