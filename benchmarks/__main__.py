@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from app.database import prepare
-from benchmarks import bills, callbacks, channels, posting
+from benchmarks import bills, callbacks, channels, intake, leaving, posting
 from benchmarks.bill_files import FORMS
 from benchmarks.figures import Notebook, save, table
 from benchmarks.ground import Ground, ground
@@ -30,6 +30,7 @@ class Plan:
         self.seconds = 2 if quick else 6
         self.sustained_seconds = 5 if quick else 60
         self.large = GROWTH_SMALL * 5 if quick else GROWTH_LARGE
+        self.debts = 100_000 if quick else 5_000_000
         self.bill_rows = 20_000 if quick else 1_000_000
         self.notices = {64: 3_000, 1: 300, 1000: 3_000} if quick else {64: 20_000, 1: 2_000, 1000: 20_000}
 
@@ -113,12 +114,25 @@ def measure_channels(on: Ground, plan: Plan, notes: Notebook) -> None:
     channels.measure(on, notes, rounds=plan.rounds, url=url)
 
 
+def measure_intake(on: Ground, plan: Plan, notes: Notebook) -> None:
+    """``intake.*``: bulk intake of stays and charges, as ratios to COPY of the same rows."""
+    intake.measure(on, notes, rounds=plan.rounds)
+
+
+def measure_leaving(on: Ground, plan: Plan, notes: Notebook) -> None:
+    """``leaving.*``: the question at the gate by 64 clients with millions of debts on file, as ratios to a read by primary key
+    and to an HTTP answer that reads nothing."""
+    leaving.measure(on, notes, rounds=plan.rounds, seconds=plan.seconds, debts=plan.debts)
+
+
 PARTS: Final[dict[str, Callable[[Ground, Plan, Notebook], None]]] = {
     "post": measure_posting,
     "callbacks": measure_callbacks,
     "growth": measure_growth,
     "channels": measure_channels,
     "bills": measure_bills,
+    "intake": measure_intake,
+    "leaving": measure_leaving,
 }
 
 

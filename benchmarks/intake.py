@@ -1,28 +1,22 @@
 """How fast lots' records come in: ten thousand a call, beside COPY of the same rows into the same tables.
 
-Knows the intake of stays and charges and the tables they fill. Run by itself: ``python -m benchmarks.intake``.
+Knows the intake of stays and charges and the tables they fill. Called by ``make bench`` (``make bench ONLY=intake``).
 
 Both sides are one transaction per ten thousand rows over one connection with fsync on. COPY gets rows that are ready: plates with
 their keys, ids, checked times. The intake gets the bytes of a request: it decodes, checks, finds plates and overlaps, and answers.
 """
 
-import argparse
-import shutil
-import statistics
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, Engine, text
 
 from app.database import prepare
-from app.embedded import EmbeddedPostgres
-from benchmarks.ground import SERVER_SETTINGS
+from benchmarks.figures import Notebook
+from benchmarks.ground import Ground
 from ledger.books import open_lane
 from ledger.db import engine, raw
 from ledger.ids import RandomIds
@@ -31,6 +25,7 @@ from payments.lots import Lot, NewLot, NewOperator, register_lots, register_oper
 from payments.records import NewCharge
 from payments.stays import NewStay
 
+DATABASE: Final = "intake"
 ROWS: Final = 10_000
 PLATES: Final = 6_000
 """Plates of a round; half of them were there before."""
@@ -40,34 +35,16 @@ _charges: Final = msgspec.json.Decoder(list[NewCharge])
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def main() -> None:
-    """Measure rounds of both kinds and print rows per second and the ratio to COPY."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=8)
-    rounds = parser.parse_args().rounds
-    with _database() as db:
-        lots = _lots(db)
-        _measure(db, "stays", stay_body, post_stays, _STAYS, lots, rounds)
-        _measure(db, "charges", charge_body, post_charges, _CHARGES, lots, rounds)
-
-
-@contextmanager
-def _database() -> Iterator[Engine]:
-    """Start a server on a directory of its own, with fsync on, and remove it at the end."""
-    home = Path(tempfile.mkdtemp(prefix="tongting-bench-", dir="/var/tmp"))
-    home.chmod(0o755)
-    server = EmbeddedPostgres(home, settings=SERVER_SETTINGS)
-    try:
-        server.start()
-        prepare(server.url("intake"), today=datetime.now(UTC).date())
-        opened = engine(server.url("intake"))
-        with opened.begin() as tx:
-            open_lane(tx, lane=0, origin="bench.invalid/lane/0")
-        yield opened
-        opened.dispose()
-    finally:
-        server.stop()
-        shutil.rmtree(home, ignore_errors=True)
+def measure(on: Ground, notes: Notebook, *, rounds: int) -> None:
+    """Note ``intake.stays`` and ``intake.charges``: rows per second, as ratios to COPY of the same rows."""
+    prepare(on.server.url(DATABASE), today=datetime.now(UTC).date())
+    db = engine(on.server.url(DATABASE))
+    with db.begin() as tx:
+        open_lane(tx, lane=0, origin="bench.invalid/lane/0")
+    lots = _lots(db)
+    _measure(db, notes, "stays", stay_body, post_stays, _STAYS, lots, rounds)
+    _measure(db, notes, "charges", charge_body, post_charges, _CHARGES, lots, rounds)
+    db.dispose()
 
 
 def _lots(db: Engine) -> list[Lot]:
@@ -92,10 +69,10 @@ Tables = tuple[tuple[str, str, str], ...]
 
 
 def _measure(
-    db: Engine, name: str, bodies: Callable[[int, datetime], bytes], ours: Post, tables: Tables, lots: list[Lot], rounds: int
-) -> None:
+    db: Engine, notes: Notebook, name: str, bodies: Callable[[int, datetime], bytes], ours: Post, tables: Tables,
+    lots: list[Lot], rounds: int,
+) -> None:  # fmt: skip
     """Post a round to one lot, copy the same rows to the other, in turns."""
-    posted, fast, ratios = [], [], []
     start = datetime.now(UTC) - timedelta(days=300)
     for number in range(rounds + 1):
         body = bodies(number, start + timedelta(days=number))
@@ -105,15 +82,8 @@ def _measure(
         copy_seconds = _timed(db, lambda tx, ready=ready: _copy(tx, ready))  # type: ignore[misc]
         if number == 0:
             continue  # connections and statements are warm from now on
-        posted.append(ROWS / seconds)
-        fast.append(ROWS / copy_seconds)
-        ratios.append(copy_seconds / seconds)
-        print(f"  {name}, round {number}: {ROWS / seconds:,.0f} rows/s, COPY {ROWS / copy_seconds:,.0f} rows/s", flush=True)
-    print(
-        f"{name}: {statistics.median(posted):,.0f} rows/s, COPY {statistics.median(fast):,.0f} rows/s, ratio "
-        f"{statistics.median(ratios):.2f} (median of {rounds}; {min(ratios):.2f} to {max(ratios):.2f})",
-        flush=True,
-    )
+        notes.write(f"intake.{name}", ROWS / seconds, unit="rows/s", baseline=ROWS / copy_seconds)
+        notes.write(f"intake.{name}.copy", ROWS / copy_seconds, unit="rows/s")
 
 
 def _timed(db: Engine, act: Callable[[Connection], None]) -> float:
@@ -235,7 +205,3 @@ _CHARGES: Final = (
         "where lot_id = {from} and series = 'charge' and number > {number} * {rows} order by number"),
     ),
 )  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()

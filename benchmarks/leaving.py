@@ -1,6 +1,6 @@
 """The question at the gate: may this plate leave first? By 64 clients, with millions of debts on file.
 
-Knows the debts' tables, pgbench, the product's web process and the load generator. Run as ``python -m benchmarks.leaving [debts]``.
+Knows the debts' tables, pgbench, the product's web process and the load generator. Called by ``make bench`` (``ONLY=leaving``).
 
 Two measurements, each beside its own unit in the same run: the one statement beside a read of one row by its primary key (pgbench,
 64 clients, prepared), and the question over HTTP beside an answer that reads nothing (64 connections, the product's processes).
@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from statistics import median
 from typing import Final
 
 import psycopg
@@ -30,7 +29,8 @@ from app.auth import Caller
 from app.database import prepare
 from app.keys import make_missing, read
 from app.wiring import LANE, origin
-from benchmarks.ground import Ground, ground
+from benchmarks.figures import Notebook
+from benchmarks.ground import Ground
 from benchmarks.load import written
 from config.settings import Settings, as_environment, load
 from ledger.books import open_lane
@@ -38,10 +38,7 @@ from ledger.db import engine
 from payments import leaving
 from payments.lots import Lot, NewLot, NewOperator, register_lots, register_operators
 
-DEBTS: Final = 5_000_000
 PLATES: Final = 2_000_000
-ROUNDS: Final = 5
-SECONDS: Final = 6
 CLIENTS: Final = 64
 QUESTIONS: Final = 12_000
 DATABASE: Final = "leaving"
@@ -74,26 +71,20 @@ class Figures(Struct):
     p99_ms: float
 
 
-def main() -> None:
-    """Fill, measure in alternating rounds, and print medians with ratios."""
-    debts = int(sys.argv[1]) if len(sys.argv) > 1 else DEBTS
-    with ground() as on:
-        began = time.perf_counter()
-        lot = filled(on, debts)
-        print(f"{debts} debts of {PLATES} plates on file after {time.perf_counter() - began:.0f} s")
-        compare("statement", [(_statement(on, lot), _key_read(on)) for _ in range(ROUNDS)], unit="read of one row by its key")
-        with served(on, lot) as ask:
-            compare("over HTTP", [(ask("leave"), ask("empty")) for _ in range(ROUNDS)], unit="answer that reads nothing")
+def measure(on: Ground, notes: Notebook, *, rounds: int, seconds: int, debts: int) -> None:
+    """Note ``leaving.statement`` and ``leaving.http``, each in alternating rounds with its own unit."""
+    lot = filled(on, debts)
+    for _ in range(rounds):
+        _note(notes, "statement", _statement(on, lot, seconds), _key_read(on, seconds))
+    with served(on, lot) as ask:
+        for _ in range(rounds):
+            _note(notes, "http", ask("leave"), ask("empty"))
 
 
-def compare(what: str, rounds: list[tuple[Figures, Figures]], *, unit: str) -> None:
-    for name, place in ((what, 0), (unit, 1)):
-        found = [one[place] for one in rounds]
-        values = (median(x.per_second for x in found), median(x.p50_ms for x in found), median(x.p99_ms for x in found))
-        print("{:<28} {:>9.0f}/s   p50 {:>7.2f} ms   p99 {:>7.2f} ms".format(name, *values))
-    ratio = median(mine.per_second / other.per_second for mine, other in rounds)
-    slower = median(mine.p99_ms / other.p99_ms for mine, other in rounds)
-    print(f"{what}: {ratio:.2f} of the rate, {slower:.2f} times the p99 of the unit\n")
+def _note(notes: Notebook, name: str, ours: Figures, unit: Figures) -> None:
+    notes.write(f"leaving.{name}", ours.per_second, unit="1/s", baseline=unit.per_second)
+    notes.write(f"leaving.{name}.p99_ms", ours.p99_ms, unit="ms", baseline=unit.p99_ms)
+    notes.write(f"leaving.{name}.unit.p99_ms", unit.p99_ms, unit="ms")
 
 
 def filled(on: Ground, debts: int) -> Lot:
@@ -114,7 +105,7 @@ def filled(on: Ground, debts: int) -> Lot:
     return lot
 
 
-def _statement(on: Ground, lot: Lot) -> Figures:
+def _statement(on: Ground, lot: Lot, seconds: int) -> Figures:
     """Let pgbench ask the product's own statement about random plates."""
     plate = f"array['苏C' || (100000 + :n::integer % {PLATES - 100_000})]"
     given = {
@@ -124,22 +115,22 @@ def _statement(on: Ground, lot: Lot) -> Figures:
     statement = leaving.STANDING_SQL
     for name, value in given.items():
         statement = statement.replace(f"%({name})s", value)
-    return _pgbench(on, " ".join(statement.split()))
+    return _pgbench(on, " ".join(statement.split()), seconds)
 
 
-def _key_read(on: Ground) -> Figures:
-    return _pgbench(on, "select number from payments.plate where plate_id = :n")
+def _key_read(on: Ground, seconds: int) -> Figures:
+    return _pgbench(on, "select number from payments.plate where plate_id = :n", seconds)
 
 
-def _pgbench(on: Ground, statement: str) -> Figures:
+def _pgbench(on: Ground, statement: str, seconds: int) -> Figures:
     """Run a statement with a random number of a plate from all clients, and read the latency of each from pgbench's log."""
     folder = Path(tempfile.mkdtemp(dir=on.server.home))
     script = folder / "script.sql"
     script.write_text(f"\\set n random(1, {PLATES})\n{statement};\n", encoding="utf-8")
-    options = ["-n", "-M", "prepared", "-c", str(CLIENTS), "-j", "2", "-T", str(SECONDS), "-l", f"--log-prefix={folder / 'log'}"]
+    options = ["-n", "-M", "prepared", "-c", str(CLIENTS), "-j", "2", "-T", str(seconds), "-l", f"--log-prefix={folder / 'log'}"]
     on.pgbench(*options, "-f", str(script), database=DATABASE)
     times = sorted(int(line.split()[2]) / 1000 for log in folder.glob("log.*") for line in log.read_text().splitlines())
-    return Figures(len(times) / SECONDS, times[len(times) // 2], times[len(times) * 99 // 100])
+    return Figures(len(times) / seconds, times[len(times) // 2], times[len(times) * 99 // 100])
 
 
 @contextmanager
@@ -199,7 +190,3 @@ def _await(port: int, log: Path) -> None:
         else:
             return
     raise RuntimeError(f"the web process did not come up:\n{log.read_text()}")
-
-
-if __name__ == "__main__":
-    main()
