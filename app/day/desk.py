@@ -4,7 +4,8 @@ Knows the functions that the product's command line calls for these; must not kn
 ``app.day.leaving`` and ``app.day.command``.
 """
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
@@ -16,7 +17,7 @@ from app.day.plan import DebtDeed, Deed, Part
 from app.dunning import channels
 from app.wiring import Wiring
 from ledger.clock import business_date
-from payments import baskets, charges, debt_desk, disputes, leaving, lots, people
+from payments import baskets, charges, debt_desk, disputes, leaving, lots, people, store
 from payments.debt_desk import Ask
 from payments.debt_desk_store import Kind
 from payments.dunning import contacts, rules
@@ -27,10 +28,11 @@ from payments.incentive import rules as incentive
 from payments.incentive.parties import NewParty
 from payments.incentive.rules import NewAssignment, NewShare
 from payments.people import Person
-from payments.records import Charge
+from payments.records import Charge, NewCharge
 
 MAKER, CHECKER = "day-maker", "day-checker"
 _DOCUMENT: Final = "示范文件 1"
+_SALT_BYTES: Final = 16
 DUE_DAYS: Final = 1
 DUE_AT_ONCE: Final = "BH-0002"
 """At this street's lots debts are due on the day itself, so that few days show reminders and letters."""
@@ -101,6 +103,14 @@ class Desk:
             "contact": self._contact, "dispute": self._dispute, "uphold": self._uphold, "reject": self._reject,
             "waive": self._waive, "write_off": self._write_off, "approve": self._approve,
         }  # fmt: skip
+
+    def know(self, cars: Collection[NewCharge]) -> None:
+        """Make plates known before their cars come, with salts made of the seed: a credit note names a plate by a salted digest."""
+        seed = self._wiring.settings.simulated_seed
+        known = sorted({(car.plate, car.plate_color) for car in cars})
+        salts = iter(hashlib.sha256(f"salt {seed} {plate} {color}".encode()).digest()[:_SALT_BYTES] for plate, color in known)
+        with self._wiring.db.begin() as tx:
+            store.plate_ids(tx, plates=known, salt=lambda: next(salts))
 
     def does(self, deed: Deed) -> bool:
         """Say whether this is the staff's."""

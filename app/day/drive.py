@@ -125,6 +125,7 @@ class Day:
         for channel in self._doors.channels:
             await self._doors.set_faults(channel, faults(channel))
         await self._cards.begin()
+        self._leaving.begin()
         for minute in self._plan.minutes():
             await self._doors.set_clock(self._plan.at(minute))
             for stay in agenda.entering[minute]:

@@ -52,6 +52,10 @@ class Leaving:
         self._at_barrier: list[Leaver] = []
         self._asked: set[str] = set()
 
+    def begin(self) -> None:
+        """Make the plates known that will leave first."""
+        self._staff.know([charge_of(self._plan, leaver.stay) for leaver in self._plan.leavers])
+
     async def go_by(self, minute: int) -> None:
         """Let cars leave: barriers are asked one after another, again for those that are still down; then lots send their lists."""
         self._at_barrier += [one for one in self._plan.leavers if one.told_minute == minute and not one.in_list]
