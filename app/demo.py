@@ -11,13 +11,16 @@ from typing import Final
 from msgspec import Struct
 from sqlalchemy import Connection
 
+from config.settings import TARIFFS
 from gateways import routing
 from gateways.routing import NewAccount
 from ledger.clock import CHINA
 from ledger.ids import Ids
-from payments import charges, deductions, lots
+from payments import charges, deductions, leaving, lots
+from payments.leaving import NewRule
 from payments.lots import Lot, NewLot, NewOperator, Operator, Scene
 from payments.records import NewCharge
+from payments.tariffs import files, registry
 
 PLATE: Final = "苏B12345"
 """The demo's own car: it always owes something at the first car park."""
@@ -104,6 +107,8 @@ LOTS: Final = (
     DemoLot("YX-0001", "yixing", "宜兴陶都广场停车场", "宜兴市", "解放东路示范段12号", 330, "gate", _TOWN),
     DemoLot("YX-0002", "yixing", "宜兴东氿路侧泊位", "宜兴市", "氿滨大道示范段", 140, "on_street", _OUTER),
 )
+_ZONES: Final = {"LX-0003": "core", "BH-0002": "centre", "YX-0002": "outer"}
+"""Road berths by the zones of the road tariff."""
 _BY_CODE: Final = {lot.code: lot for lot in LOTS}
 _PLATES: Final = (
     "苏B8A6K6",
@@ -125,6 +130,7 @@ def fill(tx: Connection, *, lane: int, providers: Mapping[str, str], at: datetim
     if lots.operators(tx):
         return False
     register(tx, providers=providers, at=at)
+    let_leave_first(tx, at=at)
     for lot in lots.lots(tx, limit=len(LOTS)):
         charges.post(tx, lane=lane, lot=lot, charges=_first_charges(lot, at), at=at, ids=ids)
     return True
@@ -147,6 +153,23 @@ def register(tx: Connection, *, providers: Mapping[str, str], at: datetime) -> t
         deductions.number_lot(tx, lot_id=lot.lot_id, channel="etc", number=f"3202{place:06d}", at=at)
         deductions.number_lot(tx, lot_id=lot.lot_id, channel="alipay", number=f"PI{place:014d}", at=at)
     return operators, registered
+
+
+def let_leave_first(tx: Connection, *, at: datetime) -> None:
+    """Let everyone leave first from road berths, which are charged by the published road tariff; elsewhere a mandate is needed."""
+    for name in ("wuxi-rules-2023", "wuxi-road-2022", "wuxi-road-2023"):
+        registry.add(tx, file=files.read((TARIFFS / f"{name}.toml").read_bytes()), at=at)
+    for demo_lot in (one for one in LOTS if one.scene == "on_street"):
+        lot = lots.lot_by_code(tx, code=demo_lot.code)
+        rule = NewRule(
+            operator_id=lot.operator_id, lot_id=lot.lot_id, valid_from=at, document="示范规则", admits="everyone", debts_max=3,
+            owed_fen_max=30_000, overdue_days_max=30, checks_lists=True, due_days=30,
+        )  # fmt: skip
+        leaving.enter_rule(tx, rule=rule, at=at)
+        registry.assign(
+            tx, lot=lot, tariff_code="wuxi-road", valid_from=at, document="示范清单", at=at, missing_price="base",
+            selectors={"zone": _ZONES[demo_lot.code], "road": "branch", "section": "ordinary"},
+        )  # fmt: skip
 
 
 def ensure_due(tx: Connection, *, lane: int, at: datetime, ids: Ids) -> Lot:

@@ -19,6 +19,8 @@ PREFIX: Final = "TONGTING_"
 FILE_VARIABLE: Final = "TONGTING_CONFIG"
 DEFAULTS: Final = Path(__file__).with_name("default.toml")
 CHART: Final = Path(__file__).with_name("chart_of_accounts.toml")
+TARIFFS: Final = Path(__file__).parent / "tariffs"
+"""Published tariffs as files, to be entered with ``tongting tariff add``."""
 """The chart of accounts, see ``ledger.accounts.read_chart``."""
 
 
