@@ -108,7 +108,7 @@ class SimulationRoutes(Controller):
         """Do what the worker does by the minute, one thing after another: queries, refunds, packages of cards, status lists,
         deductions of debts, reminders, shares of recovered debts, alarms, webhooks. With ``JobsSince`` also what is done daily.
         """
-        reminders = sum(_sent(job(wiring)) for job in _daily(_since(body), wiring.clock.now()))
+        reminders = sum(_sent(job(wiring)) for job in daily_jobs(_since(body), wiring.clock.now()))
         ran = JobsRun(
             asked=ask_about_payments(wiring, threads=1), refunds=make_refunds(wiring, threads=1), packages=send_cards(wiring),
             lists=pull_status_lists(wiring), deducted=deduct_debts(wiring, threads=1), reminders=reminders, pushed=0,
@@ -152,7 +152,7 @@ def _since(body: bytes) -> datetime | None:
         raise HTTPException(str(wrong), status_code=400) from None
 
 
-def _daily(since: datetime | None, until: datetime) -> list[Callable[[Wiring], object]]:
+def daily_jobs(since: datetime | None, until: datetime) -> list[Callable[[Wiring], object]]:
     """Return what is done once a day and whose time lies behind ``since`` and not behind ``until``, in the order of the times."""
     if since is None:
         return []

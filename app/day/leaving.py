@@ -19,7 +19,7 @@ from payments.corrections import NewCorrection
 from payments.records import NewCharge
 from payments.takings import NewTaking
 
-AGAIN_AFTER: Final = timedelta(seconds=5)
+AGAIN_AFTER: Final = timedelta(seconds=1)
 _AFTER_CORRECTION: Final = "N"
 """What the lot's serial of a new bill ends with."""
 _WAITS: Final = frozenset({"being_paid", "being_deducted", "no_mandate"})
@@ -62,8 +62,8 @@ class Leaving:
         self._at_barrier = [one for one in self._at_barrier if not await self._opens(one, minute)]
         gone = [one.stay for one in self._plan.leavers if one.told_minute == minute and one.in_list]
         gone.sort(key=lambda stay: (stay.lot_code, stay.serial))
-        for lot_code, stays in groupby(gone, key=lambda stay: stay.lot_code):
-            await self._tell(lot_code, list(stays), minute)
+        for place, (lot_code, stays) in enumerate(groupby(gone, key=lambda stay: stay.lot_code), 1):
+            await self._tell(lot_code, list(stays), again_at=self._plan.at(minute) + place * AGAIN_AFTER)
 
     async def do(self, minute: int) -> None:
         """Let happen what happens to debts in a minute."""
@@ -93,8 +93,8 @@ class Leaving:
             raise DoorClosed(f"the barrier of {stay.lot_code} stays down for {stay.plate}: {told}")
         return told.outcome == "open"
 
-    async def _tell(self, lot_code: str, stays: list[Stay], minute: int) -> None:
-        """Send a list; every third time the lot's system sends it again some seconds later."""
+    async def _tell(self, lot_code: str, stays: list[Stay], *, again_at: datetime) -> None:
+        """Send a list; every third time the lot's system sends it again a moment later."""
         cars = [_departure(stay, charge_of(self._plan, stay)) for stay in stays]
         operator = demo.operator_of(lot_code)
         told = await self._doors.tell_gone(operator, lot_code, cars)
@@ -102,7 +102,7 @@ class Leaving:
         for one in told:
             self._count(one)
         if int(stays[0].serial[1:]) % 3 == 0:
-            await self._doors.set_clock(self._plan.at(minute) + AGAIN_AFTER)
+            await self._doors.set_clock(again_at)
             again = await self._doors.tell_gone(operator, lot_code, cars)
             if [(one.serial, one.reason, one.owed_fen) for one in again] != [
                 (one.serial, one.reason, one.owed_fen) for one in told

@@ -42,7 +42,9 @@ class Heard(Struct, frozen=True):
 
 
 class Receiver:
-    """The server. Used as a context; ``url`` is its address."""
+    """The server. Used as a context; then ``url`` is its address."""
+
+    url: str
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -65,12 +67,13 @@ class Receiver:
             def log_message(self, *_args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="receiver")
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/tongting"
+        self._handler = Handler
 
     def __enter__(self) -> Self:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/tongting"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="receiver")
         self._thread.start()
         return self
 
