@@ -16,6 +16,7 @@ from ledger.errors import Refused
 BYTES_MAX: Final = 8 * 1024 * 1024
 """Largest request on these routes: ten thousand records."""
 LINES: Final = "application/x-ndjson"
+_MISSING: Final = frozenset({"charge_unknown"})
 _CONFLICTS: Final = frozenset({"content_differs", "number_taken", "overlaps"})
 
 T = TypeVar("T")
@@ -107,7 +108,7 @@ class Given(Generic[T]):
     """What a request brought, and the form in which it is answered."""
 
     def __init__(self, records: Sequence[T | Wrong], *, many: bool, lines: bool) -> None:
-        self._records, self._many, self._is_lines = records, many, lines
+        self._records, self.many, self._is_lines = records, many, lines
         self.good: list[T] = [one for one in records if not isinstance(one, Wrong)]
 
     def answer(self, answers: Sequence[Answered], refused: Callable[[Wrong], Answered]) -> Response[bytes]:
@@ -122,7 +123,7 @@ class Given(Generic[T]):
             told = [refused(one) if isinstance(one, Wrong) else next(rest) for one in self._records]
         if self._is_lines:
             return Response(_encoder.encode_lines(told), status_code=207, media_type=LINES)
-        if self._many:
+        if self.many:
             return Response(_encoder.encode(told), status_code=207, media_type="application/json")
         return _single(told[0])
 
@@ -135,7 +136,7 @@ def _single(told: Answered) -> Response[bytes]:
         status = 201 if told.outcome == "created" else 200
         return Response(_encoder.encode(told), status_code=status, media_type="application/json")
     reason = told.reason or "refused"
-    status = 409 if reason in _CONFLICTS else 400 if reason == Malformed.code else 422
+    status = 409 if reason in _CONFLICTS else 404 if reason in _MISSING else 400 if reason == Malformed.code else 422
     return problems.answer(problems.problem(status, reason, told.detail, field=told.field))
 
 

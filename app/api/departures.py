@@ -9,13 +9,14 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from litestar import Response, post
+from litestar import Request, Response, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, RawBody
 from msgspec import Meta, Struct
 
-from app import auth, problems
-from app.api.charges import Malformed
+from app import auth
+from app.api import bulk
+from app.api.bulk import Malformed
 from app.auth import Called, Caller
 from app.wiring import Wired, Wiring
 from ledger.errors import NotAllowed
@@ -80,7 +81,7 @@ class LeaveView(Struct, frozen=True):
     reason: str
 
 
-_departure: Final = msgspec.json.Decoder(DepartureIn).decode
+_reader: Final = bulk.Reader(DepartureIn, most=departures.DEPARTURES_MAX, words="cars")
 _leaves: Final = msgspec.json.Decoder(list[LeaveIn])
 _leave: Final = msgspec.json.Decoder(LeaveIn)
 
@@ -90,29 +91,30 @@ _leave: Final = msgspec.json.Decoder(LeaveIn)
     sync_to_thread=True,
     status_code=207,
     tags=["lots"],
+    request_max_body_size=bulk.BYTES_MAX,
     summary="Ask whether a barrier may open, or tell of cars that have gone",
     responses={
         200: ResponseSpec(DepartedView, description="One car: whether the barrier may open"),
         207: ResponseSpec(list[DepartedView], description="Cars that have gone: one result for each, in order; good ones stand"),
     },
 )
-def post_departures(wiring: Wired, caller: Called, lot_code: FromPath[str], body: RawBody) -> Response[bytes]:
-    """Take a departure object, or a list of up to 10,000 of cars that have gone. Telling the same again is harmless.
+def post_departures(
+    wiring: Wired, caller: Called, request: Request[Any, Any, Any], lot_code: FromPath[str], body: RawBody
+) -> Response[bytes]:
+    """Take a departure object, or a list (or lines) of up to 10,000 of cars that have gone. Telling the same again is harmless.
 
     One car: its charge is deducted where a mandate allows that, else the rule of leaving first decides. A list: what is due becomes
     a debt of each plate; a mandate is used within moments.
     """
-    many = body.lstrip()[:1] == b"["
-    given = _read(body, many)
-    lot = _lot(wiring, caller, lot_code)
-    till, cars = wiring.till(), [one for one in given if isinstance(one, Departure)]
-    if not many:
-        [one] = given
-        made = departures.depart(till, lot=lot, departure=one, body=body) if isinstance(one, Departure) else one
-        return _one(made)
-    told = iter(departures.depart_many(till, lot=lot, departures=cars, body=body))
-    results = [next(told) if isinstance(one, Departure) else one for one in given]
-    return Response(msgspec.json.encode([_view(one) for one in results]), status_code=207, media_type="application/json")
+    given = _reader.read(request, body)
+    lot, till = _lot(wiring, caller, lot_code), wiring.till()
+    read = [_departure_of(one) for one in given.good]
+    cars = [one for one in read if isinstance(one, Departure)]
+    if given.many:
+        told = iter(departures.depart_many(till, lot=lot, departures=cars, body=body))
+    else:
+        told = iter([departures.depart(till, lot=lot, departure=one, body=body) for one in cars])
+    return given.answer([_view(next(told) if isinstance(one, Departure) else one) for one in read], _wrong)
 
 
 @post(
@@ -145,25 +147,8 @@ def post_leave_first(wiring: Wired, caller: Called, lot_code: FromPath[str], bod
     return Response(msgspec.json.encode(views if many else views[0]), status_code=200, media_type="application/json")
 
 
-def _read(body: bytes, many: bool) -> list[Departure | Departed]:
-    """Return each departure, or its refusal when it has not the form of one."""
-    try:
-        parts = msgspec.json.decode(body, type=list[msgspec.Raw]) if many else [msgspec.Raw(body)]
-    except msgspec.DecodeError as broken:
-        raise Malformed(f"the body is not JSON: {broken}") from None
-    if len(parts) > departures.DEPARTURES_MAX:
-        raise Malformed(f"at most {departures.DEPARTURES_MAX} cars fit into one call")
-    return [_departure_of(part) for part in parts]
-
-
-def _departure_of(part: msgspec.Raw) -> Departure | Departed:
-    try:
-        given = _departure(part)
-    except msgspec.ValidationError as wrong:
-        path = str(wrong).partition("`$.")[2].rstrip("`") or None
-        return Departed(serial=_serial(part), outcome="refused", reason="malformed", field=path, detail=str(wrong))
-    except msgspec.DecodeError as broken:
-        raise Malformed(f"the body is not JSON: {broken}") from None
+def _departure_of(given: DepartureIn) -> Departure | Departed:
+    """Return a departure, or its refusal when the charge that comes with it is not a whole one."""
     if given.amount_fen is None:
         return Departure(charge_serial=given.serial, left_at=given.left_at, gone=given.gone, stay=_stay(given))
     if given.plate is None or given.entered_at is None:
@@ -191,27 +176,12 @@ def _minutes(given: DepartureIn, entered_at: datetime) -> int:
     return max(0, int((given.left_at - entered_at).total_seconds()) // 60)
 
 
-class _Named(Struct):
-    serial: str = ""
-
-
-def _serial(part: msgspec.Raw) -> str:
-    try:
-        return msgspec.json.decode(part, type=_Named).serial
-    except msgspec.DecodeError:
-        return ""
+def _wrong(one: bulk.Wrong) -> DepartedView:
+    return DepartedView(serial=one.serial, outcome="refused", reason="malformed", field=one.field, detail=one.detail)
 
 
 def _view(made: Departed) -> DepartedView:
     return DepartedView(**{name: getattr(made, name) for name in Departed.__struct_fields__})
-
-
-def _one(made: Departed) -> Response[Any]:
-    """Return the answer to one car; a refused one is a problem."""
-    if made.outcome == "refused":
-        status = {"content_differs": 409, "malformed": 400, "charge_unknown": 404}.get(made.reason, 422)
-        return problems.answer(problems.problem(status, made.reason, made.detail, field=made.field))
-    return Response(msgspec.json.encode(_view(made)), status_code=200, media_type="application/json")
 
 
 def _lot(wiring: Wiring, caller: Caller, code: str) -> Lot:
