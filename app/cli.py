@@ -12,9 +12,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from app import (
     cards_cli,
@@ -51,6 +52,27 @@ CANNOT_RUN: Final = 3
 
 _DESCRIPTION: Final = "Tongting 通停: payment and settlement ledger engine of a city's one parking pay code."
 _EPILOG: Final = "Settings: config/default.toml explains each; TONGTING_CONFIG names a file, TONGTING_<NAME> changes one."
+
+
+class Desk(Protocol):
+    """A module that enters, lists and decides things for a person."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None: ...
+    def run(self, wiring: Wiring, given: argparse.Namespace) -> str: ...
+
+
+_DESKS: Final[tuple[tuple[str, Desk, str], ...]] = (
+    ("route", routes_cli, "list, add or end an operator's merchant account at a channel"),
+    ("lot", lots_cli, "what lots tell and hide, tills and takings, and how channels number lots"),
+    ("debts", debts_cli, "list, dispute, let off, write off and dun debts; make debt files"),
+    ("leave", leaving_cli, "list or enter rules of leaving first and of deducting debts"),
+    ("webhook", webhooks_cli, "list, add, enable, replay or end webhooks of lots and operators"),
+    ("plate", plates_cli, "let plates change hands or be forgotten, and list who looked them up"),
+    ("cards", cards_cli, "list packages of card charges, or pack anew what was rejected"),
+    ("tariff", tariffs_cli, "enter, assign and list tariffs and passes, or price a stay"),
+    ("incentive", incentive_cli, "parties, rules, settlements and reports of recovered debts"),
+    ("split", splits_cli, "list or add rules by which a lot's charges are cut for several payees"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,16 +115,8 @@ def _parser() -> argparse.ArgumentParser:
     simulated.add_argument("--out", type=Path, default=Path("build/day"), help="directory for its files (default: build/day)")
     looked_at = _add(commands, "keys", _keys, "look at the key files and say in words what is wrong, or will soon be")
     looked_at.add_argument("action", choices=["check"], help="check: read every file; exit code 1 when one is wrong")
-    routes_cli.arguments(_add(commands, "route", _route, "list, add or end an operator's merchant account at a channel"))
-    lots_cli.arguments(_add(commands, "lot", _lot, "what lots tell and hide, tills and takings, and how channels number lots"))
-    debts_cli.arguments(_add(commands, "debts", _debts, "list, dispute, let off, write off and dun debts; make debt files"))
-    leaving_cli.arguments(_add(commands, "leave", _leave, "list or enter rules of leaving first and of deducting debts"))
-    webhooks_cli.arguments(_add(commands, "webhook", _webhook, "list, add, enable, replay or end webhooks of lots and operators"))
-    plates_cli.arguments(_add(commands, "plate", _plate, "let plates change hands or be forgotten, and list who looked them up"))
-    cards_cli.arguments(_add(commands, "cards", _cards, "list packages of card charges, or pack anew what was rejected"))
-    tariffs_cli.arguments(_add(commands, "tariff", _tariff, "enter, assign and list tariffs and passes, or price a stay"))
-    incentive_cli.arguments(_add(commands, "incentive", _incentive, "parties, rules, settlements and reports of recovered debts"))
-    splits_cli.arguments(_add(commands, "split", _split, "list or add rules by which a lot's charges are cut for several payees"))
+    for name, desk, words in _DESKS:
+        desk.arguments(_add(commands, name, partial(_answered, desk), words))
     checkpoint = _add(commands, "checkpoint", _checkpoint, "print the last signed checkpoint and the key that verifies it")
     checkpoint.add_argument("--accept", action="store_true", help="take the database's last checkpoint as the last one signed")
     return parser
@@ -227,51 +241,11 @@ def _keys(settings: Settings, _given: argparse.Namespace) -> int:
     return WRONG if any(one.level == "wrong" for one in said) else DONE
 
 
-def _route(settings: Settings, given: argparse.Namespace) -> int:
-    return _told(settings, lambda wiring: routes_cli.run(wiring, given))
-
-
-def _debts(settings: Settings, given: argparse.Namespace) -> int:
-    return _told(settings, lambda wiring: debts_cli.run(wiring, given))
-
-
-def _lot(settings: Settings, given: argparse.Namespace) -> int:
-    return _told(settings, lambda wiring: lots_cli.run(wiring, given))
-
-
-def _tariff(settings: Settings, given: argparse.Namespace) -> int:
-    return _told(settings, lambda wiring: tariffs_cli.run(wiring, given))
-
-
-def _webhook(settings: Settings, given: argparse.Namespace) -> int:
-    return _told(settings, lambda wiring: webhooks_cli.run(wiring, given))
-
-
-def _leave(settings: Settings, given: argparse.Namespace) -> int:
-    return _told(settings, lambda wiring: leaving_cli.run(wiring, given))
-
-
-def _plate(settings: Settings, given: argparse.Namespace) -> int:
-    return _told(settings, lambda wiring: plates_cli.run(wiring, given))
-
-
-def _cards(settings: Settings, given: argparse.Namespace) -> int:
-    return _told(settings, lambda wiring: cards_cli.run(wiring, given))
-
-
-def _incentive(settings: Settings, given: argparse.Namespace) -> int:
-    return _told(settings, lambda wiring: incentive_cli.run(wiring, given))
-
-
-def _split(settings: Settings, given: argparse.Namespace) -> int:
-    return _told(settings, lambda wiring: splits_cli.run(wiring, given))
-
-
-def _told(settings: Settings, answer: Callable[[Wiring], str]) -> int:
-    """Print what a command has to say; a refusal is one sentence on stderr."""
+def _answered(desk: Desk, settings: Settings, given: argparse.Namespace) -> int:
+    """Print what a desk has to say; a refusal is one sentence on stderr."""
     with running.available_database(settings), _wired(settings) as wiring:
         try:
-            print(answer(wiring))
+            print(desk.run(wiring, given))
         except Refused as refused:
             print(f"tongting: {refused}", file=sys.stderr)
             return WRONG
