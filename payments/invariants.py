@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from ledger.accounts import Account
 from ledger.invariants import Violation
 from ledger.journal import REVERSAL, EntryKind
-from payments import corrections, splits
+from payments import asked_quotes, corrections, splits
 from payments.incentive import invariants as incentive
 
 FOUND_MAX: Final = 100
@@ -307,6 +307,38 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
         where coalesce(b.fen, 0) <> coalesce(t.fen, 0)
         """,
     ),
+    (
+        "reduced",
+        """
+        select format('charge %s is reduced by %s fen; credit notes, waivers and write-offs that stand sum to %s', c.charge_id,
+                      c.reduced_fen, coalesce(n.fen, 0))
+        from payments.charge c
+        full join (
+            select lane, charge_id, sum(fen) as fen from (
+                select lane, charge_id, credited_fen as fen from payments.credit_note
+                union all
+                select l.lane, l.charge_id, case d.kind when 'write_back' then -l.amount_fen else l.amount_fen end
+                from payments.debt_decision_line l
+                join payments.debt_decision d on d.lane = l.lane and d.decision_id = l.decision_id and d.state = 'approved'
+            ) each group by lane, charge_id
+        ) n on n.lane = c.lane and n.charge_id = c.charge_id
+        where coalesce(c.reduced_fen, 0) <> coalesce(n.fen, 0)
+        """,
+    ),
+    (
+        "reduced",
+        f"""
+        select format('decision %s of %s fen about charge %s has no entry that says the same', l.decision_id, l.amount_fen,
+                      l.charge_id)
+        from payments.debt_decision_line l
+        join payments.debt_decision d on d.lane = l.lane and d.decision_id = l.decision_id and d.state = 'approved'
+        left join ledger.v_posting e on e.lane = l.lane and e.entry_id = cast(
+            case d.kind when 'waiver' then left(l.line_id::text, 34) || '{EntryKind.WAIVED:02x}'
+                        when 'write_off' then left(l.line_id::text, 34) || '{EntryKind.WRITTEN_OFF:02x}'
+                        else left(l.reverses::text, 34) || '{EntryKind.WRITTEN_OFF + REVERSAL:02x}' end as uuid)
+        where e.entry_id is null or (e.amount_fen, e.book_id, e.evidence_id) <> (l.amount_fen, l.book_id, l.decision_id)
+        """,
+    ),
 )
 
 
@@ -316,4 +348,4 @@ def check(tx: Connection) -> list[Violation]:
         Violation(invariant, str(detail))
         for invariant, query in _CHECKS
         for detail in tx.execute(text(f"{query} limit {FOUND_MAX}")).scalars()
-    ] + [violation for each in (splits.check, incentive.check, corrections.check) for violation in each(tx)]
+    ] + [violation for each in (splits.check, incentive.check, corrections.check, asked_quotes.check) for violation in each(tx)]

@@ -129,7 +129,7 @@ def test_a_notice_that_is_wrong_once_is_refused_and_the_money_is_booked_all_the_
     stage.ordered("1", "token-1", "o-1")
     stage.later(seconds=10)
     stage.deliver()
-    assert kept(stage.wiring.db, 2).messages == 2
+    assert kept(stage.wiring.db, 3).messages == 3, "the charge, the order, and the notice that was refused"
     assert books(stage.wiring.db).entries == []
     stage.later(minutes=1)
     stage.deliver()

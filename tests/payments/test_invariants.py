@@ -63,6 +63,7 @@ def test_good_books_are_silent(db: Engine, good: list[Due]) -> None:
         ("update payments.charge set state = 'settled', settled_by = charge_id, paid_fen = amount_fen where is_receivable", "I2"),
         ("update payments.debt set owed_fen = owed_fen + 1", "I16"),
         ("delete from payments.debt", "I16"),
+        ("update payments.charge set reduced_fen = 1 where state = 'open'", "reduced"),
         ("update ledger.book set owner_kind = 'platform'", "I15"),
         ("update payments.charge set is_receivable = false", "I16"),
         ("update payments.charge set is_receivable = true where state = 'open'", "I16"),
