@@ -103,6 +103,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     refund_second_payment_fen_max: int
     webhook_poll_seconds: float
     webhook_allowed_networks: tuple[str, ...]
+    quote_timeout_seconds: float
     dunning_outbox: Path
     dunning_file_channels: tuple[Literal["post", "sms", "wallet"], ...]
     dunning_link: str
@@ -259,7 +260,7 @@ def _check(settings: Settings) -> None:
         ports |= {name: getattr(settings, name) for name in ("etc_centre_port", "etc_line_port")}
         _check_line(settings)
     positive = {"callback_batch_max", "database_pool_size", "price_lock_minutes", "token_minutes", "seal_seconds", "jobs_seconds"}
-    positive |= {"webhook_poll_seconds"}
+    positive |= {"webhook_poll_seconds", "quote_timeout_seconds"}
     for name, port in ports.items():
         if not 0 < port < 65536:
             raise SettingsError(f"setting {name!r} must be a port from 1 to 65535, not {port}")

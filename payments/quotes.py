@@ -3,7 +3,8 @@
 Knows charges; must not know channels or HTTP. Called by the pages.
 
 What is due of a charge changes only by payments, credit notes and decisions, and none of the latter two happens while an order
-of it is open; so a quote needs no row of its own: the order locks the price.
+of it is open; so a quote needs no row of its own: the order locks the price. Prices that a lot gave for a moment only
+(``payments.asked_quotes``) are left out when they have ended.
 """
 
 from datetime import datetime
@@ -11,7 +12,7 @@ from datetime import datetime
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from payments import charges
+from payments import plates, store
 from payments.orders import Tokens
 from payments.records import Charge
 
@@ -32,5 +33,16 @@ def ask(tx: Connection, *, lane: int, lot_id: int, plate: str, at: datetime, tok
     """
     return [
         Quote(charge, charge.owed_fen, tokens.new(f"{charge.charge_id} {at.isoformat()}"))
-        for charge in charges.due(tx, lane=lane, lot_id=lot_id, plate=plate)
+        for charge in store.open_charges(tx, lane=lane, lot_id=lot_id, number=plates.checked(plate), at=at)
     ]
+
+
+def anywhere(tx: Connection, *, lane: int, plate: str, limit: int, at: datetime) -> list[Charge]:
+    """Return what is due for a plate at all lots, oldest stay first.
+
+    Whoever only typed the plate may be shown payees and amounts of it, never places and times.
+
+    Raises:
+        PlateRefused: this is not a plate.
+    """
+    return store.open_charges_anywhere(tx, lane=lane, number=plates.checked(plate), limit=limit, at=at)

@@ -165,6 +165,15 @@ _NOT_BY_CARD: Final = """not exists (
             and y.state in ('created', 'pending', 'unknown'))"""
 
 
+_STANDS: Final = """not exists (
+          select from payments.charge_quote q
+          where q.charge_id = c.charge_id and q.lane = c.lane and q.valid_until <= cast(:at as timestamptz) and not c.is_receivable
+            and not exists (
+              select from payments.payment y
+              where y.charge_id = c.charge_id and y.lane = c.lane and y.state in ('created', 'pending', 'unknown')))"""
+"""The charge is no quote whose price has ended at ``at``, unless somebody is paying it; with null no price ends."""
+
+
 def charge(tx: Connection, *, lane: int, charge_id: UUID) -> Charge | None:
     row = tx.execute(text(_CHARGE + "where c.lane = :lane and c.charge_id = :id"), {"lane": lane, "id": charge_id}).first()
     return None if row is None else Charge(**row._mapping)
@@ -176,16 +185,22 @@ def charges_by_ids(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> 
     return [Charge(**row._mapping) for row in tx.execute(query, {"lane": lane, "ids": list(charge_ids)})]
 
 
-def open_charges_anywhere(tx: Connection, *, lane: int, number: str, limit: int) -> list[Charge]:
-    """Return what is open for a number at all lots and waits for no card's issuer, the oldest stay first."""
+def open_charges_anywhere(
+    tx: Connection, *, lane: int, number: str, limit: int, at: datetime | None = None
+) -> list[Charge]:  # fmt: skip
+    """Return what is open for a number at all lots and waits for no card's issuer, the oldest stay first.
+
+    Quotes whose price has ended at ``at`` are left out; None: they are not.
+    """
     query = text(
         _CHARGE
         + f"""
         where c.lane = :lane and p.number = :number and c.state = 'open' and {_ITS_OWNER} and {_NOT_BY_CARD}
+          and {_STANDS}
         order by c.entered_at, c.charge_id limit :limit
         """
     )
-    return [Charge(**row._mapping) for row in tx.execute(query, {"lane": lane, "number": number, "limit": limit})]
+    return [Charge(**row._mapping) for row in tx.execute(query, {"lane": lane, "number": number, "limit": limit, "at": at})]
 
 
 def charges_by_serial(tx: Connection, *, lane: int, lot_id: int, serials: Sequence[str]) -> dict[str, Charge]:
@@ -194,16 +209,20 @@ def charges_by_serial(tx: Connection, *, lane: int, lot_id: int, serials: Sequen
     return {row.lot_serial: Charge(**row._mapping) for row in rows}
 
 
-def open_charges(tx: Connection, *, lane: int, lot_id: int, number: str) -> list[Charge]:
-    """Return what is open for a number at a lot and waits for no card's issuer, the oldest stay first."""
+def open_charges(tx: Connection, *, lane: int, lot_id: int, number: str, at: datetime | None = None) -> list[Charge]:
+    """Return what is open for a number at a lot and waits for no card's issuer, the oldest stay first.
+
+    Quotes whose price has ended at ``at`` are left out; None: they are not.
+    """
     query = text(
         _CHARGE
         + f"""
         where c.lane = :lane and c.lot_id = :lot and p.number = :number and c.state = 'open' and {_ITS_OWNER} and {_NOT_BY_CARD}
+          and {_STANDS}
         order by c.entered_at, c.charge_id
         """
     )
-    return [Charge(**row._mapping) for row in tx.execute(query, {"lane": lane, "lot": lot_id, "number": number})]
+    return [Charge(**row._mapping) for row in tx.execute(query, {"lane": lane, "lot": lot_id, "number": number, "at": at})]
 
 
 # Orders and attempts.

@@ -5,6 +5,7 @@ Knows lots, pay codes and quotes; must not know channels. Mounted by ``app.pages
 
 from collections.abc import Collection, Mapping
 from datetime import date
+from functools import cache
 from typing import Any, Final, get_args
 from uuid import UUID
 
@@ -21,13 +22,18 @@ from app.pages.render import Page
 from app.pages.wallets import Offer, offers
 from app.wiring import Wired, Wiring
 from gateways import routing
+from gateways.parking import addresses
+from gateways.parking.quotes import Network
 from ledger.money import yuan
-from payments import baskets, charges, debts, lots, paycode, plates, quotes
+from payments import asked_quote_store, asked_quotes, baskets, debts, lots, paycode, plates, quotes
+from payments.asked_quote_store import Endpoint
+from payments.asked_quotes import Asking, LotAway, Turns
 from payments.dispute_store import Reason
 from payments.errors import PlateRefused
 from payments.lots import Lot
 from payments.quotes import Quote
 from payments.records import Charge
+from payments.webhooks.secret import Vault
 
 PROVINCES: Final = "苏京津冀晋蒙辽吉黑沪浙皖闽赣鲁豫鄂湘粤桂琼渝川贵云藏陕甘青宁新"
 HOME_PROVINCE: Final = PROVINCES[0]
@@ -35,6 +41,8 @@ REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
 """Why a debt may be disputed, in the order of the pages' words."""
 MISSES: Final = Misses()
 """Of this process; a restart forgives."""
+TURNS: Final = Turns()
+"""Of this process: which lots were asked about which plates just now."""
 
 
 class PlateForm(Struct, frozen=True):
@@ -122,28 +130,51 @@ def due(
     token: FromPath[str],
     data: URLEncodedBody[PlateForm],
 ) -> Response[bytes]:
-    """Show what the plate owes at this lot, and nothing else about it."""
+    """Show what the plate owes at this lot, and nothing else about it. A lot with a system of its own to ask is asked first."""
     page, peer = page_of(request, wiring), request.client.host if request.client else ""
     address = address_of(peer, request.headers.get("x-forwarded-for", ""))
     with wiring.db.connect() as tx:
         lot = lot_of(tx, wiring, token)
-        if MISSES.is_over(address):
-            return ask_plate(page, lot, token, data, sorry=page.w.sorry_often, status=429)
-        try:
-            plate = plates.checked(_typed(data))
-        except PlateRefused:
-            return ask_plate(page, lot, token, data, sorry=page.w.sorry_plate, status=422)
-        found = quotes.ask(
-            tx, lane=wiring.lane, lot_id=lot.lot_id, plate=plate, at=wiring.clock.now(), tokens=wiring.link_tokens
-        )  # fmt: skip
-        everything = charges.due_anywhere(tx, lane=wiring.lane, plate=plate, limit=baskets.CHARGES_MAX)
+        endpoint = asked_quote_store.endpoint(tx, lane=wiring.lane, lot_id=lot.lot_id)
+    if MISSES.is_over(address):
+        return ask_plate(page, lot, token, data, sorry=page.w.sorry_often, status=429)
+    try:
+        plate = plates.checked(_typed(data))
+    except PlateRefused:
+        return ask_plate(page, lot, token, data, sorry=page.w.sorry_plate, status=422)
+    is_away = endpoint is not None and not _asked(wiring, lot, endpoint, plate)
+    at = wiring.clock.now()
+    with wiring.db.connect() as tx:
+        found = quotes.ask(tx, lane=wiring.lane, lot_id=lot.lot_id, plate=plate, at=at, tokens=wiring.link_tokens)
+        everything = quotes.anywhere(tx, lane=wiring.lane, plate=plate, limit=baskets.CHARGES_MAX, at=at)
         due_days = debts.due_days(tx, lane=wiring.lane, charge_ids=[one.charge.charge_id for one in found])
     if not found:
         MISSES.count(address)
+    if not (found or is_away):
         return _nothing(page, lot, token, plate)
-    together = _together(wiring, everything) if len(everything) > 1 else None
+    together = _together(wiring, everything) if found and len(everything) > 1 else None
     routes = routed(wiring, lot)
-    return _due(page, lot, token, plate, found, _offers(request, wiring, routes), together, is_routed=bool(routes), due=due_days)
+    offered = _offers(request, wiring, routes)
+    return _due(page, lot, token, plate, found, offered, together, is_routed=bool(routes), due=due_days, is_away=is_away)
+
+
+def _asked(wiring: Wiring, lot: Lot, endpoint: Endpoint, plate: str) -> bool:
+    """Ask the lot's system what the plate owes now; False: it is away."""
+    asking = Asking(
+        db=wiring.db, lane=wiring.lane, clock=wiring.clock, ids=wiring.ids, vault=Vault(wiring.keys.webhook), turns=TURNS,
+        network=_network(wiring.settings.webhook_allowed_networks), seconds_max=wiring.settings.quote_timeout_seconds,
+    )  # fmt: skip
+    try:
+        asked_quotes.ask(asking, lot=lot, endpoint=endpoint, plate=plate)
+    except LotAway:
+        return False
+    return True
+
+
+@cache
+def _network(networks: tuple[str, ...]) -> Network:
+    """Return this process's connections to lots' systems."""
+    return Network(addresses.guard(networks))
 
 
 @get(["/p/{token:str}/due", "/p/{token:str}/pay"], sync_to_thread=False, include_in_schema=False)
@@ -187,13 +218,14 @@ def _due(
     *,
     is_routed: bool,
     due: Mapping[UUID, date],
+    is_away: bool,
 ) -> Response[bytes]:
     shown = [_shown(page, quote, due.get(quote.charge.charge_id)) for quote in found]
     reasons = list(zip(REASONS, page.w.dispute_reasons, strict=True))
     return page.answer(
-        "due.html", keep=True, switch=f"/p/{token}", lot=lot, token=token, plate=facts.plate(plate),
-        green=facts.is_green(plate, found[0].charge.plate_color), charges=shown,
-        offers=offered, together=together, routed=is_routed, reasons=reasons,
+        "due.html", status=200 if shown else 503, keep=True, switch=f"/p/{token}", lot=lot, token=token, plate=facts.plate(plate),
+        green=facts.is_green(plate, found[0].charge.plate_color if found else "unknown"), charges=shown,
+        offers=offered, together=together, routed=is_routed, reasons=reasons, away=plate if is_away else None,
     )  # fmt: skip
 
 

@@ -138,6 +138,9 @@ class Words(Struct, frozen=True, kw_only=True):
     sorry_gone: str
     sorry_busy: str
     sorry_often: str
+    sorry_lot_away: str
+    sorry_price: str
+    try_again: str
     sorry_deducting: str
     sorry_card: str
     sorry_reserved: str
@@ -279,6 +282,9 @@ ZH: Final = Words(
     sorry_gone="这笔费用已经结清或发生变化，请重新查询。",
     sorry_busy="支付渠道暂时没有回应，没有扣款，请稍后再试。",
     sorry_often="查询过于频繁，请一分钟后再试。",
+    sorry_lot_away="停车场系统暂时没有回应，没有扣费，请稍候重试。",
+    sorry_price="价格已更新，请重新查询。",
+    try_again="重试",
     sorry_deducting="这笔停车费正在自动扣费，请稍候再查看结果，不要重复支付。",
     sorry_card="这笔停车费已在出口刷 ETC 卡支付，正等发卡方确认，无需再付。若发卡方拒付，欠费会重新出现。",
     sorry_reserved="这笔欠费正在另一部手机上支付，请勿重复支付。如果那边没有付完，两分钟后可以在这里支付。",
@@ -419,6 +425,9 @@ EN: Final = Words(
     sorry_gone="This fee has been settled or has changed. Please look it up again.",
     sorry_busy="The payment channel does not answer at the moment. Nothing was charged; please try again later.",
     sorry_often="Too many look-ups. Please try again in a minute.",
+    sorry_lot_away="The car park's system does not answer at the moment. Nothing was charged; please try again shortly.",
+    sorry_price="The price has changed. Please look it up again.",
+    try_again="Try again",
     sorry_deducting="This fee is being deducted automatically. Please look again in a moment and do not pay twice.",
     sorry_card="An ETC card has paid this fee at the exit and its issuer is confirming it. If it refuses, the fee is due again.",
     sorry_reserved="This debt is being paid on another phone. If it is not finished there, pay it here in two minutes.",
