@@ -19,8 +19,9 @@ from app.wiring import Wiring
 from ledger.clock import CHINA, business_date
 from ledger.errors import Refused
 from ledger.money import yuan
-from payments import alarm_rules, alarms, deductions, lots, numbers, openings, takings
+from payments import alarm_rules, alarms, charge_caps, deductions, lots, numbers, openings, takings
 from payments.alarm_rules import NewRule
+from payments.charge_caps import NewCap
 from payments.lots import Lot
 from payments.stays import SCENES
 from payments.takings import NewTaking, TakingAnswer
@@ -48,6 +49,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         told.add_argument("--first", type=date.fromisoformat, help="first day, as 2026-03-01 (default: 30 days before the last)")
         told.add_argument("--last", type=date.fromisoformat, help="last day (default: today)")
     _rule_arguments(acts.add_parser("rule", help="enter when silence or openings by hand are an alarm, or list the rules"))
+    capped = acts.add_parser("cap", help="enter the most that one stay may cost; larger charges are refused")
+    capped.add_argument("charge_fen", type=int, help="for a whole charge, in fen")
+    capped.add_argument("--day-fen", type=int, help="for each begun 24 hours, in fen")
+    capped.add_argument("--document", required=True, help="the document that says so")
+    capped.add_argument("--from", dest="since", type=datetime.fromisoformat, help="from when on, with its offset (default: now)")
+    capped.add_argument("--operator", help="an operator's code (default: the city)")
+    capped.add_argument("--lot", help="a lot's code")
     file = acts.add_parser("takings", help="book the takings of a CSV file; the same file again books nothing twice")
     file.add_argument("file", type=Path, help=f"CSV with a header: {', '.join(COLUMNS)}; also {', '.join(MORE_COLUMNS)}")
 
@@ -70,7 +78,7 @@ def run(wiring: Wiring, given: argparse.Namespace) -> str:
     """
     acts: Mapping[str, Callable[[Wiring, argparse.Namespace], str]] = {
         "number": _number, "silence": _silence, "alarms": _alarms, "gaps": _gaps, "openings": _openings, "till": _till,
-        "rule": _rule, "takings": _takings,
+        "rule": _rule, "cap": _cap, "takings": _takings,
     }  # fmt: skip
     return acts[given.act](wiring, given)
 
@@ -81,6 +89,19 @@ def _number(wiring: Wiring, given: argparse.Namespace) -> str:
         lot = lots.lot_by_code(tx, code=given.lot)
         deductions.number_lot(tx, lot_id=lot.lot_id, channel=given.channel, number=given.number, at=wiring.clock.now())
     return f"{lot.code} ({lot.name}) is {given.number} at {given.channel}"
+
+
+def _cap(wiring: Wiring, given: argparse.Namespace) -> str:
+    at = wiring.clock.now()
+    with wiring.db.begin() as tx:
+        operator_id = None if given.operator is None else lots.operator_by_code(tx, code=given.operator).operator_id
+        lot = None if given.lot is None else lots.lot_by_code(tx, code=given.lot)
+        cap = NewCap(
+            operator_id=operator_id if lot is None else lot.operator_id, lot_id=None if lot is None else lot.lot_id,
+            valid_from=given.since or at, document=given.document, charge_fen_max=given.charge_fen, day_fen_max=given.day_fen,
+        )  # fmt: skip
+        charge_caps.enter(tx, cap=cap, at=at)
+    return f"a stay costs at most {yuan(given.charge_fen)} yuan from {_told(cap.valid_from)} on"
 
 
 # Reports.

@@ -17,7 +17,8 @@ from gateways import messages
 from ledger.clock import checked as in_utc
 from ledger.errors import Refused
 from ledger.ids import Ids
-from payments import charge_store, intake, numbers, plates, splits, store
+from payments import charge_caps, charge_store, intake, numbers, plates, splits, store
+from payments.charge_caps import CHARGE_FEN_MAX, Cap
 from payments.charge_store import Kept
 from payments.errors import ChargeUnknown
 from payments.intake import Rejected
@@ -27,8 +28,6 @@ from payments.records import Charge, NewCharge, Posted
 
 CHARGES_MAX: Final = intake.RECORDS_MAX
 """Most charges in one call."""
-CHARGE_FEN_MAX: Final = 5_000_000
-"""Largest charge: 50,000 yuan. A larger one is a mistake of the lot's system, not a stay."""
 STAY_DAYS_MAX: Final = intake.STAY_DAYS_MAX
 SERIAL_LETTERS_MAX: Final = intake.SERIAL_LETTERS_MAX
 TARIFF_LETTERS_MAX: Final = 500
@@ -66,9 +65,10 @@ def post(
         raise Refused(f"at most {CHARGES_MAX} charges fit into one call, not {len(charges)}", code="too_many_charges")
     results: list[Posted | None] = [None] * len(charges)
     good: list[_Good] = []
+    cap = charge_caps.of(tx, lot=lot, at=at)
     for place, charge in enumerate(charges):
         try:
-            good.append(_Good(place, _checked(charge, lot, at, ids), charge.number, charge.energy_fen))
+            good.append(_Good(place, _checked(charge, lot, cap, at, ids), charge.number, charge.energy_fen))
         except Rejected as wrong:
             results[place] = _refused(charge.lot_serial, wrong)
     if good and splits.are_cut(tx, lot_id=lot.lot_id):
@@ -229,7 +229,7 @@ def _digest(charge: Kept) -> bytes:
     return hashlib.sha256(_digested(content)).digest()
 
 
-def _checked(charge: NewCharge, lot: Lot, at: datetime, ids: Ids) -> Kept:
+def _checked(charge: NewCharge, lot: Lot, cap: Cap, at: datetime, ids: Ids) -> Kept:
     """Return a charge in the form in which it is kept. Raises Rejected for one that cannot be true."""
     serial = charge.lot_serial
     if not 0 < len(serial) <= SERIAL_LETTERS_MAX or not serial.isprintable():
@@ -242,6 +242,9 @@ def _checked(charge: NewCharge, lot: Lot, at: datetime, ids: Ids) -> Kept:
     entered_at, left_at = _times(charge, at)
     if not 0 <= charge.minutes <= STAY_DAYS_MAX * 24 * 60:
         raise Rejected("minutes", "minutes_invalid", f"{charge.minutes} minutes is no stay")
+    if not cap.allows(charge.amount_fen, charge.minutes):
+        most = f"{cap.charge_fen_max} fen" + ("" if cap.day_fen_max is None else f", and {cap.day_fen_max} for each begun 24 hours")
+        raise Rejected("amount_fen", "amount_above_lot_cap", f"a stay costs at most {most} at this lot; let a person look at it")
     return Kept(
         ids.new(at, f"charge {lot.lot_id} {serial}"), serial, intake.plate(charge.plate, charge.plate_color), charge.plate_color,
         entered_at, left_at, charge.minutes, charge.amount_fen, charge.tariff_text, charge.scene or lot.scene,

@@ -192,6 +192,20 @@ with numbered as (
 select lot_id, series, before + 1 as first, number - 1 as last, heard_at as since from numbered where number > before + 1;
 comment on view payments.v_record_gap is 'Numbers of lots that are missing: from first to last, since the one behind them came. Ask for one lot at a time';
 
+create table payments.charge_cap ( -- The most that one stay may cost: dated, for a lot, an operator or the whole city
+    cap_id          integer generated always as identity primary key, -- Version; a later one of the same place replaces it from its date on
+    operator_id     integer references payments.operator, -- Operator; null: every one that has none of its own
+    lot_id          integer references payments.lot, -- Lot; null: all lots of the operator
+    valid_from      timestamptz not null, -- From when on it counts
+    document        text not null check (document <> ''), -- Document that says so
+    charge_fen_max  bigint not null check (charge_fen_max > 0), -- Largest charge in fen
+    day_fen_max     bigint check (day_fen_max > 0), -- Largest charge for each begun 24 hours, in fen; null: not limited so
+    entered_at      timestamptz not null, -- When it was entered
+    check (lot_id is null or operator_id is not null),
+    unique nulls not distinct (operator_id, lot_id, valid_from)
+);
+grant select, insert on payments.charge_cap to tongting_app;
+
 grant select, insert on payments.stay, payments.lot_record_number, payments.lot_series, payments.lot_day, payments.barrier_opening,
     payments.taking, payments.cash_slip, payments.lot_till, payments.lot_heartbeat, payments.alarm_rule, payments.lot_alarm to tongting_app;
 grant update (left_at, completed_at, state, plate_id, berth, lane_in, lane_out, entry_photo_digest, exit_photo_digest) on payments.stay to tongting_app;
