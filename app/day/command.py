@@ -105,7 +105,9 @@ async def _live_through(wiring: Wiring, doors: Doors, closing: Closing, plans: S
         before = lived[-1].day if lived else None
         if before is not None:
             await _night(doors, plan)
-        leaving = Leaving(plan, doors, staff=staff)
+        if len(plans) > 1:
+            print(f"Day {plan.number + 1} of {len(plans)}, {plan.starts_at:%Y-%m-%d}", file=sys.stderr, flush=True)
+        leaving = Leaving(plan, doors, pay_codes=pay_codes, staff=staff)
         day = Day(plan, doors, pay_codes=pay_codes, lanes=lanes, leaving=leaving)
         await day.live(progress=Progress(plan), meanwhile=_comparing(closing, plan, before))
         if before is not None:

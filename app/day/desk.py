@@ -13,11 +13,11 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from app.day.owing import STREETS
-from app.day.plan import DebtDeed, Deed, Part
+from app.day.plan import DebtDeed, Deed
 from app.dunning import channels
 from app.wiring import Wiring
 from ledger.clock import business_date
-from payments import baskets, charges, debt_desk, disputes, leaving, lots, people, store
+from payments import charges, debt_desk, disputes, leaving, lots, people, store
 from payments.debt_desk import Ask
 from payments.debt_desk_store import Kind
 from payments.dunning import contacts, rules
@@ -100,7 +100,7 @@ class Desk:
         self._wiring = wiring
         self._waiting: dict[str, UUID] = {}
         self._does: Mapping[DebtDeed, Callable[[Connection, Charge, datetime], None]] = {
-            "contact": self._contact, "dispute": self._dispute, "uphold": self._uphold, "reject": self._reject,
+            "contact": self._contact, "uphold": self._uphold, "reject": self._reject,
             "waive": self._waive, "write_off": self._write_off, "approve": self._approve,
         }  # fmt: skip
 
@@ -121,17 +121,6 @@ class Desk:
         with self._wiring.db.begin() as tx:
             self._does[deed.kind](tx, self._charge(tx, deed.stay.lot_code, deed.stay.serial), at)
 
-    def fill(self, part: Part, *, at: datetime) -> str:
-        """Open a basket that pays a third of a debt, in whole yuan; returns its token."""
-        with self._wiring.db.begin() as tx:
-            charge = self._charge(tx, part.stay.lot_code, part.stay.serial)
-            token = self._wiring.link_tokens.new(f"part of {part.stay.serial}")
-            baskets.open_basket(
-                tx, till=self._wiring.till(), lot_id=charge.lot_id, charge_ids=[charge.charge_id], token=token, at=at,
-                amount_fen=max(100, charge.owed_fen // 300 * 100),
-            )  # fmt: skip
-        return token
-
     def _charge(self, tx: Connection, lot_code: str, serial: str) -> Charge:
         lot = lots.lot_by_code(tx, code=lot_code)
         return charges.by_serial(tx, lane=self._wiring.lane, lot_id=lot.lot_id, lot_serial=serial)
@@ -143,16 +132,9 @@ class Desk:
         )  # fmt: skip
         contacts.enter(tx, contact=contact, at=at, ids=self._wiring.ids)
 
-    def _dispute(self, tx: Connection, charge: Charge, at: datetime) -> None:
-        made = disputes.open_dispute(
-            tx, lane=charge.lane, charge_id=charge.charge_id, reason="times_wrong", statement="我当时不在该停车场停这么久。",
-            opened_by="page", opened_ref=charge.lot_serial, at=at, ids=self._wiring.ids,
-        )  # fmt: skip
-        self._waiting[charge.lot_serial] = made.dispute_id
-
     def _uphold(self, tx: Connection, charge: Charge, at: datetime) -> None:
         made = disputes.uphold(
-            tx, lane=charge.lane, dispute_id=self._waiting.pop(charge.lot_serial), by=MAKER, note="出场记录缺失，予以减免。",
+            tx, lane=charge.lane, dispute_id=_disputed(tx, charge), by=MAKER, note="出场记录缺失，予以减免。",
             document=_paper(charge), at=at, ids=self._wiring.ids,
         )  # fmt: skip
         assert made.waiver_id is not None, "what is upheld is let off"
@@ -160,7 +142,7 @@ class Desk:
 
     def _reject(self, tx: Connection, charge: Charge, at: datetime) -> None:
         disputes.reject(
-            tx, lane=charge.lane, dispute_id=self._waiting.pop(charge.lot_serial), by=MAKER, note="进出场照片清晰，时间无误。",
+            tx, lane=charge.lane, dispute_id=_disputed(tx, charge), by=MAKER, note="进出场照片清晰，时间无误。",
             at=at, ids=self._wiring.ids,
         )  # fmt: skip
 
@@ -183,6 +165,12 @@ class Desk:
         debt_desk.approve(
             tx, lane=charge.lane, decision_id=decision_id, lines_digest=seen.lines_digest, by=CHECKER, at=at, ids=self._wiring.ids
         )
+
+
+def _disputed(tx: Connection, charge: Charge) -> UUID:
+    """Return the dispute of a charge that its lot may answer."""
+    [found] = [one for one in disputes.of_lot(tx, lane=charge.lane, lot_id=charge.lot_id) if one.charge_id == charge.charge_id]
+    return found.dispute_id
 
 
 def _paper(charge: Charge) -> debt_desk.Paper:

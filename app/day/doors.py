@@ -27,6 +27,7 @@ from gateways.etc.codes import BookingReason, DisputeOutcome, PlateColour
 from gateways.sandbox.etc import shapes as etc_shapes
 from gateways.sandbox.shapes import Delivered, FaultPlan, RefundByHandIn, RefundedByHandOut, SetClockIn
 from ledger.clock import EPOCH
+from ledger.money import yuan
 from payments.cards.records import TakenCard
 from payments.corrections import Corrected, NewCorrection
 from payments.records import NewCharge, Posted
@@ -311,22 +312,35 @@ class Doors:
 
     async def ask_together(self, pay_code: str, *, plate: str, browser: Browser) -> str:
         """Scan, enter the plate and tap "pay all together": return the address of the basket's page."""
-        page = await self._due(pay_code, plate, browser)
-        form = _form(page, "/basket")
-        if form is None:
-            raise DoorClosed(f"the page for {plate} offers nothing to pay together: {page.text[:2000]}")
-        answer = _expect(await self._web.post(form.action, data=form.fields, headers=browser.headers()), 303)
+        return await self._filled(await self._due(pay_code, plate, browser), browser, {})
+
+    async def ask_part(self, pay_code: str, *, plate: str, browser: Browser, amount_fen: int) -> str:
+        """Scan, enter the plate and type how much of the debt is to be paid: return the address of the basket's page."""
+        return await self._filled(await self._due(pay_code, plate, browser), browser, {"amount": yuan(amount_fen)})
+
+    async def _filled(self, page: httpx.Response, browser: Browser, typed: Mapping[str, str]) -> str:
+        """Send the form of a basket that has the fields for what is typed, and no other ones to type into."""
+        fitting = [form for form in _forms(page, "/basket") if ("amount" in form.fields) == ("amount" in typed)]
+        if not fitting:
+            raise DoorClosed(f"{page.url} offers no such basket: {page.text[:2000]}")
+        form = fitting[0]
+        answer = _expect(await self._web.post(form.action, data={**form.fields, **typed}, headers=browser.headers()), 303)
         return urljoin(str(answer.url), answer.headers["location"])
+
+    async def say_wrong(self, pay_code: str, *, plate: str, browser: Browser, reason: str, statement: str) -> None:
+        """Scan, enter the plate and say that its debt is wrong."""
+        page = await self._due(pay_code, plate, browser)
+        form = _form(page, "/dispute")
+        if form is None:
+            raise DoorClosed(f"the page for {plate} offers no dispute: {page.text[:2000]}")
+        said = form.fields | {"reason": reason, "statement": statement}
+        _expect(await self._web.post(form.action, data=said, headers=browser.headers()), 200)
 
     async def basket(self, address: str, browser: Browser) -> BasketPage:
         """Look at a basket's page, which asks the channel about what is under way."""
         page = _expect(await self._web.get(address, headers=browser.headers()), 200)
         form, is_done = _form(page, "/pay"), words.ZH.basket_done in page.text
         return BasketPage(is_done, words.ZH.waiting_text in page.text, form if form is not None and form.wallets else None)
-
-    def basket_at(self, token: str) -> str:
-        """Return the address of a basket's page."""
-        return urljoin(self._at_web, f"b/{token}")
 
     async def _due(self, pay_code: str, plate: str, browser: Browser) -> httpx.Response:
         typed = {"province": plate[0], "rest": plate[1:]}
@@ -428,7 +442,11 @@ def forms(html: str) -> list[Form]:
 
 def _form(page: httpx.Response, end: str) -> Form | None:
     """Return the first form of a page whose address ends so."""
-    return next((form for form in forms(page.text) if form.action.split("?")[0].endswith(end)), None)
+    return next(iter(_forms(page, end)), None)
+
+
+def _forms(page: httpx.Response, end: str) -> list[Form]:
+    return [form for form in forms(page.text) if form.action.split("?")[0].endswith(end)]
 
 
 def _expect(answer: httpx.Response, *statuses: int) -> httpx.Response:

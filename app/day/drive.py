@@ -259,14 +259,15 @@ class Day:
             self._filled.append(
                 _Filled(basket, await self._doors.ask_together(pay_code, plate=basket.plate, browser=browser), browser)
             )
-        self._filled += [self._fill(part) for part in self._agenda.parting[minute]]
+        self._filled += [await self._fill(part) for part in self._agenda.parting[minute]]
         self._filled = [filled for filled in self._filled if not await self._go_on(filled)]
 
-    def _fill(self, part: Part) -> _Filled:
-        """Return the basket of somebody who pays a part of a debt: the pages go on from there."""
+    async def _fill(self, part: Part) -> _Filled:
+        """Return the basket of somebody who pays a part of a debt."""
         stay, wallet = part.stay, part.wallet
+        browser = Browser(part.payer, wallet.channel if wallet.inside else None)
         basket = Basket(part.payer, stay.lot_code, stay.plate, (), part.minute, wallet)
-        return _Filled(basket, self._leaving.fill(part), Browser(part.payer, wallet.channel if wallet.inside else None))
+        return _Filled(basket, await self._leaving.fill(part, browser), browser)
 
     async def _go_on(self, filled: _Filled) -> bool:
         """Look at a basket's page and pay one more act; returns whether all is paid."""

@@ -3,6 +3,7 @@
 Knows the plan, the doors and the staff's desk; must not know the database. Called by ``app.day.drive``, one act after another.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final
@@ -12,7 +13,7 @@ from msgspec import Struct, field
 from app import demo
 from app.api.departures import DepartedView, DepartureIn
 from app.day.desk import Desk
-from app.day.doors import DoorClosed, Doors
+from app.day.doors import Browser, DoorClosed, Doors
 from app.day.draw import SERIALS_PER_DAY
 from app.day.plan import Deed, Leaver, Part, Plan, Stay
 from payments.corrections import NewCorrection
@@ -46,8 +47,9 @@ class LeavingCounts(Struct):
 class Leaving:
     """The leavers and debts of a day's plan. ``staff`` decides about debts of this day and of those before."""
 
-    def __init__(self, plan: Plan, doors: Doors, *, staff: Desk) -> None:
+    def __init__(self, plan: Plan, doors: Doors, *, pay_codes: Mapping[str, str], staff: Desk) -> None:
         self.counts = LeavingCounts()
+        self._pay_codes = pay_codes
         self._plan, self._doors, self._staff = plan, doors, staff
         self._at_barrier: list[Leaver] = []
         self._asked: set[str] = set()
@@ -72,10 +74,14 @@ class Leaving:
                 await self._do(deed, self._plan.at(minute))
                 _count(self.counts.deeds, deed.kind)
 
-    def fill(self, part: Part) -> str:
-        """Return the address of a basket that pays a part."""
+    async def fill(self, part: Part, browser: Browser) -> str:
+        """Let a driver type a third of a debt, in whole yuan; returns the address of the basket's page."""
+        stay = part.stay
+        amount_fen = max(100, charge_of(self._plan, stay).amount_fen // 300 * 100)
         self.counts.parts += 1
-        return self._doors.basket_at(self._staff.fill(part, at=self._plan.at(part.minute)))
+        return await self._doors.ask_part(
+            self._pay_codes[stay.lot_code], plate=stay.plate, browser=browser, amount_fen=amount_fen
+        )  # fmt: skip
 
     def end(self) -> None:
         """Raise DoorClosed when somebody still stands before a barrier."""
@@ -115,6 +121,11 @@ class Leaving:
         operator = demo.operator_of(stay.lot_code)
         if self._staff.does(deed):
             self._staff.carry_out(deed, at=at)
+        elif deed.kind == "dispute":
+            driver = Browser(f"payer-{stay.serial}")
+            await self._doors.say_wrong(
+                self._pay_codes[stay.lot_code], plate=stay.plate, browser=driver, reason="times_wrong", statement="我没有停这么久。"
+            )
         elif deed.kind == "top_up":
             await self._doors.sign_mandate("etc", charge, owner=f"owner-{stay.serial}", answer="accepted")
         elif deed.kind == "cash":

@@ -232,7 +232,7 @@ def test_events_that_are_missing_or_in_another_order_or_badly_signed_end_the_day
 
 
 def summary(**changes: Any) -> Summary:
-    sums = {"opened": {}, "states": {}, "paid": {}, "ageing": {}, "recoveries": {}, "shares": {}, "deductions": {}}
+    sums: dict[str, Any] = {"opened": {}, "states": {}, "paid": {}, "ageing": {}, "recoveries": {}, "shares": {}, "deductions": {}}
     debts = {"owed": {"debts": 1, "owed_fen": 500}, "receivable_fen": 500, "letters": 0, **sums}
     matching = {"bills": 1, "refused": 0, "bill_lines": 3, "matched": 3, "matched_fen": 900, "differences": {}}
     books = {"entries": 3, "root": "", "trial_balance_sha256": "", "debit_fen": 0, "credit_fen": 0}
