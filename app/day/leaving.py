@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Final
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from app import demo
 from app.api.departures import DepartedView, DepartureIn
@@ -92,7 +93,9 @@ class Leaving:
         stay, left_at = leaver.stay, self._plan.at(minute)
         first = stay.serial not in self._asked
         self._asked.add(stay.serial)
-        departure = _departure(stay, charge_of(self._plan, stay)) if first else DepartureIn(serial=stay.serial, left_at=left_at)
+        departure = DepartureIn(serial=stay.serial, left_at=left_at)
+        if first:
+            departure = replace(_departure(stay, charge_of(self._plan, stay)), gone=leaver.breaks_out)
         told = await self._doors.depart(demo.operator_of(stay.lot_code), stay.lot_code, departure)
         self._count(told)
         if told.outcome == "closed" and told.reason not in _WAITS:

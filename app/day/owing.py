@@ -21,7 +21,7 @@ from ledger.money import split
 
 LEAVER_SHARE: Final = 0.15
 """Cars that leave first, for each payment of the day."""
-LEAVERS_MIN: Final = 9
+LEAVERS_MIN: Final = 10
 """Fewest of them on a day that has a day after it: so that two such days meet every fate."""
 FIRST_SERIAL: Final = 50_000
 """Serials of those who leave first, and of the stays after which they pay, begin here within their day's."""
@@ -58,6 +58,7 @@ class _Fate(Struct, frozen=True):
     days: int
     in_list: bool = False
     answer: Mandate | None = None
+    breaks_out: bool = False
 
 
 _ETC: Final = "etc"
@@ -73,6 +74,7 @@ FATES: Final = (
     _Fate("stays away", 0, in_list=True),
     _Fate("written off", 1, in_list=True),
     _Fate("no mandate", 0),
+    _Fate("breaks out", 0, breaks_out=True),
     _Fate("cash", 1, in_list=True),
     _Fate("own", 1, in_list=True),
     _Fate("refused later", 1, answer=Mandate(_ETC, "refused_later")),
@@ -156,7 +158,7 @@ class _Story:
             mandate=fate.answer,
         )  # fmt: skip
         told = -(-stay.charged_minute // LIST_EVERY) * LIST_EVERY if fate.in_list else stay.charged_minute
-        day.leavers.append(Leaver(stay, told, fate.in_list))
+        day.leavers.append(Leaver(stay, told, fate.in_list, fate.breaks_out))
         return stay
 
     def _afternoon(self, day: _Day) -> int:

@@ -123,11 +123,12 @@ class Basket(Struct, frozen=True):
 
 class Leaver(Struct, frozen=True):
     """A car that leaves without having paid. ``in_list``: nobody stands in its way, and its lot tells of it with others later;
-    else a barrier asks whether it may open."""
+    else a barrier asks whether it may open. ``breaks_out``: it does not wait for the answer."""
 
     stay: Stay
     told_minute: int
     in_list: bool
+    breaks_out: bool = False
 
 
 class Comer(Struct, frozen=True):

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 _SECRET_PREFIX: Final = "whsec_"
-_LOST_ONE_IN: Final = 16
+_LOST_ONE_IN: Final = 6
 
 
 class _Data(Struct):
