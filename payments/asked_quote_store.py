@@ -330,16 +330,18 @@ def supersede(tx: Connection, *, lane: int, charge_ids: Sequence[UUID], by: Sequ
     given = {"lane": lane, "ids": list(charge_ids), "by": list(by), "at": at}
     tx.execute(
         text("""
-        update payments.charge set state = 'credited', reduced_fen = amount_fen
-        where lane = :lane and charge_id = any(cast(:ids as uuid[]))
+        update payments.charge_quote q
+        set superseded_at = :at, superseded_by = n.serial, superseded_fen = c.amount_fen - c.paid_fen - c.reduced_fen
+        from unnest(cast(:ids as uuid[]), cast(:by as text[])) as n (charge_id, serial)
+        join payments.charge c on c.lane = :lane and c.charge_id = n.charge_id
+        where q.lane = :lane and q.charge_id = n.charge_id
         """),
         given,
     )
     tx.execute(
         text("""
-        update payments.charge_quote q set superseded_at = :at, superseded_by = n.serial
-        from unnest(cast(:ids as uuid[]), cast(:by as text[])) as n (charge_id, serial)
-        where q.lane = :lane and q.charge_id = n.charge_id
+        update payments.charge set state = 'credited', reduced_fen = amount_fen - paid_fen
+        where lane = :lane and charge_id = any(cast(:ids as uuid[]))
         """),
         given,
     )

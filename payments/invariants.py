@@ -310,12 +310,14 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
     (
         "reduced",
         """
-        select format('charge %s is reduced by %s fen; credit notes, waivers and write-offs that stand sum to %s', c.charge_id,
-                      c.reduced_fen, coalesce(n.fen, 0))
+        select format('charge %s is reduced by %s fen; credit notes, newer quotes, waivers and write-offs that stand sum to %s',
+                      c.charge_id, c.reduced_fen, coalesce(n.fen, 0))
         from payments.charge c
         full join (
             select lane, charge_id, sum(fen) as fen from (
                 select lane, charge_id, credited_fen as fen from payments.credit_note
+                union all
+                select lane, charge_id, superseded_fen from payments.charge_quote where superseded_at is not null
                 union all
                 select l.lane, l.charge_id, case d.kind when 'write_back' then -l.amount_fen else l.amount_fen end
                 from payments.debt_decision_line l

@@ -31,8 +31,9 @@ create table payments.charge_quote ( -- A charge that is the price of a moment: 
     evidence_id     uuid not null, -- Question and answer, verbatim, that it came with first
     superseded_at   timestamptz, -- When a newer quote of the stay took its place; its charge is then credited in full
     superseded_by   text, -- Serial of that quote
+    superseded_fen  bigint check (superseded_fen > 0), -- What was still due of it then, in fen: by so much the charge was reduced
     primary key (charge_id, lane),
-    check ((superseded_at is null) = (superseded_by is null))
+    check ((superseded_at is null) = (superseded_by is null) and (superseded_at is null) = (superseded_fen is null))
 ) with (fillfactor = 80);
 create index charge_quote_stay on payments.charge_quote (lot_id, stay_serial);
 create index charge_quote_serial on payments.charge_quote (lot_id, serial);
@@ -55,10 +56,11 @@ create trigger append_only_rows before update or delete on payments.quote_refusa
 create trigger append_only_table before truncate on payments.quote_refusal for each statement execute function ledger.refuse_change_v1();
 
 create view payments.v_charge_quote as
-select charge_id, lane, lot_id, serial, stay_serial, valid_until, asked_at, evidence_id, superseded_at, superseded_by from payments.charge_quote;
+select charge_id, lane, lot_id, serial, stay_serial, valid_until, asked_at, evidence_id, superseded_at, superseded_by, superseded_fen
+from payments.charge_quote;
 comment on view payments.v_charge_quote is 'Charges that are quotes of a moment: until when they can be paid, and which newer one took their place';
 
 grant select, insert on payments.quote_endpoint, payments.charge_quote, payments.quote_refusal to tongting_app;
 grant update (url, timeout_ms, secret, old_secret, old_until, failures, tried_at, last_error, changed_at, ended_at) on payments.quote_endpoint to tongting_app;
-grant update (valid_until, asked_at, superseded_at, superseded_by) on payments.charge_quote to tongting_app;
+grant update (valid_until, asked_at, superseded_at, superseded_by, superseded_fen) on payments.charge_quote to tongting_app;
 grant select on payments.v_charge_quote to tongting_app;
