@@ -3,12 +3,13 @@
 Knows lots, pay codes and quotes; must not know channels. Mounted by ``app.pages``. A plate travels in request bodies only.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from functools import cache
 from typing import Any, Final, get_args
 from uuid import UUID
 
+import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath, URLEncodedBody
 from litestar.response import Redirect
@@ -25,7 +26,7 @@ from gateways import routing
 from gateways.parking import addresses
 from gateways.parking.quotes import Network
 from ledger.money import yuan
-from payments import asked_quote_store, asked_quotes, baskets, debts, lots, paycode, plates, quotes
+from payments import asked_quote_store, asked_quotes, baskets, debts, lots, paycode, plates, quotes, splits
 from payments.asked_quote_store import Endpoint
 from payments.asked_quotes import Asking, LotAway, Turns
 from payments.dispute_store import Reason
@@ -33,6 +34,7 @@ from payments.errors import PlateRefused
 from payments.lots import Lot
 from payments.quotes import Quote
 from payments.records import Charge
+from payments.splits import Group
 from payments.webhooks.secret import Vault
 
 PROVINCES: Final = "苏京津冀晋蒙辽吉黑沪浙皖闽赣鲁豫鄂湘粤桂琼渝川贵云藏陕甘青宁新"
@@ -67,6 +69,10 @@ class Due(Struct, frozen=True):
     paid: str | None
     """What of it is paid already."""
     part_token: str
+    charges: str | None = None
+    """Of a stay that owes several payees: all its charges, which are paid together."""
+    shared: str | None = None
+    """Who gets what of it, in words."""
 
 
 class Together(Struct, frozen=True):
@@ -147,15 +153,20 @@ def due(
     with wiring.db.connect() as tx:
         found = quotes.ask(tx, lane=wiring.lane, lot_id=lot.lot_id, plate=plate, at=at, tokens=wiring.link_tokens)
         everything = quotes.anywhere(tx, lane=wiring.lane, plate=plate, limit=baskets.CHARGES_MAX, at=at)
-        due_days = debts.due_days(tx, lane=wiring.lane, charge_ids=[one.charge.charge_id for one in found])
+        ids = [one.charge.charge_id for one in found]
+        due_days = debts.due_days(tx, lane=wiring.lane, charge_ids=ids)
+        groups = splits.groups_of(tx, lane=wiring.lane, charge_ids=ids) if len(ids) > 1 else []
     if not found:
         MISSES.count(address)
     if not (found or is_away):
         return _nothing(page, lot, token, plate)
-    together = _together(wiring, everything) if found and len(everything) > 1 else None
+    together = None if _is_one_stay(everything, groups) or not found else _together(wiring, everything)
     routes = routed(wiring, lot)
     offered = _offers(request, wiring, routes)
-    return _due(page, lot, token, plate, found, offered, together, is_routed=bool(routes), due=due_days, is_away=is_away)
+    combines = bool(offered) and baskets.limits(wiring.till(), offered[0].channel).legs_max > 1
+    shown = _cards(page, found, groups, due_days, combines=combines)
+    green = facts.is_green(plate, found[0].charge.plate_color if found else "unknown")
+    return _due(page, lot, token, plate, shown, offered, together, is_routed=bool(routes), green=green, is_away=is_away)
 
 
 def _asked(wiring: Wiring, lot: Lot, endpoint: Endpoint, plate: str) -> bool:
@@ -212,21 +223,53 @@ def _due(
     lot: Lot,
     token: str,
     plate: str,
-    found: list[Quote],
+    shown: list[Due],
     offered: list[Offer],
     together: Together | None,
     *,
     is_routed: bool,
-    due: Mapping[UUID, date],
+    green: bool,
     is_away: bool,
 ) -> Response[bytes]:
-    shown = [_shown(page, quote, due.get(quote.charge.charge_id)) for quote in found]
     reasons = list(zip(REASONS, page.w.dispute_reasons, strict=True))
     return page.answer(
         "due.html", status=200 if shown else 503, keep=True, switch=f"/p/{token}", lot=lot, token=token, plate=facts.plate(plate),
-        green=facts.is_green(plate, found[0].charge.plate_color if found else "unknown"), charges=shown,
-        offers=offered, together=together, routed=is_routed, reasons=reasons, away=plate if is_away else None,
+        green=green, charges=shown, offers=offered, together=together, routed=is_routed, reasons=reasons,
+        away=plate if is_away else None,
     )  # fmt: skip
+
+
+def _is_one_stay(everything: Sequence[Charge], groups: Sequence[Group]) -> bool:
+    """Say whether all that a plate owes is one card: nothing is to be paid together with it."""
+    ids = {charge.charge_id for charge in everything}
+    return len(ids) < 2 or any(ids <= set(group.charge_ids) for group in groups)
+
+
+def _cards(
+    page: Page, found: Sequence[Quote], groups: Sequence[Group], due: Mapping[UUID, date], *, combines: bool
+) -> list[Due]:  # fmt: skip
+    """Return what is due, stay by stay: the charges of one stay that owes several payees are one card."""
+    group_of = {charge_id: group for group in groups for charge_id in group.charge_ids}
+    cards: list[Due] = []
+    for quote in found:
+        group = group_of.get(quote.charge.charge_id)
+        mine = [one for one in found if group is not None and one.charge.charge_id in group.charge_ids]
+        if len(mine) < 2 or group is None:
+            cards.append(_shown(page, quote, due.get(quote.charge.charge_id)))
+        elif quote is mine[0]:
+            cards.append(_shared(page, mine, group, due.get(quote.charge.charge_id), acts=1 if combines else len(mine)))
+    return cards
+
+
+def _shared(page: Page, mine: Sequence[Quote], group: Group, due_on: date | None, *, acts: int) -> Due:
+    """Return the card of a stay that owes several payees, with who gets what."""
+    words = splits.words(group, acts=acts)
+    return msgspec.structs.replace(
+        _shown(page, mine[0], due_on),
+        amount=yuan(sum(one.amount_fen for one in mine)),
+        charges=",".join(str(one.charge.charge_id) for one in mine),
+        shared=words.en if page.w.html_lang == "en" else words.zh,
+    )
 
 
 def _shown(page: Page, quote: Quote, due_on: date | None) -> Due:

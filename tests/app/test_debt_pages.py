@@ -11,8 +11,9 @@ from sqlalchemy import text
 
 from app.pages.words import EN, ZH
 from app.wiring import Wiring
+from payments import lots, splits
 from payments.debts import Left, open_debts
-from payments.lots import Lot
+from payments.lots import Lot, NewOperator
 from tests.app.test_pages import PLATE, Browser, browser, code, lot, made_keys, owe, text_of, wiring  # noqa: F401  # fixtures
 
 TYPED = {"province": PLATE[0], "rest": PLATE[1:]}
@@ -98,3 +99,35 @@ def test_who_has_the_plate_now_sees_nothing_of_the_owner_before(browser: Browser
     with wiring.db.begin() as tx:
         tx.execute(text("update payments.plate set held_since = :at"), {"at": wiring.clock.now() + timedelta(minutes=1)})
     assert ZH.nothing_title in text_of(due(browser, code))
+
+
+@pytest.fixture
+def cut(wiring: Wiring, lot: Lot) -> None:
+    """The lot's charges are cut from now on: 30 % go to an owner of berths."""
+    at = wiring.clock.now()
+    with wiring.db.begin() as tx:
+        other = NewOperator("BW", "无锡泊位业主示范有限公司", "91320213MA0DEM0022", "梁溪区", "social")
+        lots.register_operators(tx, operators=[other], at=at)
+        legs = (
+            splits.NewLeg(operator="LX", share_bps=7000, words="停车费", words_en="parking"),
+            splits.NewLeg(operator="BW", share_bps=3000, words="泊位费", words_en="berth"),
+        )
+        rule = splits.NewRule(lot=lot.code, valid_from=at - timedelta(days=1), document="agreement", leg=legs)
+        splits.add_rule(tx, lane=0, rule=rule, at=at, ids=wiring.ids)
+
+
+@pytest.mark.parametrize(("lang", "word"), [("", "泊位费"), ("?lang=en", "berth")])
+def test_a_stay_of_two_payees_is_one_card_that_says_who_gets_what(
+    browser: Browser, code: str, wiring: Wiring, lot: Lot, cut: None, lang: str, word: str
+) -> None:
+    owe(wiring, lot, amount_fen=1000)
+    page = due(browser, code, lang)
+    shown = text_of(page)
+    assert page.count('class="amount"') == 1
+    assert "10.00" in shown
+    assert "7.00" in shown
+    assert "3.00" in shown
+    assert word in shown
+    answer = browser.post(f"/p/{code}/basket", data={"charges": field(page, "charges"), "basket": field(page, "basket")})
+    assert answer.status_code == 200
+    assert answer.text.count("<li>") == 2
