@@ -35,6 +35,12 @@ MINUTE = timedelta(minutes=1)
 EVIDENCE = IDS.new(AT, "evidence")
 
 
+@pytest.fixture(autouse=True)
+def log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever set up logging in this run before has not switched our log off."""
+    monkeypatch.setattr(asked_quotes.LOG, "disabled", False)
+
+
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     with receiving() as server:
@@ -430,7 +436,7 @@ def test_the_pause_ends_by_the_clock() -> None:
     now = 0.0
     turns, asked = Turns(clock=lambda: now), []
     for now in (0.0, 9.9, 10.0, 15.0, 20.0):
-        turns.once(1, PLATE, lambda: asked.append(now), wait_seconds=1)  # type: ignore[func-returns-value]  # noqa: B023
+        turns.once(1, PLATE, lambda: asked.append(now), wait_seconds=1)  # noqa: B023
     assert asked == [0.0, 10.0, 20.0]
 
 
