@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +21,7 @@ from sqlalchemy import Connection, text
 
 from app.checks import violations
 from app.day import reckoning
+from app.day.counting import added
 from app.day.doors import DoorClosed, Doors
 from app.day.drive import Counts
 from app.day.leaving import LeavingCounts
@@ -44,7 +45,6 @@ ROUNDS_MAX: Final = 12
 HOURS_MAX: Final = 26
 """Until noon of the day after: refunds are asked for again within a day."""
 REST_HOURS: Final = 3
-T = TypeVar("T", bound=Struct)
 _KINDS: Final = ((b"PK", "zip"), (b"\x1f\x8b", "gz"), (b"{", "json"), (b"H|", "txt"))
 
 
@@ -406,21 +406,6 @@ def _sections(lived: Sequence[Lived], matched: Sequence[dict[str, Matching]]) ->
 
 def _all_matched(matched: Sequence[dict[str, Matching]]) -> dict[str, Matching]:
     return {channel: added([one[channel] for one in matched]) for channel in matched[0]}
-
-
-def added(records: Sequence[T]) -> T:
-    """Return the sum of records of one form, field by field: of numbers, of counts by name, of records within."""
-    form = type(records[0])
-    return form(**{name: _added([getattr(one, name) for one in records]) for name in form.__struct_fields__})
-
-
-def _added(values: Sequence[Any]) -> Any:
-    if isinstance(values[0], Struct):
-        return added(values)
-    if isinstance(values[0], dict):
-        names = dict.fromkeys(name for value in values for name in value)
-        return {name: sum(value.get(name, 0) for value in values) for name in names}
-    return sum(values)
 
 
 def trial_balance_csv(lines: list[TrialBalanceLine]) -> bytes:

@@ -18,6 +18,7 @@ from msgspec import Struct, field
 from app import demo
 from app.api.deductions import EntranceIn
 from app.day.cards import CardCounts, Cards, Lane, charge_of
+from app.day.counting import count
 from app.day.doors import Browser, DoorClosed, Doors, Form, Visit
 from app.day.faults import answering, failing_again, faults
 from app.day.leaving import Leaving
@@ -175,7 +176,7 @@ class Day:
         assert stay.mandate is not None, "only these are deducted"
         told = await self._doors.deduct(demo.operator_of(stay.lot_code), stay.lot_code, stay.serial)
         reasons = [one.reason for one in told.tried if one.channel == stay.mandate.channel]
-        _count(self.counts.deductions, f"{stay.mandate.channel} {reasons[-1] if told.channel is None else told.state}")
+        count(self.counts.deductions, f"{stay.mandate.channel} {reasons[-1] if told.channel is None else told.state}")
         is_taken = told.state in ("succeeded", "pending", "unknown")
         expected = None if stay.mandate.answer == "listed" else stay.mandate.channel
         if told.channel != expected or is_taken != stay.mandate.takes:
@@ -237,7 +238,7 @@ class Day:
 
     async def _go_on_outside(self, who: _Who) -> None:
         cart = self._carts[who]
-        _count(self.counts.turned_away, cart.channel)
+        count(self.counts.turned_away, cart.channel)
         self._carts[who] = await self._cart(cart.stay, cart.tap, None)
         await self._tap(who)
 
@@ -247,7 +248,7 @@ class Day:
         self.counts.reloaded += paid.reloaded
         self.counts.taken += 1
         self.counts.cards.bad_paid += stay.card is not None and stay.card.is_bad
-        _count(self.counts.wallets, f"{away.channel} {'inside' if away.inside else 'browser'}")
+        count(self.counts.wallets, f"{away.channel} {'inside' if away.inside else 'browser'}")
         if tap.returned is not None:
             self._taken[stay.serial] = _Taken(away.channel, paid.order_no, self._charge(stay).amount_fen)
 
@@ -284,7 +285,7 @@ class Day:
         wanted = filled.basket.wallet.channel
         channel = wanted if wanted in page.form.wallets else page.form.wallets[0]
         await self._doors.pay(await self._tapped(page.form, channel, filled.browser))
-        _count(self.counts.acts, f"{channel} {'inside' if filled.browser.inside is not None else 'browser'}")
+        count(self.counts.acts, f"{channel} {'inside' if filled.browser.inside is not None else 'browser'}")
         return False
 
     async def _tapped(self, form: Form, channel: str, browser: Browser) -> Visit:
@@ -303,7 +304,7 @@ class Day:
         """An operator refunds a payment in its merchant console: nobody tells us, the channel's bill does."""
         taken = self._taken.pop(stay.serial)
         await self._doors.refund_by_hand(taken.channel, taken.order_no, None if returned.whole else taken.amount_fen // 2)
-        _count(self.counts.refunded_by_hand, taken.channel)
+        count(self.counts.refunded_by_hand, taken.channel)
 
     async def _settle(self) -> None:
         """Let notices come, then let the product ask for what it does not know."""
@@ -356,10 +357,6 @@ class _Agenda:
             self.paying[tap.pays_minute].append((stay, tap))
         if tap.returned is not None:
             self.returning[tap.returned.minute].append((stay, tap.returned))
-
-
-def _count(counts: dict[str, int], name: str) -> None:
-    counts[name] = counts.get(name, 0) + 1
 
 
 async def _together(acts: Iterable[Awaitable[None]]) -> None:

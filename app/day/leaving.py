@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from app import demo
 from app.api.departures import DepartedView, DepartureIn
+from app.day.counting import count
 from app.day.desk import Desk
 from app.day.doors import Browser, DoorClosed, Doors
 from app.day.draw import SERIALS_PER_DAY
@@ -73,7 +74,7 @@ class Leaving:
         for deed in self._plan.deeds:
             if deed.minute == minute:
                 await self._do(deed, self._plan.at(minute))
-                _count(self.counts.deeds, deed.kind)
+                count(self.counts.deeds, deed.kind)
 
     async def fill(self, part: Part, browser: Browser) -> str:
         """Let a driver type a third of a debt, in whole yuan; returns the address of the basket's page."""
@@ -158,7 +159,7 @@ class Leaving:
             raise DoorClosed(f"the correction of {stay.serial} was not taken: {made}")
 
     def _count(self, told: DepartedView) -> None:
-        _count(self.counts.told, f"{told.outcome} {told.reason}")
+        count(self.counts.told, f"{told.outcome} {told.reason}")
 
 
 def charge_of(plan: Plan, stay: Stay) -> NewCharge:
@@ -175,7 +176,3 @@ def _departure(stay: Stay, charge: NewCharge) -> DepartureIn:
         serial=stay.serial, left_at=charge.left_at, plate=charge.plate, plate_color=charge.plate_color,
         entered_at=charge.entered_at, minutes=charge.minutes, amount_fen=charge.amount_fen, tariff_text=charge.tariff_text,
     )  # fmt: skip
-
-
-def _count(counts: dict[str, int], name: str) -> None:
-    counts[name] = counts.get(name, 0) + 1

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from app import demo
-from app.day.closing import Summary, added
+from app.day.closing import Summary
+from app.day.counting import added
 from app.day.doors import DoorClosed
 from app.day.draw import draw
 from app.day.drive import Counts
