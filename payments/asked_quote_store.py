@@ -113,6 +113,15 @@ def price_lock(tx: Connection, *, lane: int, charge_ids: Sequence[UUID], at: dat
     return min(wanted, end - at)
 
 
+def superseded(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Return which of these prices another one took the place of, with its serial."""
+    query = text("""
+        select charge_id, superseded_by from payments.charge_quote
+        where lane = :lane and charge_id = any(cast(:ids as uuid[])) and superseded_by is not null
+        """)
+    return {row.charge_id: row.superseded_by for row in tx.execute(query, {"lane": lane, "ids": list(charge_ids)})}
+
+
 # Endpoints.
 
 _ENDPOINT: Final = f"select {', '.join(Endpoint.__struct_fields__)} from payments.quote_endpoint"

@@ -19,7 +19,7 @@ from gateways import calls, routing
 from gateways.contract import ChannelState, CombinedOrder, HandOff, Leg, MerchantAccount, Operation, PrepayOutcome
 from ledger.errors import Conflict, Refused
 from ledger.ids import act_number, payment_number
-from payments import basket_store, checkout, orders, refund_store, results, store
+from payments import asked_quote_store, basket_store, checkout, orders, refund_store, results, store
 from payments.basket_plan import Cut, Limits, Owed, allocated, cut
 from payments.basket_store import Basket, NewPayment
 from payments.checkout import ASK_AGAIN, Payer, Till
@@ -231,13 +231,15 @@ def _next_act(till: Till, token: str, channel: str, payer: Payer) -> list[Attemp
             raise NoRoute(f"nothing of this basket can be paid over {channel}")
         chosen = [charge for charge in open_charges if charge.charge_id in acts[0].charge_ids]
         act_id = till.ids.new(at, f"act {basket.basket_id} {len(known)}") if len(chosen) > 1 else None
+        ids = [charge.charge_id for charge in chosen]
+        lock = asked_quote_store.price_lock(tx, lane=till.lane, charge_ids=ids, at=at, wanted=till.price_lock)
         rows = [
             _new(till, basket, charge, _price(charge, parts), routes[charge.operator_id], payer, len(known), at)
             for charge in chosen
         ]
         basket_store.insert_act(
             tx, basket=basket, act_id=act_id, channel=channel, provider_no=wire.provider_no, way=payer.way.value, at=at,
-            expires_at=min(at + till.price_lock, basket.expires_at), next_query_at=at + till.schedule(channel)[0], payments=rows,
+            expires_at=min(at + lock, basket.expires_at), next_query_at=at + till.schedule(channel)[0], payments=rows,
         )  # fmt: skip
         made = {row.payment_id for row in rows}
         return _in_order([one for one in _attempts(tx, basket) if one.payment_id in made], acts[0].charge_ids)

@@ -19,7 +19,7 @@ from gateways.calls import Line
 from gateways.contract import ChannelState, CombinedRef, HandOff, Operation, OrderRef, PrepayOrder, PrepayOutcome, Result, Way
 from ledger.clock import Clock
 from ledger.ids import Ids, act_number, payment_number
-from payments import charges, fact_store, orders, refund_store, results, store
+from payments import asked_quote_store, charges, fact_store, orders, refund_store, results, store
 from payments.errors import CardUnderWay, ChannelBusy, ChannelRefused, DebtReserved, DeductionUnderWay, NoRoute
 from payments.orders import Tokens
 from payments.records import Attempt, Charge, Order
@@ -303,8 +303,9 @@ def _attempt(
         raise NoRoute(f"channel {channel} cannot be paid this way: {payer.way.value}")
     with till.db.begin() as tx:
         store.hold_charges(tx, lane=till.lane, charge_ids=[charge_id])
+        lock = asked_quote_store.price_lock(tx, lane=till.lane, charge_ids=[charge_id], at=at, wanted=till.price_lock)
         order = orders.open_order(
-            tx, lane=till.lane, lot_id=lot_id, charge_id=charge_id, token=token, at=at, ids=till.ids, price_lock=till.price_lock,
+            tx, lane=till.lane, lot_id=lot_id, charge_id=charge_id, token=token, at=at, ids=till.ids, price_lock=lock,
             part_fen=part_fen,
         )  # fmt: skip
         charge = charges.by_id(tx, lane=till.lane, charge_id=charge_id)

@@ -151,4 +151,4 @@ def _next(due: Due, tried: Sequence[Tried], now: datetime) -> Next:
         return Next(due.charge_id, over=True)
     if reasons & _WAITING or _state(tried) in _IN_DOUBT:
         return Next(due.charge_id, wait=True, due_at=now + WAIT)
-    return Next(due.charge_id, over=reasons == {"attempts_exhausted"})
+    return Next(due.charge_id, over="attempts_exhausted" in reasons and all(one.state == "none" for one in tried))

@@ -19,7 +19,7 @@ from gateways.contract import RawMessage
 from ledger.clock import checked as in_utc
 from ledger.errors import Conflict, Refused
 from ledger.ids import payment_number
-from payments import charges, debt_store, deduction_plan, deductions, events, leaving, splits
+from payments import asked_quote_store, charges, debt_store, deduction_plan, deduction_store, deductions, events, leaving, splits
 from payments.checkout import Till
 from payments.debt_store import Basis
 from payments.debts import Left, open_debts
@@ -138,7 +138,7 @@ def _keep(tx: Connection, till: Till, lot: Lot, body: bytes, at: datetime, occas
     message = messages.from_lot(
         operation="departure", body=body, at=at, ids=till.ids, occasion=f"{lot.lot_id} {occasion} {at.isoformat()}"
     )
-    messages.keep(tx, lane=till.lane, messages=[message])
+    deduction_store.keep_message(tx, lane=till.lane, message=message)
     return message
 
 
@@ -162,11 +162,17 @@ def _charges(
             wrong[place] = _refused_charge(departures[place], result)
     serials = sorted({one.charge_serial for place, one in enumerate(departures) if place not in wrong})
     known = splits.charges_of(tx, lane=till.lane, lot_id=lot.lot_id, serials=serials) if serials else {}
+    credited = [charge.charge_id for mine in known.values() for charge in mine if charge.state == "credited"]
+    newer = asked_quote_store.superseded(tx, lane=till.lane, charge_ids=credited) if credited else {}
     found: dict[str, list[Charge]] = {}
     for place, one in enumerate(departures):
         if place in wrong:
             continue
         mine = known.get(one.charge_serial, [])
+        if serial := next((newer[charge.charge_id] for charge in mine if charge.charge_id in newer), None):
+            detail = f"another price took its place; tell the departure under serial {serial}"
+            wrong[place] = _refused(one, _Unfit("serial", "quote_superseded", detail))
+            continue
         if not mine and one.charge is None and one.stay is None:
             unknown = _Unfit("serial", ChargeUnknown.code, "post the charge first, or tell it with the departure")
             wrong[place] = _refused(one, unknown)

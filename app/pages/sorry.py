@@ -16,6 +16,7 @@ from app.pages.pay import NoWallet
 from app.pages.render import Page
 from app.wiring import Wiring
 from ledger.errors import Conflict, NotFound, Refused, TongtingError, Unavailable
+from payments.asked_quote_store import QuoteOver
 from payments.errors import CardUnderWay, ChargeUnknown, DebtReserved, DeductionUnderWay, OrderUnknown, PartRefused
 from payments.paycode import PayCodeRefused
 
@@ -78,6 +79,8 @@ def _words(page: Page, error: Exception) -> tuple[int, str, str, str | None]:
             return 409, w.sorry_title, w.sorry_deducting, None
         case CardUnderWay():
             return 409, w.sorry_title, w.sorry_card, None
+        case QuoteOver():
+            return 409, w.sorry_title, w.sorry_price, None
         case PartRefused():
             return 422, w.sorry_title, w.sorry_part, None
         case DebtReserved():

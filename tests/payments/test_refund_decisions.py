@@ -13,7 +13,8 @@ S = RefundState
 
 def held(state: State = "pending", *, was_done: bool = False) -> HeldRefund:
     return HeldRefund(
-        REFUND, REFUND, 1, 2, 3, REFUND, "S1", "wechat", "1900000001", "1620000007", "T1", 500, False, "operator", "r-1", state, was_done
+        REFUND, REFUND, 1, 2, 3, REFUND, "S1", "wechat", "1900000001", "1620000007", "T1", 500, False, "operator", "r-1", state,
+        was_done,
     )  # fmt: skip
 
 
