@@ -49,6 +49,7 @@ class Sender:
         self._names = ThreadPoolExecutor(RESOLVING_THREADS, thread_name_prefix="names")
         context = trusted or ssl.create_default_context()
         self._client = httpx.AsyncClient(
+            verify=context,
             mounts={
                 "https://": _Transport(_Backend(guard, self._names, secure=True), context),
                 "http://": _Transport(_Backend(guard, self._names, secure=False), context),

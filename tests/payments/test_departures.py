@@ -349,3 +349,19 @@ def test_posting_a_cut_charge_again_is_the_same_and_another_amount_is_refused(at
     assert post(number=4) == ["already", "already"]
     assert post(amount_fen=7) == ["content_differs", "content_differs"]
     assert at.column("select number from payments.lot_record_number where series = 'charge'") == [4]
+
+
+def test_a_price_that_another_one_replaced_opens_no_barrier(at: City) -> None:
+    with at.db.begin() as tx:
+        tx.execute(text("update payments.charge set state = 'credited', reduced_fen = amount_fen"))
+        tx.execute(
+            text("""
+            insert into payments.charge_quote (charge_id, lane, lot_id, serial, stay_serial, valid_until, asked_at, evidence_id,
+                                               superseded_at, superseded_by, superseded_fen)
+            select charge_id, 0, lot_id, lot_serial, 'stay 1', :at, :at, charge_id, :at, 'S2', amount_fen from payments.charge
+            """),
+            {"at": AT},
+        )
+    made = departures.depart(at.till, lot=at.lot, departure=Departure(charge_serial="S1", left_at=AT), body=b"{}")
+    assert (made.outcome, made.reason) == ("refused", "quote_superseded")
+    assert "S2" in (made.detail or "")
