@@ -107,6 +107,8 @@ LOTS: Final = (
     DemoLot("YX-0001", "yixing", "宜兴陶都广场停车场", "宜兴市", "解放东路示范段12号", 330, "gate", _TOWN),
     DemoLot("YX-0002", "yixing", "宜兴东氿路侧泊位", "宜兴市", "氿滨大道示范段", 140, "on_street", _OUTER),
 )
+_STAYING: Final = timedelta(days=30)
+"""Cars that stood there before the demo began are priced, too."""
 _ZONES: Final = {"LX-0003": "core", "BH-0002": "centre", "YX-0002": "outer"}
 """Road berths by the zones of the road tariff."""
 _BY_CODE: Final = {lot.code: lot for lot in LOTS}
@@ -167,7 +169,7 @@ def let_leave_first(tx: Connection, *, at: datetime) -> None:
         )  # fmt: skip
         leaving.enter_rule(tx, rule=rule, at=at)
         registry.assign(
-            tx, lot=lot, tariff_code="wuxi-road", valid_from=at, document="示范清单", at=at, missing_price="base",
+            tx, lot=lot, tariff_code="wuxi-road", valid_from=at - _STAYING, document="示范清单", at=at, missing_price="base",
             selectors={"zone": _ZONES[demo_lot.code], "road": "branch", "section": "ordinary"},
         )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """The demo city: made once, never twice, and its own car always owes something."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Connection
@@ -10,6 +10,7 @@ from gateways import routing
 from ledger.books import open_lane
 from ledger.ids import SeededIds
 from payments import charges, lots
+from payments.tariffs import quotes
 
 AT = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
 IDS = SeededIds(1)
@@ -52,3 +53,12 @@ def test_the_demo_car_owes_one_charge_however_often_it_is_asked_for(city: Connec
 )
 def test_the_demo_tariff_counts_begun_hours_caps_the_day_and_begins_anew(minutes: int, due_fen: int) -> None:
     assert demo.Tariff(500, 6000).due_fen(minutes) == due_fen
+
+
+def test_a_car_that_stood_at_a_road_berth_before_the_demo_began_is_priced(city: Connection) -> None:
+    for code in ("LX-0003", "BH-0002", "YX-0002"):
+        lot = lots.lot_by_code(city, code=code)
+        priced = quotes.quote(
+            city, lane=0, lot=lot, plate_color="blue", entered_at=AT - timedelta(hours=30), left_at=AT, looks_ahead=False
+        )
+        assert priced.amount_fen > 0
