@@ -1,7 +1,8 @@
 """``tongting lot``: reports of what lots tell and hide, rules of alarms, and takings of operators without an API."""
 
 import argparse
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,14 +32,27 @@ def said(product: Wiring, two_lots: City) -> Said:
     return say
 
 
-def test_a_rule_makes_silence_an_alarm_that_the_worker_logs(product: Wiring, said: Said, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.LogCaptureFixture]:
+    """What the worker logs, whatever other tests of this process did to its logger."""
+    worker = logging.getLogger("tongting.worker")
+    monkeypatch.setattr(worker, "disabled", False)
+    with caplog.at_level(logging.INFO, logger=worker.name):
+        worker.addHandler(caplog.handler)
+        yield caplog
+        worker.removeHandler(caplog.handler)
+
+
+def test_a_rule_makes_silence_an_alarm_that_the_worker_logs(
+    product: Wiring, said: Said, logged: pytest.LogCaptureFixture
+) -> None:  # fmt: skip
     assert said("silence").startswith("no rule")
     assert said("rule", "silent", "10", "--document", "锡城管〔2026〕1号", "--lot", "lot-1") == "rule 1 is entered"
     assert "10 minutes for lot-1" in said("rule")
     assert isinstance(product.clock, SetClock)
     product.clock.set(later(11))
     assert (watch_lots(product), watch_lots(product)) == (1, 0)
-    assert "lot lot-1: silent begins: not heard within 10 minutes: never" in caplog.text
+    assert "lot lot-1: silent begins: not heard within 10 minutes: never" in logged.text
     assert said("silence").splitlines() == ["SILENT  lot-1  never  within 10 min"]
     assert said("alarms").startswith("silent        lot-1")
 
