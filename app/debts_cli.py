@@ -20,17 +20,18 @@ from app.wiring import Wiring
 from ledger.clock import CHINA, business_date
 from ledger.errors import Conflict, NotFound, Refused
 from ledger.money import fen, yuan
-from payments import debt_desk, debt_list, disputes, instalments, lots, people
-from payments.debt_ageing import Ageing, ageing
-from payments.debt_desk import Ask, Paper
-from payments.debt_desk_store import Decision, Kind
-from payments.debt_file import files, fonts
-from payments.debt_list import Scope
-from payments.dispute_store import Dispute
-from payments.disputes import Shown
-from payments.dunning import contacts, limitation, rules, sending
-from payments.dunning.contacts import NewContact
-from payments.dunning.rules import NewRule, NewText
+from payments import lots, people
+from payments.owed import debt_desk, debt_list, disputes, instalments
+from payments.owed.debt_ageing import Ageing, ageing
+from payments.owed.debt_desk import Ask, Paper
+from payments.owed.debt_desk_store import Decision, Kind
+from payments.owed.debt_file import files, fonts
+from payments.owed.debt_list import Scope
+from payments.owed.dispute_store import Dispute
+from payments.owed.disputes import Shown
+from payments.owed.dunning import contacts, limitation, rules, sending
+from payments.owed.dunning.contacts import NewContact
+from payments.owed.dunning.rules import NewRule, NewText
 from payments.people import Person
 
 DIGEST_LETTERS_MIN: Final = 16

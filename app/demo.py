@@ -16,9 +16,11 @@ from gateways import routing
 from gateways.routing import NewAccount
 from ledger.clock import CHINA
 from ledger.ids import Ids
-from payments import charges, deductions, leaving, lots
-from payments.leaving import NewRule
+from payments import charges, lots
 from payments.lots import Lot, NewLot, NewOperator, Operator, Scene
+from payments.mandates import deductions
+from payments.owed import leaving
+from payments.owed.leaving import NewRule
 from payments.records import NewCharge
 from payments.tariffs import files, registry
 

@@ -9,13 +9,13 @@ from typing import Final
 
 from app.wiring import Wiring
 from config.settings import Settings
-from payments import instalments
-from payments.dunning import contacts, planning, sending
-from payments.dunning.channels import Channel, FileChannel, PageChannel, Registry
-from payments.dunning.contacts import Medium
-from payments.dunning.plan_store import Run
-from payments.dunning.sending import Sent, Ways
-from payments.dunning.smtp import MailServer, SmtpChannel
+from payments.owed import instalments
+from payments.owed.dunning import contacts, planning, sending
+from payments.owed.dunning.channels import Channel, FileChannel, PageChannel, Registry
+from payments.owed.dunning.contacts import Medium
+from payments.owed.dunning.plan_store import Run
+from payments.owed.dunning.sending import Sent, Ways
+from payments.owed.dunning.smtp import MailServer, SmtpChannel
 
 LOG: Final = logging.getLogger("tongting.dunning")
 ERASED_AT_ONCE: Final = 10_000

@@ -11,9 +11,11 @@ from app.routes_cli import instant
 from app.wiring import Wiring
 from ledger.clock import CHINA
 from ledger.money import yuan
-from payments import debt_store, deduction_plan, leaving, lots
-from payments.deduction_plan import NewDeductRule
-from payments.leaving import NewRule
+from payments import lots
+from payments.mandates import deduction_plan
+from payments.mandates.deduction_plan import NewDeductRule
+from payments.owed import debt_store, leaving
+from payments.owed.leaving import NewRule
 
 _TIME = "as 2026-03-01T00:00; without an offset it is Chinese time (default: now)"
 

@@ -19,12 +19,14 @@ from app.wiring import Wiring
 from ledger.clock import CHINA, business_date
 from ledger.errors import Refused
 from ledger.money import yuan
-from payments import alarm_rules, alarms, charge_caps, deductions, lots, numbers, openings, takings
-from payments.alarm_rules import NewRule
-from payments.charge_caps import NewCap
+from payments import lots
+from payments.lot_records import alarm_rules, alarms, charge_caps, numbers, openings, takings
+from payments.lot_records.alarm_rules import NewRule
+from payments.lot_records.charge_caps import NewCap
+from payments.lot_records.stays import SCENES
+from payments.lot_records.takings import NewTaking, TakingAnswer
 from payments.lots import Lot
-from payments.stays import SCENES
-from payments.takings import NewTaking, TakingAnswer
+from payments.mandates import deductions
 
 CHUNK: Final = 2_000
 """Takings booked in one transaction; each is told, so that a long file shows how far it is."""

@@ -12,9 +12,10 @@ from uuid import UUID
 from app.wiring import Wiring
 from ledger.clock import CHINA
 from ledger.errors import Refused
-from payments import debt_desk, plate_changes
-from payments.debt_desk import Paper
-from payments.plate_change_store import Change, State
+from payments.amends import plate_changes
+from payments.amends.plate_change_store import Change, State
+from payments.owed import debt_desk
+from payments.owed.debt_desk import Paper
 from payments.plates import PlateColor
 
 _CLOCK: Final = "%Y-%m-%d %H:%M"
@@ -56,7 +57,7 @@ def _decision(parser: argparse.ArgumentParser) -> None:
 
 
 def run(wiring: Wiring, given: argparse.Namespace) -> str:
-    """Do what was asked for and return what to print. Raises Refused as ``payments.plate_changes`` does."""
+    """Do what was asked for and return what to print. Raises Refused as ``payments.amends.plate_changes`` does."""
     if given.act == "list":
         return _list(wiring, given)
     if given.act == "lookups":

@@ -30,7 +30,7 @@ from app.worker import (
     watch_lots,
 )
 from ledger.clock import CHINA, SetClock
-from payments.dunning.sending import Sent
+from payments.owed.dunning.sending import Sent
 from payments.webhooks import delivery, fan_out, store
 
 SEAL_SECONDS_MAX: Final = 30.0

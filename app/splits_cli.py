@@ -12,8 +12,8 @@ from app.wiring import Wiring
 from ledger.clock import CHINA
 from ledger.errors import Refused
 from ledger.money import yuan
-from payments import splits
-from payments.splits import Leg, NewRule, Rule
+from payments.splitting import splits
+from payments.splitting.splits import Leg, NewRule, Rule
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -24,9 +24,12 @@ from gateways.calls import Line
 from gateways.contract import MerchantAccount
 from ledger.clock import CHINA, business_date
 from ledger.seal import Sealer, SealRefused
-from payments import alarms, deduction_plan, jobs, refund_jobs, status_lists
+from payments import jobs
 from payments.cards import packing
 from payments.incentive import following
+from payments.lot_records import alarms
+from payments.mandates import deduction_plan, status_lists
+from payments.refunding import refund_jobs
 from payments.webhooks import delivery
 from reconciliation import daily
 

@@ -20,13 +20,15 @@ from gateways.calls import Line
 from ledger.clock import SetClock
 from ledger.db import engine
 from ledger.ids import RandomIds
-from payments import debt_desk, deduction_plan, people
+from payments import people
 from payments.checkout import Till
-from payments.dunning import planning, sending
-from payments.dunning.channels import PageChannel, Registry
-from payments.dunning.plan_store import Run
-from payments.dunning.sending import Ways
+from payments.mandates import deduction_plan
 from payments.orders import RandomTokens
+from payments.owed import debt_desk
+from payments.owed.dunning import planning, sending
+from payments.owed.dunning.channels import PageChannel, Registry
+from payments.owed.dunning.plan_store import Run
+from payments.owed.dunning.sending import Ways
 from payments.people import Person
 
 AT: Final = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
@@ -164,7 +166,7 @@ def _deduct(url: str, db: Engine, *, tries: int) -> None:
     took = time.perf_counter() - began
     print(f"deductions planned: {planned} in {took:.1f} s; peak {_rss_mib():.0f} MiB")
     with db.begin() as tx:
-        tx.execute(text("update payments.deduction_plan set due_at = :at"), {"at": AT})
+        tx.execute(text("update payments.mandates.deduction_plan set due_at = :at"), {"at": AT})
     began, done = time.perf_counter(), 0
     while done < tries:
         done += deduction_plan.run_due(till, limit=500, threads=4).tried

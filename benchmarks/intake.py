@@ -20,10 +20,11 @@ from benchmarks.ground import Ground
 from ledger.books import open_lane
 from ledger.db import engine, raw
 from ledger.ids import RandomIds
-from payments import charges, stays
+from payments import charges
+from payments.lot_records import stays
+from payments.lot_records.stays import NewStay
 from payments.lots import Lot, NewLot, NewOperator, register_lots, register_operators
 from payments.records import NewCharge
-from payments.stays import NewStay
 
 DATABASE: Final = "intake"
 ROWS: Final = 10_000

@@ -35,8 +35,8 @@ from benchmarks.load import written
 from config.settings import Settings, as_environment, load
 from ledger.books import open_lane
 from ledger.db import engine
-from payments import leaving
 from payments.lots import Lot, NewLot, NewOperator, register_lots, register_operators
+from payments.owed import leaving
 
 PLATES: Final = 2_000_000
 CLIENTS: Final = 64

@@ -19,7 +19,7 @@ from gateways import calls, routing
 from gateways.contract import ChannelState, CombinedOrder, HandOff, Leg, MerchantAccount, Operation, PrepayOutcome
 from ledger.errors import Conflict, Refused
 from ledger.ids import act_number, payment_number
-from payments import asked_quote_store, basket_store, checkout, orders, refund_store, results, store
+from payments import basket_store, checkout, orders, results, store
 from payments.basket_plan import Cut, Limits, Owed, allocated, cut
 from payments.basket_store import Basket, NewPayment
 from payments.checkout import ASK_AGAIN, Payer, Till
@@ -35,7 +35,9 @@ from payments.errors import (
     PartRefused,
 )
 from payments.orders import LIVE, digest_of, payer_digest
+from payments.quoting import asked_quote_store
 from payments.records import Attempt, Charge
+from payments.refunding import refund_store
 from payments.results import Notice
 
 CHARGES_MAX: Final = 50

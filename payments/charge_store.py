@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from ledger.arrays import bigints, blobs, instant, instants, integer, integers, smallint, texts, uuids
 from ledger.volley import Statement, fire
-from payments.intake import NO_TIME
+from payments.lot_records.intake import NO_TIME
 from payments.lots import Lot
 from payments.plates import PlateColor
 

@@ -17,14 +17,16 @@ from gateways import messages
 from ledger.clock import checked as in_utc
 from ledger.errors import Refused
 from ledger.ids import Ids
-from payments import charge_caps, charge_store, intake, numbers, plates, splits, store
-from payments.charge_caps import CHARGE_FEN_MAX, Cap
+from payments import charge_store, plates, store
 from payments.charge_store import Kept
 from payments.errors import ChargeUnknown
-from payments.intake import Rejected
+from payments.lot_records import charge_caps, intake, numbers
+from payments.lot_records.charge_caps import CHARGE_FEN_MAX, Cap
+from payments.lot_records.intake import Rejected
+from payments.lot_records.numbers import Claimed
 from payments.lots import Lot
-from payments.numbers import Claimed
 from payments.records import Charge, NewCharge, Posted
+from payments.splitting import splits
 
 CHARGES_MAX: Final = intake.RECORDS_MAX
 """Most charges in one call."""
@@ -50,7 +52,7 @@ def post(
 ) -> list[Posted]:
     """Take the charges of one lot, set by set; a wrong one is refused by itself and the others stand.
 
-    Where a rule says that a stay owes several payees, its charge becomes one for each (``payments.splits``).
+    Where a rule says that a stay owes several payees, its charge becomes one for each (``payments.splitting.splits``).
 
     May be called again with the same charges: they are ``already``. Holds the intake of the lot when any charge has a number; else
     it takes no lock but the uniqueness of the serials, in the order of the serials.

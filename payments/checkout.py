@@ -19,10 +19,12 @@ from gateways.calls import Line
 from gateways.contract import ChannelState, CombinedRef, HandOff, Operation, OrderRef, PrepayOrder, PrepayOutcome, Result, Way
 from ledger.clock import Clock
 from ledger.ids import Ids, act_number, payment_number
-from payments import asked_quote_store, charges, fact_store, orders, refund_store, results, store
+from payments import charges, fact_store, orders, results, store
 from payments.errors import CardUnderWay, ChannelBusy, ChannelRefused, DebtReserved, DeductionUnderWay, NoRoute
 from payments.orders import Tokens
+from payments.quoting import asked_quote_store
 from payments.records import Attempt, Charge, Order
+from payments.refunding import refund_store
 from payments.results import Notice
 
 ATTEMPTS_MAX: Final = 3

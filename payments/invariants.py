@@ -11,8 +11,10 @@ from sqlalchemy import Connection, text
 from ledger.accounts import Account
 from ledger.invariants import Violation
 from ledger.journal import REVERSAL, EntryKind
-from payments import asked_quotes, corrections, splits
+from payments.amends import corrections
 from payments.incentive import invariants as incentive
+from payments.quoting import asked_quotes
+from payments.splitting import splits
 
 FOUND_MAX: Final = 100
 """Most violations named per check: more of one kind tell nothing new."""

@@ -20,10 +20,12 @@ from ledger.ids import Ids, payment_number, read_payment_number
 from ledger.journal import Entry, reversal_of
 from ledger.money import yuan
 from ledger.volley import fire
-from payments import entry_words, events, fact_store, refund_decisions, refund_store, refunds, store
+from payments import events, fact_store, store
 from payments.cards import records as cards
 from payments.cards.hearing import hear
 from payments.decisions import ACCEPTED, CURRENCY, MONEY, Finding, HeldCharge, HeldPayment, PaymentState, Source, decide, moved_to
+from payments.mandates import entry_words
+from payments.refunding import refund_decisions, refund_store, refunds
 
 _OPENS_CASE: Final = {
     Finding.ORDER_UNKNOWN: "order_unknown",

@@ -13,8 +13,9 @@ from sqlalchemy import Connection, Engine, text
 from gateways import calls, messages, routing
 from gateways.calls import Line
 from gateways.contract import AnyChannel, MerchantAccount, RefundRef
-from payments import refunds, results
+from payments import results
 from payments.decisions import Finding
+from payments.refunding import refunds
 from payments.results import Notice, Outcome
 from reconciliation import bills, breaks, matching
 from reconciliation.bills import Kept

@@ -22,10 +22,10 @@ from app.wiring import Wired, Wiring
 from gateways import messages
 from ledger.errors import NotAllowed
 from ledger.ids import payment_number, refund_number
-from payments import corrections
-from payments.correction_store import Kind, NoteSeen, Reason, RefundSeen
-from payments.corrections import Corrected, NewCorrection, Signer
-from payments.refund_decisions import State
+from payments.amends import corrections
+from payments.amends.correction_store import Kind, NoteSeen, Reason, RefundSeen
+from payments.amends.corrections import Corrected, NewCorrection, Signer
+from payments.refunding.refund_decisions import State
 
 _correction: Final = msgspec.json.Decoder(NewCorrection).decode
 _STATUS: Final = {"malformed": 400, "charge_unknown": 404, "content_differs": 409, "payment_under_way": 409, "card_under_way": 409}

@@ -21,12 +21,13 @@ from app.wiring import Wired, Wiring
 from gateways import messages
 from ledger.clock import business_date
 from ledger.errors import NotAllowed, NotFound
-from payments import charges, debt_list, disputes
-from payments.debt_ageing import Ageing, By, ageing
-from payments.debt_list import LIMIT_MAX, DebtLine, Scope, State
-from payments.dispute_store import Dispute, Reason
-from payments.disputes import EXHIBITS_MAX, Shown
+from payments import charges
 from payments.lots import Lot
+from payments.owed import debt_list, disputes
+from payments.owed.debt_ageing import Ageing, By, ageing
+from payments.owed.debt_list import LIMIT_MAX, DebtLine, Scope, State
+from payments.owed.dispute_store import Dispute, Reason
+from payments.owed.disputes import EXHIBITS_MAX, Shown
 
 
 class FileIn(Struct, frozen=True, forbid_unknown_fields=True):

@@ -18,10 +18,10 @@ from app.api.charges import Malformed
 from app.auth import Called, Caller
 from app.wiring import Wired, Wiring
 from ledger.errors import NotAllowed
-from payments import deductions, entrances
-from payments.deductions import State
-from payments.entrances import NewEntrance
 from payments.lots import Lot
+from payments.mandates import deductions, entrances
+from payments.mandates.deductions import State
+from payments.mandates.entrances import NewEntrance
 from payments.plates import PlateColor
 
 

@@ -20,10 +20,11 @@ from app.api.bulk import Malformed
 from app.auth import Called, Caller
 from app.wiring import Wired, Wiring
 from ledger.errors import NotAllowed
-from payments import departures, leaving, plates
-from payments.departures import Departed, Departure, Stay
-from payments.leaving import Asked
+from payments import plates
 from payments.lots import Lot, Scene
+from payments.owed import departures, leaving
+from payments.owed.departures import Departed, Departure, Stay
+from payments.owed.leaving import Asked
 from payments.plates import PlateColor
 from payments.records import NewCharge
 

@@ -19,10 +19,10 @@ from app.auth import Called, Caller
 from app.wiring import Wired
 from gateways.parking.addresses import URL_LETTERS_MAX
 from ledger.errors import NotAllowed
-from payments import asked_quote_store, asked_quotes
-from payments.asked_quote_store import FAILURES_MAX, Endpoint, Refused
-from payments.asked_quotes import REFUSALS_SHOWN
 from payments.lots import Lot
+from payments.quoting import asked_quote_store, asked_quotes
+from payments.quoting.asked_quote_store import FAILURES_MAX, Endpoint, Refused
+from payments.quoting.asked_quotes import REFUSALS_SHOWN
 
 
 class QuoteEndpointIn(Struct, frozen=True, forbid_unknown_fields=True):

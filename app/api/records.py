@@ -19,13 +19,13 @@ from app.api.bulk import Malformed, Wrong
 from app.auth import Called, Caller
 from app.wiring import Wired
 from ledger.errors import NotAllowed
-from payments import alarms, heartbeats, intake, numbers, openings, stays
-from payments.alarms import LIMIT_MAX, Alarm, AlarmKind
-from payments.heartbeats import Heard, Heartbeat
-from payments.intake import Answer
-from payments.numbers import GAPS_MAX, Gap, Series
-from payments.openings import NewOpening, OpeningDay
-from payments.stays import NewStay, StayAnswer
+from payments.lot_records import alarms, heartbeats, intake, numbers, openings, stays
+from payments.lot_records.alarms import LIMIT_MAX, Alarm, AlarmKind
+from payments.lot_records.heartbeats import Heard, Heartbeat
+from payments.lot_records.intake import Answer
+from payments.lot_records.numbers import GAPS_MAX, Gap, Series
+from payments.lot_records.openings import NewOpening, OpeningDay
+from payments.lot_records.stays import NewStay, StayAnswer
 
 _stays: Final = bulk.Reader(NewStay, most=intake.RECORDS_MAX, words="stays")
 _openings: Final = bulk.Reader(NewOpening, most=intake.RECORDS_MAX, words="openings")

@@ -21,9 +21,9 @@ from app.wiring import Wired, Wiring
 from gateways import messages
 from gateways.contract import RawMessage
 from ledger.errors import NotAllowed
-from payments import refund_store, refunds
 from payments.lots import Lot
-from payments.refund_store import Refund
+from payments.refunding import refund_store, refunds
+from payments.refunding.refund_store import Refund
 
 REASON_LETTERS_MAX: Final = 26
 """What every channel shows to the payer: 80 bytes of Chinese."""

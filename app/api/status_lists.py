@@ -14,8 +14,8 @@ from app.auth import Called
 from app.wiring import Wired
 from gateways.etc.services import ListKind
 from ledger.errors import NotAllowed, NotFound
-from payments import status_lists
-from payments.status_lists import Changes
+from payments.mandates import status_lists
+from payments.mandates.status_lists import Changes
 
 _PROVINCE: Final = re.compile(r"[0-9]{2}", re.ASCII)
 _VERSION: Final = re.compile(r"[0-9A-Za-z_.\-]{0,32}", re.ASCII)

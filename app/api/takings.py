@@ -17,8 +17,8 @@ from app.api.bulk import Malformed, Wrong
 from app.auth import Called, Caller
 from app.wiring import Wired
 from ledger.errors import NotAllowed
-from payments import intake, takings
-from payments.takings import NewSlip, NewTaking, SlipAnswer, TakingAnswer, Till
+from payments.lot_records import intake, takings
+from payments.lot_records.takings import NewSlip, NewTaking, SlipAnswer, TakingAnswer, Till
 
 _takings: Final = bulk.Reader(NewTaking, most=intake.RECORDS_MAX, words="takings")
 _slip: Final = msgspec.json.Decoder(NewSlip)

@@ -39,9 +39,10 @@ from config.settings import Settings, changed
 from gateways import routing
 from ledger.clock import CHINA
 from ledger.money import yuan
-from payments import deduction_store, lots, paycode
+from payments import lots, paycode
 from payments.cards.records import CHANNEL
 from payments.lots import Lot
+from payments.mandates import deduction_store
 
 _THROWN_AWAY: Final = TUNED | {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 """The database of a city of its own is removed when the day is over: a power cut may have it."""

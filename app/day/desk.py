@@ -17,16 +17,17 @@ from app.day.plan import DebtDeed, Deed
 from app.dunning import channels
 from app.wiring import Wiring
 from ledger.clock import business_date
-from payments import charges, debt_desk, disputes, leaving, lots, people, store
-from payments.debt_desk import Ask
-from payments.debt_desk_store import Kind
-from payments.dunning import contacts, rules
-from payments.dunning.contacts import NewContact
-from payments.dunning.rules import Step
+from payments import charges, lots, people, store
 from payments.incentive import parties
 from payments.incentive import rules as incentive
 from payments.incentive.parties import NewParty
 from payments.incentive.rules import NewAssignment, NewShare
+from payments.owed import debt_desk, disputes, leaving
+from payments.owed.debt_desk import Ask
+from payments.owed.debt_desk_store import Kind
+from payments.owed.dunning import contacts, rules
+from payments.owed.dunning.contacts import NewContact
+from payments.owed.dunning.rules import Step
 from payments.people import Person
 from payments.records import Charge, NewCharge
 

@@ -28,10 +28,10 @@ from gateways.sandbox.etc import shapes as etc_shapes
 from gateways.sandbox.shapes import Delivered, FaultPlan, RefundByHandIn, RefundedByHandOut, SetClockIn
 from ledger.clock import EPOCH
 from ledger.money import yuan
+from payments.amends.corrections import Corrected, NewCorrection
 from payments.cards.records import TakenCard
-from payments.corrections import Corrected, NewCorrection
+from payments.lot_records.takings import NewTaking, TakingAnswer
 from payments.records import NewCharge, Posted
-from payments.takings import NewTaking, TakingAnswer
 
 TIMEOUT_SECONDS: Final = 60.0
 CONNECTIONS: Final = 16

@@ -18,9 +18,9 @@ from app.day.desk import Desk
 from app.day.doors import Browser, DoorClosed, Doors
 from app.day.draw import SERIALS_PER_DAY
 from app.day.plan import Deed, Leaver, Part, Plan, Stay
-from payments.corrections import NewCorrection
+from payments.amends.corrections import NewCorrection
+from payments.lot_records.takings import NewTaking
 from payments.records import NewCharge
-from payments.takings import NewTaking
 
 AGAIN_AFTER: Final = timedelta(seconds=1)
 _AFTER_CORRECTION: Final = "N"

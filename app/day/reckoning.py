@@ -17,9 +17,10 @@ from app.wiring import Wiring
 from ledger.accounts import Account
 from ledger.balances import TrialBalanceLine
 from ledger.clock import business_date
-from payments import debt_ageing, events, lots
+from payments import events, lots
 from payments.incentive import reports
 from payments.incentive.reports import Viewer
+from payments.owed import debt_ageing
 
 
 class Owed(Struct, frozen=True):

@@ -13,9 +13,10 @@ from app.pages import pay, scan
 from app.pages.codes import AnyRequest, page_of
 from app.pages.scan import REASONS
 from app.wiring import Wired
-from payments import charges, disputes
-from payments.dispute_store import Reason
+from payments import charges
 from payments.errors import ChargeUnknown
+from payments.owed import disputes
+from payments.owed.dispute_store import Reason
 
 
 class DisputeForm(Struct, frozen=True):

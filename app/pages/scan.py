@@ -26,15 +26,18 @@ from gateways import routing
 from gateways.parking import addresses
 from gateways.parking.quotes import Network
 from ledger.money import yuan
-from payments import asked_quote_store, asked_quotes, baskets, debts, lots, paycode, plates, quotes, splits
-from payments.asked_quote_store import Endpoint
-from payments.asked_quotes import Asking, LotAway, Turns
-from payments.dispute_store import Reason
+from payments import baskets, lots, paycode, plates
 from payments.errors import PlateRefused
 from payments.lots import Lot
-from payments.quotes import Quote
+from payments.owed import debts
+from payments.owed.dispute_store import Reason
+from payments.quoting import asked_quote_store, asked_quotes, quotes
+from payments.quoting.asked_quote_store import Endpoint
+from payments.quoting.asked_quotes import Asking, LotAway, Turns
+from payments.quoting.quotes import Quote
 from payments.records import Charge
-from payments.splits import Group
+from payments.splitting import splits
+from payments.splitting.splits import Group
 from payments.webhooks.secret import Vault
 
 PROVINCES: Final = "苏京津冀晋蒙辽吉黑沪浙皖闽赣鲁豫鄂湘粤桂琼渝川贵云藏陕甘青宁新"

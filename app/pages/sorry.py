@@ -16,9 +16,9 @@ from app.pages.pay import NoWallet
 from app.pages.render import Page
 from app.wiring import Wiring
 from ledger.errors import Conflict, NotFound, Refused, TongtingError, Unavailable
-from payments.asked_quote_store import QuoteOver
 from payments.errors import CardUnderWay, ChargeUnknown, DebtReserved, DeductionUnderWay, OrderUnknown, PartRefused
 from payments.paycode import PayCodeRefused
+from payments.quoting.asked_quote_store import QuoteOver
 
 _FOR_PROGRAMS: Final = ("/v1/", "/oauth/", "/callbacks/", "/schema/", "/health", "/_simulation/")
 _log: Final = logging.getLogger("tongting.pages")

@@ -153,7 +153,7 @@ class Words(Struct, frozen=True, kw_only=True):
     dispute: str
     dispute_reason: str
     dispute_reasons: tuple[str, ...]
-    """In the order of ``payments.dispute_store.Reason``."""
+    """In the order of ``payments.owed.dispute_store.Reason``."""
     dispute_say: str
     dispute_go: str
     dispute_title: str

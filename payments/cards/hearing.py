@@ -20,10 +20,11 @@ from gateways.etc import clearing
 from gateways.etc.clearing import BookingResult, ClearingStatistics, DisputeResult, Totals
 from gateways.etc.codes import DisputeOutcome
 from ledger.ids import Ids, payment_number
-from payments import debt_store, events, store
+from payments import events, store
 from payments.cards import store as cards
 from payments.cards.packages import package_of
 from payments.cards.records import CHANNEL, CardRow, Finding, Heard, PackageRow
+from payments.owed import debt_store
 from payments.store import NewCase
 
 _CASES: Final = {

@@ -20,13 +20,14 @@ from gateways.etc.codes import PreCheck
 from gateways.etc.record import OVERDUE_AFTER_DEFAULT, PackingRules, TransactionRecord
 from ledger.errors import Refused
 from ledger.ids import payment_number
-from payments import deduction_store, orders, store
+from payments import orders, store
 from payments.cards import store as cards
 from payments.cards.records import CHANNEL, CardRow, NewCardCharge, TakenCard
 from payments.checkout import Till
-from payments.debts import Left, open_debts
 from payments.errors import NoRoute
 from payments.lots import Lot
+from payments.mandates import deduction_store
+from payments.owed.debts import Left, open_debts
 from payments.records import Charge
 
 RECORDS_MAX: Final = 1_000

@@ -17,7 +17,7 @@ from payments.lots import Lot
 from tests.app.conftest import Client, bearer
 from tests.gateways.conftest import fresh_pair, pair  # noqa: F401  # fixtures
 from tests.payments.conftest import make_city
-from tests.payments.deducting import city
+from tests.payments.mandates.deducting import city
 from tests.payments.test_cards import Lane
 
 

@@ -18,7 +18,7 @@ from payments.cards import intake
 from payments.cards.intake import Rules
 from payments.cards.records import NewCardCharge
 from tests.gateways.conftest import fresh_pair, pair  # noqa: F401  # fixtures
-from tests.payments.deducting import city
+from tests.payments.mandates.deducting import city
 from tests.payments.test_cards import Lane
 
 Said = Callable[..., str]

@@ -11,9 +11,10 @@ from sqlalchemy import text
 
 from app.pages.words import EN, ZH
 from app.wiring import Wiring
-from payments import lots, splits
-from payments.debts import Left, open_debts
+from payments import lots
 from payments.lots import Lot, NewOperator
+from payments.owed.debts import Left, open_debts
+from payments.splitting import splits
 from tests.app.test_pages import PLATE, Browser, browser, code, lot, made_keys, owe, text_of, wiring  # noqa: F401  # fixtures
 
 TYPED = {"province": PLATE[0], "rest": PLATE[1:]}

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from app.wiring import Wiring
 from payments.lots import Lot
 from tests.app.conftest import City, Client, bearer
-from tests.payments.owing import overdue, owe, receivable
+from tests.payments.owed.owing import overdue, owe, receivable
 
 
 @pytest.fixture

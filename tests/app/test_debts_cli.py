@@ -14,7 +14,7 @@ from app import debts_cli
 from app.wiring import Wiring
 from ledger.errors import Refused
 from tests.app.conftest import City
-from tests.payments.owing import CHECKER, MAKER, debt, overdue, owe
+from tests.payments.owed.owing import CHECKER, MAKER, debt, overdue, owe
 
 Said = Callable[..., str]
 

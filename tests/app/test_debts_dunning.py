@@ -8,13 +8,13 @@ from sqlalchemy import text
 from app import dunning
 from app.wiring import Wiring
 from config.settings import load
-from payments import instalments
-from payments.dunning import contacts
-from payments.dunning.contacts import NewContact
-from payments.dunning.sending import Sent
+from payments.owed import instalments
+from payments.owed.dunning import contacts
+from payments.owed.dunning.contacts import NewContact
+from payments.owed.dunning.sending import Sent
 from tests.app.conftest import City
 from tests.payments.conftest import AT
-from tests.payments.owing import IDS, MAKER, overdue, owe, staff
+from tests.payments.owed.owing import IDS, MAKER, overdue, owe, staff
 
 
 def test_channels_are_those_of_the_settings() -> None:

@@ -17,7 +17,7 @@ from payments.lots import Lot
 from tests.app.conftest import Client, bearer
 from tests.gateways.conftest import fresh_pair, pair  # noqa: F401  # fixtures
 from tests.payments.conftest import books, make_city
-from tests.payments.deducting import OPENID, PLATE, City, city
+from tests.payments.mandates.deducting import OPENID, PLATE, City, city
 
 ENTRANCE = {"serial": "E1", "plate": PLATE, "plate_color": "blue", "entered_at": "2026-03-02T10:00:00+08:00", "free_minutes": 15}
 

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from app.wiring import Wiring
-from payments import leaving
-from payments.leaving import NewRule
+from payments.owed import leaving
+from payments.owed.leaving import NewRule
 from payments.tariffs import files, registry
 from tests.app.conftest import City, Client, bearer
 from tests.payments.conftest import AT, make_charge

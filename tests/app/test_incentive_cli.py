@@ -21,7 +21,7 @@ from payments.incentive.reports import Row
 from tests.payments.conftest import AT
 from tests.payments.incentive.conftest import City
 from tests.payments.incentive.test_rules import files
-from tests.payments.owing import CHECKER, MAKER
+from tests.payments.owed.owing import CHECKER, MAKER
 
 Said = Callable[..., str]
 

@@ -13,8 +13,8 @@ from app.wiring import Wiring
 from app.worker import watch_lots
 from ledger.clock import SetClock
 from ledger.errors import Refused
-from payments import stays
-from payments.stays import NewStay
+from payments.lot_records import stays
+from payments.lot_records.stays import NewStay
 from tests.app.conftest import City, later
 from tests.payments.conftest import AT, IDS, make_charge
 

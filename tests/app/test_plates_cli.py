@@ -13,7 +13,7 @@ from app.wiring import Wiring
 from ledger.errors import Conflict, NotAllowed, Refused
 from tests.app.conftest import City
 from tests.payments.conftest import AT, IDS, make_charge
-from tests.payments.owing import CHECKER, MAKER, owe, staff
+from tests.payments.owed.owing import CHECKER, MAKER, owe, staff
 
 Said = Callable[..., str]
 NUMBER = "苏B12345"

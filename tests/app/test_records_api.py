@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import text
 
 from app.wiring import Wiring
-from payments import alarm_rules, alarms
-from payments.alarm_rules import NewRule
+from payments.lot_records import alarm_rules, alarms
+from payments.lot_records.alarm_rules import NewRule
 from payments.lots import Lot
 from tests.app.conftest import City, Client, bearer, later
 from tests.payments.conftest import AT, make_charge

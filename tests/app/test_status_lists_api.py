@@ -17,7 +17,7 @@ from gateways.registry import Registry
 from gateways.sandbox.wechat.signing import Pair
 from tests.app.conftest import Client, bearer
 from tests.gateways.conftest import fresh_pair, pair  # noqa: F401  # fixtures
-from tests.payments.deducting import PLATE, City, city
+from tests.payments.mandates.deducting import PLATE, City, city
 
 ENTRY = PLATE + "蓝"
 

@@ -22,9 +22,10 @@ from gateways.contract import Way
 from gateways.sandbox.server import running
 from ledger.clock import SetClock
 from ledger.ids import payment_number
-from payments import checkout, jobs, refund_jobs, refunds
+from payments import checkout, jobs
 from payments.checkout import Payer, Started
 from payments.lots import Lot
+from payments.refunding import refund_jobs, refunds
 from reconciliation import daily, matching
 from tests.app.conftest import bearer
 from tests.app.test_callbacks import served

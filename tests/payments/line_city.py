@@ -37,7 +37,7 @@ from payments.cards import letters, packing
 from payments.cards.packing import Sent
 from tests.gateways.conftest import free_port
 from tests.payments.conftest import AT
-from tests.payments.deducting import City, demo_keys
+from tests.payments.mandates.deducting import City, demo_keys
 from tests.payments.test_cards import Lane
 
 T = TypeVar("T")

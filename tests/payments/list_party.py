@@ -17,7 +17,7 @@ from gateways.etc.list_line import ListLine
 from gateways.etc.services import StatusList, StatusListAsk
 from gateways.registry import Connected
 from gateways.sandbox.etc import demo
-from tests.payments.deducting import City, demo_keys
+from tests.payments.mandates.deducting import City, demo_keys
 
 Answered = Callable[[StatusListAsk], StatusList]
 

@@ -13,12 +13,13 @@ from gateways import routing
 from gateways.contract import Way
 from ledger.errors import Conflict, Refused
 from ledger.ids import RandomIds, payment_number
-from payments import baskets, checkout, jobs, refund_jobs, refunds, results
+from payments import baskets, checkout, jobs, results
 from payments.baskets import Started, Status
 from payments.checkout import Payer, Till
 from payments.errors import AlreadyPaid, ChannelBusy, ChargeUnknown, NoRoute, OrderExpired, OrderUnknown
 from payments.lots import Lot
 from payments.orders import RandomTokens
+from payments.refunding import refund_jobs, refunds
 from tests.gateways.conftest import HTTP, Play, Played, fresh_pair, pair, play  # noqa: F401  # fixtures
 from tests.payments.conftest import AT, IDS, books, make_charge, make_city
 

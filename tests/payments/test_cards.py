@@ -16,7 +16,7 @@ from gateways.etc.clearing import ClearingStatistics
 from gateways.etc.record import TransactionRecord, charge_id
 from gateways.etc.uplink import HttpsUplink
 from gateways.sandbox.wechat.signing import Pair
-from payments import charges, checkout, refund_jobs, refunds
+from payments import charges, checkout
 from payments.cards import intake, packing
 from payments.cards.hearing import hear
 from payments.cards.intake import Rules
@@ -25,11 +25,12 @@ from payments.cards.records import Finding, NewCardCharge, TakenCard
 from payments.checkout import Payer
 from payments.errors import CardUnderWay
 from payments.records import Charge
+from payments.refunding import refund_jobs, refunds
 from tests.gateways.conftest import HTTP, fresh_pair, pair  # noqa: F401  # fixtures
 from tests.gateways.etc_cases import RECORD
-from tests.payments import deducting
 from tests.payments.conftest import AT, IDS, message
-from tests.payments.deducting import LOT_NUMBERS, MERCHANTS, PLATE, City
+from tests.payments.mandates import deducting
+from tests.payments.mandates.deducting import LOT_NUMBERS, MERCHANTS, PLATE, City
 
 TODAY = date(2026, 3, 2)
 SETTLED = (101204, 112201, 1200)

@@ -11,11 +11,12 @@ from gateways.contract import ChannelState, RefundResult, RefundState
 from ledger.errors import Conflict
 from ledger.ids import payment_number
 from ledger.journal import EntryKind
-from payments import events, refunds
+from payments import events
 from payments.decisions import Finding
 from payments.events import PaymentEvent
 from payments.invariants import check
-from payments.refund_store import Refund
+from payments.refunding import refunds
+from payments.refunding.refund_store import Refund
 from payments.results import Notice, Outcome
 from tests.payments.conftest import AT, IDS, Due, books, charge_state, message, payment_state
 from tests.payments.test_results import CLEARING, INCOME, SUSPENSE, applied, findings

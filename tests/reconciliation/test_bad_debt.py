@@ -16,13 +16,14 @@ from ledger.checkpoint import Signer
 from ledger.ids import payment_number
 from ledger.seal import Sealer, Witness
 from payments import invariants as payment_invariants
-from payments import refund_jobs, refunds, results
+from payments import results
 from payments.cards.records import NewCardCharge
+from payments.refunding import refund_jobs, refunds
 from reconciliation import daily, invariants, matching
 from reconciliation.daily import Day
 from tests.gateways.conftest import fresh_pair, pair  # noqa: F401  # fixtures
-from tests.payments import deducting
 from tests.payments.conftest import AT, Due
+from tests.payments.mandates import deducting
 from tests.payments.test_cards import Lane
 from tests.reconciliation.conftest import DAY, IDS, City, billed
 from tests.reconciliation.test_matching import found

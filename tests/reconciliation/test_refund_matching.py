@@ -6,9 +6,10 @@ import pytest
 from sqlalchemy import text
 
 from gateways.contract import BillLine, RefundResult, RefundState
-from payments import refund_store, refunds, results
+from payments import results
 from payments.invariants import check as check_payments
-from payments.refund_store import Refund
+from payments.refunding import refund_store, refunds
+from payments.refunding.refund_store import Refund
 from payments.results import Notice
 from reconciliation import matching, statements
 from reconciliation.invariants import check

@@ -16,16 +16,17 @@ from app.checks import violations
 from gateways.contract import ChannelState, RefundResult, RefundState
 from ledger.checkpoint import Signer
 from ledger.seal import Sealer, Witness
-from payments import debts, refunds
-from payments.debts import Left
 from payments.incentive import following, invariants, parties, rules
 from payments.incentive.following import Done
 from payments.incentive.parties import NewParty, Party
 from payments.incentive.rules import NewAssignment, NewRule, NewShare
-from payments.refund_store import Refund
+from payments.owed import debts
+from payments.owed.debts import Left
+from payments.refunding import refunds
+from payments.refunding.refund_store import Refund
 from payments.results import Notice, apply
 from tests.payments.conftest import AT, IDS, Due, make_attempt, make_charge, make_city, message
-from tests.payments.owing import staff
+from tests.payments.owed.owing import staff
 
 ORIGIN = "tongting.example/lane/0"
 LONG_AGO = AT - timedelta(days=1000)

@@ -20,7 +20,7 @@ from payments.incentive.settlements import Settlement
 from payments.people import Person
 from tests.payments.conftest import AT, IDS
 from tests.payments.incentive.conftest import City
-from tests.payments.owing import CHECKER, MAKER
+from tests.payments.owed.owing import CHECKER, MAKER
 
 TODAY = business_date(AT)
 TOMORROW = AT + timedelta(days=1)

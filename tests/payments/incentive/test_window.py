@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import Engine
 
 from app.checks import violations
-from payments import debts
-from payments.debts import Left
 from payments.incentive import following, parties, rules
 from payments.incentive.parties import NewParty
 from payments.incentive.rules import NewRule, NewShare
+from payments.owed import debts
+from payments.owed.debts import Left
 from tests.gateways.conftest import Play, fresh_pair, pair, play  # noqa: F401  # fixtures
 from tests.payments.conftest import AT, IDS
 from tests.payments.incentive.conftest import sealer

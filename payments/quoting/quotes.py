@@ -1,0 +1,48 @@
+"""Quotes 询价: what a plate would have to pay at a lot right now, and the token under which it can be ordered.
+
+Knows charges; must not know channels or HTTP. Called by the pages.
+
+What is due of a charge changes only by payments, credit notes and decisions, and none of the latter two happens while an order
+of it is open; so a quote needs no row of its own: the order locks the price. Prices that a lot gave for a moment only
+(``payments.quoting.asked_quotes``) are left out when they have ended.
+"""
+
+from datetime import datetime
+
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from payments import plates, store
+from payments.orders import Tokens
+from payments.records import Charge
+
+
+class Quote(Struct, frozen=True):
+    """A charge that can be paid now. ``token`` goes into the form of the page: a second tap of the same form is the same order."""
+
+    charge: Charge
+    amount_fen: int
+    token: str
+
+
+def ask(tx: Connection, *, lane: int, lot_id: int, plate: str, at: datetime, tokens: Tokens) -> list[Quote]:
+    """Return what is due for a plate at a lot, oldest stay first. Writes nothing.
+
+    Raises:
+        PlateRefused: this is not a plate.
+    """
+    return [
+        Quote(charge, charge.owed_fen, tokens.new(f"{charge.charge_id} {at.isoformat()}"))
+        for charge in store.open_charges(tx, lane=lane, lot_id=lot_id, number=plates.checked(plate), at=at)
+    ]
+
+
+def anywhere(tx: Connection, *, lane: int, plate: str, limit: int, at: datetime) -> list[Charge]:
+    """Return what is due for a plate at all lots, oldest stay first.
+
+    Whoever only typed the plate may be shown payees and amounts of it, never places and times.
+
+    Raises:
+        PlateRefused: this is not a plate.
+    """
+    return store.open_charges_anywhere(tx, lane=lane, number=plates.checked(plate), limit=limit, at=at)
