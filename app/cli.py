@@ -17,22 +17,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Protocol
 
-from app import (
-    cards_cli,
-    debts_cli,
-    incentive_cli,
-    leaving_cli,
-    lots_cli,
-    plates_cli,
-    routes_cli,
-    splits_cli,
-    tariffs_cli,
-    webhooks_cli,
-)
 from app import run as running
 from app.callbacks import serve as callbacks
 from app.checks import violations
 from app.collector import settle
+from app.commands import cards, debts, incentive, leaving, lots, plates, routes, splits, tariffs, webhooks
 from app.database import DatabaseError
 from app.embedded import EmbeddedServerError
 from app.etc_line import serve as etc_line
@@ -62,16 +51,16 @@ class Desk(Protocol):
 
 
 _DESKS: Final[tuple[tuple[str, Desk, str], ...]] = (
-    ("route", routes_cli, "list, add or end an operator's merchant account at a channel"),
-    ("lot", lots_cli, "what lots tell and hide, tills and takings, and how channels number lots"),
-    ("debts", debts_cli, "list, dispute, let off, write off and dun debts; make debt files"),
-    ("leave", leaving_cli, "list or enter rules of leaving first and of deducting debts"),
-    ("webhook", webhooks_cli, "list, add, enable, replay or end webhooks of lots and operators"),
-    ("plate", plates_cli, "let plates change hands or be forgotten, and list who looked them up"),
-    ("cards", cards_cli, "list packages of card charges, or pack anew what was rejected"),
-    ("tariff", tariffs_cli, "enter, assign and list tariffs and passes, or price a stay"),
-    ("incentive", incentive_cli, "parties, rules, settlements and reports of recovered debts"),
-    ("split", splits_cli, "list or add rules by which a lot's charges are cut for several payees"),
+    ("route", routes, "list, add or end an operator's merchant account at a channel"),
+    ("lot", lots, "what lots tell and hide, tills and takings, and how channels number lots"),
+    ("debts", debts, "list, dispute, let off, write off and dun debts; make debt files"),
+    ("leave", leaving, "list or enter rules of leaving first and of deducting debts"),
+    ("webhook", webhooks, "list, add, enable, replay or end webhooks of lots and operators"),
+    ("plate", plates, "let plates change hands or be forgotten, and list who looked them up"),
+    ("cards", cards, "list packages of card charges, or pack anew what was rejected"),
+    ("tariff", tariffs, "enter, assign and list tariffs and passes, or price a stay"),
+    ("incentive", incentive, "parties, rules, settlements and reports of recovered debts"),
+    ("split", splits, "list or add rules by which a lot's charges are cut for several payees"),
 )
 
 

@@ -166,7 +166,7 @@ def _deduct(url: str, db: Engine, *, tries: int) -> None:
     took = time.perf_counter() - began
     print(f"deductions planned: {planned} in {took:.1f} s; peak {_rss_mib():.0f} MiB")
     with db.begin() as tx:
-        tx.execute(text("update payments.mandates.deduction_plan set due_at = :at"), {"at": AT})
+        tx.execute(text("update payments.deduction_plan set due_at = :at"), {"at": AT})
     began, done = time.perf_counter(), 0
     while done < tries:
         done += deduction_plan.run_due(till, limit=500, threads=4).tried

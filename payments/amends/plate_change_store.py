@@ -178,7 +178,7 @@ def hand_over(tx: Connection, *, lane: int, plate_id: int, held_since: datetime,
         ), ended as (
             update payments.mandate set state = 'none', told_at = :at where plate_id = :plate and state = 'open'
         ), unplanned as (
-            delete from payments.mandates.deduction_plan where lane = :lane and charge_id = any(cast(:charges as uuid[]))
+            delete from payments.deduction_plan where lane = :lane and charge_id = any(cast(:charges as uuid[]))
         )
         update payments.debt set paused_until = :never where lane = :lane and charge_id = any(cast(:charges as uuid[]))
         """),

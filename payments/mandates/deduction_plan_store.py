@@ -48,7 +48,7 @@ def begin(
 ) -> None:  # fmt: skip
     """Plan debts whose plates have a mandate; one that is planned already stays as it is."""
     query = text(f"""
-        insert into payments.mandates.deduction_plan (charge_id, lane, due_at)
+        insert into payments.deduction_plan (charge_id, lane, due_at)
         select charge_id, lane, at from (
             select d.charge_id, d.lane,
                    coalesce(cast(:due_at as timestamptz), payments.next_deduction_v1(d.operator_id, d.opened_at, :behind)) as at
@@ -80,10 +80,10 @@ def plan(
             join payments.plate p on p.plate_id = s.plate_id
             join payments.debt d on d.lane = :lane and d.charge_id = s.charge_id
             where s.basis <> 'card' and {_ITS_OWNERS}
-              and not exists (select from payments.mandates.deduction_plan p where p.lane = :lane and p.charge_id = s.charge_id)
+              and not exists (select from payments.deduction_plan p where p.lane = :lane and p.charge_id = s.charge_id)
             group by s.charge_id, s.operator_id, s.opened_at
         ), made as (
-            insert into payments.mandates.deduction_plan (charge_id, lane, due_at)
+            insert into payments.deduction_plan (charge_id, lane, due_at)
             select charge_id, :lane, due_at from (
                 select f.charge_id, coalesce(
                     payments.next_deduction_v1(f.operator_id, f.opened_at, :at),
@@ -110,7 +110,7 @@ def claim(tx: Connection, *, lane: int, at: datetime, until: datetime, limit: in
     """
     query = text(f"""
         with due as materialized (
-            select p.charge_id, p.lane, p.tries from payments.mandates.deduction_plan p
+            select p.charge_id, p.lane, p.tries from payments.deduction_plan p
             where p.lane = :lane and p.due_at <= :at and (p.claimed_until is null or p.claimed_until <= :at)
             order by p.due_at, p.charge_id limit :limit
             for update skip locked
@@ -122,15 +122,15 @@ def claim(tx: Connection, *, lane: int, at: datetime, until: datetime, limit: in
             join payments.debt d on d.lane = u.lane and d.charge_id = u.charge_id
             join payments.plate p on p.plate_id = d.plate_id
         ), over as (
-            delete from payments.mandates.deduction_plan p using seen s
+            delete from payments.deduction_plan p using seen s
             where p.lane = s.lane and p.charge_id = s.charge_id and s.owed_fen = 0
         ), later as (
-            update payments.mandates.deduction_plan p
+            update payments.deduction_plan p
             set due_at = coalesce(payments.next_deduction_v1(s.operator_id, s.opened_at, :at),
                                   cast(:at as timestamptz) + interval '1 day')
             from seen s where p.lane = s.lane and p.charge_id = s.charge_id and s.owed_fen > 0 and s.is_paused
         ), mine as (
-            update payments.mandates.deduction_plan p set claimed_until = :until, tries = p.tries + 1
+            update payments.deduction_plan p set claimed_until = :until, tries = p.tries + 1
             from seen s where p.lane = s.lane and p.charge_id = s.charge_id and s.owed_fen > 0 and not s.is_paused
             returning p.charge_id, p.due_at
         )
@@ -164,11 +164,11 @@ def go_on(tx: Connection, *, lane: int, nexts: Sequence[Next], at: datetime) -> 
                         cast(:due_at as timestamptz[])) as g (charge_id, over, wait, due_at)
             join payments.debt d on d.lane = :lane and d.charge_id = g.charge_id
         ), gone as (
-            delete from payments.mandates.deduction_plan p using given g
+            delete from payments.deduction_plan p using given g
             where p.lane = :lane and p.charge_id = g.charge_id and g.at is null
             returning g.owed_fen
         ), later as (
-            update payments.mandates.deduction_plan p set due_at = g.at, claimed_until = null, tries = p.tries - g.wait::int
+            update payments.deduction_plan p set due_at = g.at, claimed_until = null, tries = p.tries - g.wait::int
             from given g where p.lane = :lane and p.charge_id = g.charge_id and g.at is not null
         )
         select count(*) filter (where owed_fen > 0) from gone

@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from app import cards_cli, lots_cli
+from app.commands import cards as cards_cli
+from app.commands import lots as lots_cli
 from app.wiring import Wiring
 from app.worker import send_cards
 from gateways.etc.channel import Etc

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from app import debts_cli
+from app.commands import debts as debts_cli
 from app.wiring import Wiring
 from ledger.errors import Refused
 from tests.app.conftest import City

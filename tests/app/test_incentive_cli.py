@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from app import incentive_cli
-from app.incentive_cli import as_csv
+from app.commands import incentive as incentive_cli
+from app.commands.incentive import as_csv
 from app.wiring import Wiring
 from app.worker import share_incentives
 from ledger.clock import SetClock

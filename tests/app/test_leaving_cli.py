@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from app import leaving_cli
+from app.commands import leaving as leaving_cli
 from app.wiring import Wiring
 from ledger.errors import Conflict, NotFound, Refused
 from tests.app.conftest import City

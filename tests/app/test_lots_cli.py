@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from app import lots_cli
+from app.commands import lots as lots_cli
 from app.wiring import Wiring
 from app.worker import watch_lots
 from ledger.clock import SetClock

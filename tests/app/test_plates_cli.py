@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from app import plates_cli
+from app.commands import plates as plates_cli
 from app.wiring import Wiring
 from ledger.errors import Conflict, NotAllowed, Refused
 from tests.app.conftest import City

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app import cli, routes_cli
+from app import cli
+from app.commands import routes as routes_cli
 from app.wiring import Wiring, origin
 from gateways import routing
 from ledger.books import open_lane

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app import tariffs_cli
+from app.commands import tariffs as tariffs_cli
 from app.wiring import Wiring
 from config.tariffs import FOLDER
 from ledger.errors import Refused

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from standardwebhooks import Webhook as Verifier
 
-from app import webhooks_cli
 from app.checks import violations
+from app.commands import webhooks as webhooks_cli
 from app.wiring import Wiring
 from app.worker import push_until
 from config.settings import SettingsError, changed

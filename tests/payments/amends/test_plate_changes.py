@@ -145,7 +145,7 @@ def test_mandates_end_and_no_earlier_debt_is_ever_deducted_from_the_new_owner(de
     planned(desk, old, new)
     handed_over(desk)
     assert tuple(desk.execute(text("select state, told_at from payments.mandate")).one()) == ("none", AT)
-    assert desk.execute(text("select charge_id from payments.mandates.deduction_plan")).scalars().all() == [new]
+    assert desk.execute(text("select charge_id from payments.deduction_plan")).scalars().all() == [new]
     mandate(desk, "open", AT + timedelta(minutes=1))
     planned(desk, old, new)
     later = AT + timedelta(days=3)

@@ -63,7 +63,7 @@ def tries(at: City) -> list[str]:
 
 
 def planned(at: City) -> list[Any]:
-    return at.column("select due_at from payments.mandates.deduction_plan")
+    return at.column("select due_at from payments.deduction_plan")
 
 
 # At the barrier

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, event, text
 
-from app import demo, splits_cli
+from app import demo
 from app.checks import violations
+from app.commands import splits as splits_cli
 from app.day.command import free_ports
 from app.main import create_app
 from app.stand_in import other_stand_ins, sandbox_config

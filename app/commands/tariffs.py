@@ -9,7 +9,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Final
 
-from app.routes_cli import instant
+from app.commands.routes import instant
 from app.wiring import Wiring
 from ledger.clock import CHINA
 from ledger.errors import Refused

@@ -7,7 +7,7 @@ import argparse
 from datetime import time
 from typing import Any
 
-from app.routes_cli import instant
+from app.commands.routes import instant
 from app.wiring import Wiring
 from ledger.clock import CHINA
 from ledger.money import yuan

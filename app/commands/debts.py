@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from app import dunning
-from app.routes_cli import instant
+from app.commands.routes import instant
 from app.wiring import Wiring
 from ledger.clock import CHINA, business_date
 from ledger.errors import Conflict, NotFound, Refused

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from app.routes_cli import instant
+from app.commands.routes import instant
 from app.wiring import Wiring
 from ledger.clock import CHINA
 from ledger.errors import NotFound, Refused
