@@ -1,0 +1,1 @@
+-- What bearers of discounts owe.

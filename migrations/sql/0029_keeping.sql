@@ -1,0 +1,1 @@
+-- How long delivery logs are kept; quotes that have ended; disputes of what is paid.
