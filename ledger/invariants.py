@@ -22,9 +22,12 @@ class Violation(Struct, frozen=True):
 
 _ANYBODYS: Final = frozenset({
     Account.SPECIAL_ACCOUNT, Account.BANK, Account.INCENTIVE_RECEIVABLE, Account.INCENTIVE_INCOME,
+    Account.BEARER_PAYABLE, Account.BEARER_COST,
 })  # fmt: skip
-"""Accounts that other books than operators' may use; of the bank, only what came in for shares of recovered debts."""
+"""Accounts that other books than operators' may use; of the bank, only what came in for shares of recovered debts, and what was
+paid for discounts borne."""
 _OPERATOR_ONLY: Final = [int(account) for account in Account if account not in _ANYBODYS]
+_WITH_BANK: Final = [int(Account.INCENTIVE_RECEIVABLE), int(Account.BEARER_PAYABLE)]
 
 _UNFOLDED: Final = """
     with recorded as (
@@ -88,7 +91,7 @@ def _folds(tx: Connection) -> list[Violation]:
 
 
 def _custody(tx: Connection) -> list[Violation]:
-    """I15: no book but an operator's touches accounts through which drivers' money passes, and its bank takes in shares only."""
+    """I15: no book but an operator's touches accounts through which drivers' money passes; its bank knows shares and bearers."""
     rows = tx.execute(
         text("""
         select b.book_id, x.account from ledger.balance x join ledger.book b on b.book_id = x.book_id
@@ -96,10 +99,10 @@ def _custody(tx: Connection) -> list[Violation]:
         union
         select b.book_id, :bank from ledger.book b join ledger.posting p on p.book_id = b.book_id
         where b.owner_kind <> 'operator' and :bank in (p.debit_account, p.credit_account)
-          and :shares not in (p.debit_account, p.credit_account)
+          and not array[p.debit_account, p.credit_account] && cast(:others as integer[])
         order by 1, 2
         """),
-        {"accounts": _OPERATOR_ONLY, "bank": int(Account.BANK), "shares": int(Account.INCENTIVE_RECEIVABLE)},
+        {"accounts": _OPERATOR_ONLY, "bank": int(Account.BANK), "others": _WITH_BANK},
     )
     return [Violation("I15", f"book {row.book_id} is not an operator's and uses account {row.account}") for row in rows]
 

@@ -68,6 +68,14 @@ class EntryKind(IntEnum):
     """The owner has paid shares out. Source: incentive settlement."""
     INCENTIVE_RECEIVED = 15
     """The same on the other side. Source: incentive settlement."""
+    BEARER_CLAIMED = 16
+    """A part of a stay that somebody bears in place of the driver is earned: a claim on the bearer. Source: borne part."""
+    BEARER_OWED = 17
+    """The same in the bearer's own book. Source: borne part."""
+    BEARER_PAID = 18
+    """A bearer has paid what it bore. Source: bearer settlement."""
+    BEARER_PAID_OUT = 19
+    """The same in the bearer's own book. Source: bearer settlement."""
 
 
 class Line(Struct, frozen=True, gc=False):

@@ -186,3 +186,35 @@ def incentive_received(
     """The recoverer's side of the same: the money is in its bank account (1002), the claim is met (1221)."""
     line = Line(debit=Account.BANK, credit=Account.INCENTIVE_RECEIVABLE, amount_fen=amount_fen)
     return Entry(EntryKind.INCENTIVE_RECEIVED, settlement_id, book_id, happened_at, booked_on, evidence_id, (line,))
+
+
+def bearer_claimed(
+    *, part_id: UUID, book_id: int, amount_fen: int, happened_at: datetime, booked_on: date, evidence_id: UUID
+) -> Entry:  # fmt: skip
+    """A part of a stay is borne in place of the driver: a claim on the bearer (1221), earned as parking income (6001)."""
+    line = Line(debit=Account.BEARER_RECEIVABLE, credit=Account.INCOME, amount_fen=amount_fen)
+    return Entry(EntryKind.BEARER_CLAIMED, part_id, book_id, happened_at, booked_on, evidence_id, (line,))
+
+
+def bearer_owed(
+    *, part_id: UUID, book_id: int, amount_fen: int, happened_at: datetime, booked_on: date, evidence_id: UUID
+) -> Entry:  # fmt: skip
+    """The same in the book of a bearer that keeps one: a discount granted to drivers (6601), owed to the operator (2241)."""
+    line = Line(debit=Account.BEARER_COST, credit=Account.BEARER_PAYABLE, amount_fen=amount_fen)
+    return Entry(EntryKind.BEARER_OWED, part_id, book_id, happened_at, booked_on, evidence_id, (line,))
+
+
+def bearer_paid(
+    *, settlement_id: UUID, book_id: int, amount_fen: int, happened_at: datetime, booked_on: date, evidence_id: UUID
+) -> Entry:  # fmt: skip
+    """A bearer paid what it bore: the money is in the operator's bank account (1002), the claim is met (1221)."""
+    line = Line(debit=Account.BANK, credit=Account.BEARER_RECEIVABLE, amount_fen=amount_fen)
+    return Entry(EntryKind.BEARER_PAID, settlement_id, book_id, happened_at, booked_on, evidence_id, (line,))
+
+
+def bearer_paid_out(
+    *, settlement_id: UUID, book_id: int, amount_fen: int, happened_at: datetime, booked_on: date, evidence_id: UUID
+) -> Entry:  # fmt: skip
+    """The same in the bearer's own book: it owes no more (2241), the money left its bank account (1002)."""
+    line = Line(debit=Account.BEARER_PAYABLE, credit=Account.BANK, amount_fen=amount_fen)
+    return Entry(EntryKind.BEARER_PAID_OUT, settlement_id, book_id, happened_at, booked_on, evidence_id, (line,))

@@ -43,6 +43,10 @@ def entries(channel: str) -> list[tuple[str, Entry]]:
         ("incentive_earned", recipes.incentive_earned(**COMMON, line_id=SOURCE, amount_fen=5, returned=True)),  # type: ignore[arg-type]
         ("incentive_paid", recipes.incentive_paid(**COMMON, settlement_id=SOURCE, amount_fen=5)),  # type: ignore[arg-type]
         ("incentive_received", recipes.incentive_received(**COMMON, settlement_id=SOURCE, amount_fen=5)),  # type: ignore[arg-type]
+        ("bearer_claimed", recipes.bearer_claimed(**COMMON, part_id=SOURCE, amount_fen=5)),  # type: ignore[arg-type]
+        ("bearer_owed", recipes.bearer_owed(**COMMON, part_id=SOURCE, amount_fen=5)),  # type: ignore[arg-type]
+        ("bearer_paid", recipes.bearer_paid(**COMMON, settlement_id=SOURCE, amount_fen=5)),  # type: ignore[arg-type]
+        ("bearer_paid_out", recipes.bearer_paid_out(**COMMON, settlement_id=SOURCE, amount_fen=5)),  # type: ignore[arg-type]
     ]
 
 
@@ -52,7 +56,7 @@ def test_the_page_lists_exactly_the_rows_that_the_recipes_make(channel: str) -> 
         (name, str(line.debit), str(line.credit), str(entry.kind)) for name, entry in entries(channel) for line in entry.lines
     }  # fmt: skip
     code = str(int(clearing(channel)))
-    row = re.compile(r"^\| .+? \| `(\w+)` \| (\S+) \| (\S+) \| (?:operator|recoverer) \| (\d+) ", re.MULTILINE)
+    row = re.compile(r"^\| .+? \| `(\w+)` \| (\S+) \| (\S+) \| (?:operator|recoverer|bearer) \| (\d+) ", re.MULTILINE)
     listed = {(name, a.replace("{channel}", code), b.replace("{channel}", code), kind) for name, a, b, kind in row.findall(PAGE)}
     assert made == listed
 
