@@ -6,7 +6,7 @@ elsewhere nothing leaves here but yes or no and a reason.
 
 import logging
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Request, Response, post
@@ -52,21 +52,6 @@ class DepartureIn(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     scene: Scene | None = None
 
 
-class DepartedView(Struct, frozen=True, kw_only=True):
-    """What became of a car. ``open``: it may leave, ``reason`` says why; ``closed``: it has to be paid first, or be asked again.
-
-    ``owed_fen`` is what this stay owes; ``receipt`` the number of the payment that paid it.
-    """
-
-    serial: str
-    outcome: Literal["open", "closed", "refused"]
-    reason: str
-    owed_fen: int = 0
-    receipt: str | None = None
-    field: str | None = None
-    detail: str | None = None
-
-
 class LeaveIn(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A plate at the gate; ``amount_fen`` is what its stay costs, 0 when that is not known yet."""
 
@@ -95,8 +80,8 @@ _leave: Final = msgspec.json.Decoder(LeaveIn)
     request_max_body_size=bulk.BYTES_MAX,
     summary="Ask whether a barrier may open, or tell of cars that have gone",
     responses={
-        200: ResponseSpec(DepartedView, description="One car: whether the barrier may open"),
-        207: ResponseSpec(list[DepartedView], description="Cars that have gone: one result for each, in order; good ones stand"),
+        200: ResponseSpec(Departed, description="One car: whether the barrier may open"),
+        207: ResponseSpec(list[Departed], description="Cars that have gone: one result for each, in order; good ones stand"),
     },
 )
 def post_departures(
@@ -115,7 +100,7 @@ def post_departures(
         told = iter(departures.depart_many(till, lot=lot, departures=cars, body=body))
     else:
         told = iter([departures.depart(till, lot=lot, departure=one, body=body) for one in cars])
-    return given.answer([_view(next(told) if isinstance(one, Departure) else one) for one in read], _wrong)
+    return given.answer([next(told) if isinstance(one, Departure) else one for one in read], _wrong)
 
 
 @post(
@@ -177,12 +162,8 @@ def _minutes(given: DepartureIn, entered_at: datetime) -> int:
     return max(0, int((given.left_at - entered_at).total_seconds()) // 60)
 
 
-def _wrong(one: bulk.Wrong) -> DepartedView:
-    return DepartedView(serial=one.serial, outcome="refused", reason="malformed", field=one.field, detail=one.detail)
-
-
-def _view(made: Departed) -> DepartedView:
-    return DepartedView(**{name: getattr(made, name) for name in Departed.__struct_fields__})
+def _wrong(one: bulk.Wrong) -> Departed:
+    return Departed(serial=one.serial, outcome="refused", reason="malformed", field=one.field, detail=one.detail)
 
 
 def _lot(wiring: Wiring, caller: Caller, code: str) -> Lot:

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from app.api.cards import CardChargeIn
 from app.api.deductions import DeductedView, EntranceIn, EntranceView
-from app.api.departures import DepartedView, DepartureIn
+from app.api.departures import DepartureIn
 from app.pages import words
 from app.run import RunError
 from app.simulation import ClockAt, JobsRun, JobsSince, SealedUpTo, SimulationState
@@ -31,6 +31,7 @@ from ledger.money import yuan
 from payments.amends.corrections import Corrected, NewCorrection
 from payments.cards.records import TakenCard
 from payments.lot_records.takings import NewTaking, TakingAnswer
+from payments.owed.departures import Departed
 from payments.records import NewCharge, Posted
 
 TIMEOUT_SECONDS: Final = 60.0
@@ -216,16 +217,16 @@ class Doors:
         path, headers = f"/v1/lots/{lot_code}/charges/{serial}/deduct", await self._signed_in(operator)
         return _read(await self._web.post(path, headers=headers), DeductedView)
 
-    async def depart(self, operator: str, lot_code: str, departure: DepartureIn) -> DepartedView:
+    async def depart(self, operator: str, lot_code: str, departure: DepartureIn) -> Departed:
         """Ask whether a barrier may open for a car."""
         path, headers = f"/v1/lots/{lot_code}/departures", await self._signed_in(operator)
-        return _read(await self._web.post(path, content=msgspec.json.encode(departure), headers=headers), DepartedView)
+        return _read(await self._web.post(path, content=msgspec.json.encode(departure), headers=headers), Departed)
 
-    async def tell_gone(self, operator: str, lot_code: str, departures: Sequence[DepartureIn]) -> list[DepartedView]:
+    async def tell_gone(self, operator: str, lot_code: str, departures: Sequence[DepartureIn]) -> list[Departed]:
         """Tell of cars that have gone; returns what became of each."""
         path, headers = f"/v1/lots/{lot_code}/departures", await self._signed_in(operator)
         answer = await self._web.post(path, content=msgspec.json.encode(departures), headers=headers)
-        told = _read(answer, list[DepartedView], (207,))
+        told = _read(answer, list[Departed], (207,))
         if any(one.outcome != "open" for one in told):
             raise DoorClosed(f"cars that have left {lot_code} were not taken: {answer.text[:1500]}")
         return told

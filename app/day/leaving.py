@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from app import demo
-from app.api.departures import DepartedView, DepartureIn
+from app.api.departures import DepartureIn
 from app.day.counting import count
 from app.day.desk import Desk
 from app.day.doors import Browser, DoorClosed, Doors
@@ -20,6 +20,7 @@ from app.day.draw import SERIALS_PER_DAY
 from app.day.plan import Deed, Leaver, Part, Plan, Stay
 from payments.amends.corrections import NewCorrection
 from payments.lot_records.takings import NewTaking
+from payments.owed.departures import Departed
 from payments.records import NewCharge
 
 AGAIN_AFTER: Final = timedelta(seconds=1)
@@ -158,7 +159,7 @@ class Leaving:
         if made.outcome != "created":
             raise DoorClosed(f"the correction of {stay.serial} was not taken: {made}")
 
-    def _count(self, told: DepartedView) -> None:
+    def _count(self, told: Departed) -> None:
         count(self.counts.told, f"{told.outcome} {told.reason}")
 
 

@@ -78,6 +78,16 @@ def release(tx: Connection, *, lane: int, charge_id: UUID, reason: str, left_at:
     return tx.execute(query, asked).first() is not None
 
 
+def under_way_by_card(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> frozenset[UUID]:
+    """Return which charges a card has paid at the lane while its issuer has not decided."""
+    query = text("""
+        select distinct charge_id from payments.payment
+        where lane = :lane and charge_id = any(cast(:ids as uuid[])) and way = 'card'
+          and state in ('created', 'pending', 'unknown')
+        """)
+    return frozenset(tx.execute(query, {"lane": lane, "ids": list(charge_ids)}).scalars())
+
+
 def due_days(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> dict[UUID, date]:
     query = text("select charge_id, due_on from payments.debt where lane = :lane and charge_id = any(cast(:ids as uuid[]))")
     return {row.charge_id: row.due_on for row in tx.execute(query, {"lane": lane, "ids": list(charge_ids)})}

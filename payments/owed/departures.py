@@ -69,7 +69,11 @@ class Departure(Struct, frozen=True, kw_only=True):
 
 
 class Departed(Struct, frozen=True, kw_only=True):
-    """What became of a departure. A refused record has a ``reason``, a ``field`` and a ``detail`` as a charge has."""
+    """What became of a car. ``open``: it may leave, ``reason`` says why; ``closed``: it has to be paid first, or be asked again.
+
+    ``owed_fen`` is what this stay owes; ``receipt`` the number of the payment that paid it. A refused record has a ``reason``, a
+    ``field`` and a ``detail`` as a charge has.
+    """
 
     serial: str
     outcome: Literal["open", "closed", "refused"]
@@ -99,10 +103,13 @@ def depart(till: Till, *, lot: Lot, departure: Departure, body: bytes) -> Depart
     with till.db.begin() as tx:
         message = _keep(tx, till, lot, body, at, departure.charge_serial)
         wrong, found = _charges(tx, till, lot, [departure], at)
+        mine = found.get(departure.charge_serial, [])
+        by_card = _by_card(tx, till, mine)
     if wrong:
         return wrong[0]
-    mine = found[departure.charge_serial]
-    due = [charge for charge in mine if charge.state == "open"]
+    due = [charge for charge in mine if charge.state == "open" and charge.charge_id not in by_card]
+    if not due and by_card:
+        return _released(till, lot, departure, mine, "card")
     if not due:
         return _released(till, lot, departure, mine, "paid" if any(one.state == "settled" for one in mine) else "free")
     if all(charge.is_receivable and charge.left_at is not None for charge in due):
@@ -133,8 +140,10 @@ def depart_many(till: Till, *, lot: Lot, departures: Sequence[Departure], body: 
         ]
         opened = open_debts(tx, lane=till.lane, left=debts, evidence_id=message.message_id, at=at, ids=till.ids)
         deduction_plan.begin(tx, lane=till.lane, charge_ids=[one.charge_id for one in opened], due_at=at)
+        by_card = _by_card(tx, till, [charge for mine in found.values() for charge in mine])
     return [
-        wrong[place] if place in wrong else _gone(one, found[one.charge_serial], bases) for place, one in enumerate(departures)
+        wrong[place] if place in wrong else _gone(one, found[one.charge_serial], bases, by_card)
+        for place, one in enumerate(departures)
     ]  # fmt: skip
 
 
@@ -246,6 +255,12 @@ def _unfit(one: Departure, at: datetime) -> _Unfit | None:
 def _due(mine: Sequence[Charge]) -> list[Charge]:
     """Return what of a stay is due and not a debt yet."""
     return [charge for charge in mine if charge.state == "open" and not charge.is_receivable]
+
+
+def _by_card(tx: Connection, till: Till, mine: Sequence[Charge]) -> frozenset[UUID]:
+    """Return which charges a card has paid at the lane and its issuer decides: they are debts since the lane's record came."""
+    owing = [charge.charge_id for charge in mine if charge.state == "open" and charge.is_receivable]
+    return debt_store.under_way_by_card(tx, lane=till.lane, charge_ids=owing) if owing else frozenset()
 
 
 def _sum(due: Sequence[Charge]) -> int:
@@ -380,11 +395,13 @@ def _answer(
     return Departed(serial=one.charge_serial, outcome=outcome, reason=reason, owed_fen=owed_fen, receipt=receipt)
 
 
-def _gone(one: Departure, mine: Sequence[Charge], bases: Mapping[str, Basis]) -> Departed:
-    """Return what became of a car that has left: paid, free, or what it owes and why."""
-    owed_fen = sum(charge.owed_fen for charge in mine if charge.state == "open")
+def _gone(one: Departure, mine: Sequence[Charge], bases: Mapping[str, Basis], by_card: frozenset[UUID]) -> Departed:
+    """Return what became of a car that has left: paid, free, paid by its card, or what it owes and why."""
+    owed_fen = sum(charge.owed_fen for charge in mine if charge.state == "open" and charge.charge_id not in by_card)
     if owed_fen:
         return _answer(one, "open", "escaped" if bases.get(one.charge_serial) == "escaped" else "debt", owed_fen=owed_fen)
+    if any(charge.charge_id in by_card for charge in mine):
+        return _answer(one, "open", "card")
     paid = any(charge.state == "settled" for charge in mine)
     return _answer(one, "open", "paid" if paid else "free", receipt=_receipt(mine))
 
