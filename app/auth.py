@@ -9,6 +9,7 @@ import hmac
 import secrets
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from threading import Lock
 from typing import Any, Final, Literal
 
 import msgspec
@@ -23,7 +24,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
-from app.wiring import Wiring
+from app.wiring import Wired, Wiring
 from ledger.errors import Conflict, NotAllowed, NotFound
 from payments.lots import Lot, lot_by_code
 
@@ -31,6 +32,8 @@ ALGORITHM: Final = "ES256"
 AUDIENCE: Final = "tongting-api"
 SECRET_BYTES: Final = 32
 TOKEN_LETTERS_MAX: Final = 4_096
+PROVEN_MAX: Final = 8_192
+"""Tokens whose signature one process remembers: more than a city's lots hold at a time."""
 _SCRYPT: Final = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}
 _NOBODY: Final = bytes(16)
 
@@ -90,6 +93,51 @@ class _Claims(Struct, frozen=True):
     lot_id: int | None = None
     operator_id: int | None = None
     district: str | None = None
+
+
+class _Proof(Struct, frozen=True):
+    """A token whose signature is right: by which key, and what it says. Whether it counts now is judged at each call."""
+
+    kid: str
+    key: EllipticCurvePrivateKey
+    """The key itself: another one of the same name, or none any more, and the proof is void."""
+    issuer: str
+    claims: _Claims
+
+
+class Proven:
+    """Tokens whose signature was checked already, for checking one costs more than most answers. For many threads.
+
+    Kept by the SHA-256 of the whole token, so that no token lies here to be stolen and every other spelling is checked by itself.
+    What was refused is not kept: strangers cannot fill it. The first in is the first out, which is the one that expires first.
+    """
+
+    def __init__(self, most: int = PROVEN_MAX) -> None:
+        self._most = most
+        self._proofs: dict[bytes, _Proof] = {}
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._proofs)
+
+    def claims(self, token: str, keys: Mapping[str, EllipticCurvePrivateKey], issuer: str) -> _Claims:
+        """Return what a token says that one of ``keys``, as they are now, has signed. Raises NotAllowed (``token_invalid``)."""
+        if len(token) > TOKEN_LETTERS_MAX:
+            raise NotAllowed("this is not a token of ours", code="token_invalid")
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        known = self._proofs.get(digest)
+        if known is not None and keys.get(known.kid) is known.key and known.issuer == issuer:
+            return known.claims
+        proof = _proof(token, keys, issuer)
+        with self._lock:
+            self._proofs.pop(digest, None)
+            while len(self._proofs) >= self._most:
+                del self._proofs[next(iter(self._proofs))]
+            self._proofs[digest] = proof
+        return proof.claims
+
+
+_PROVEN: Final = Proven()
 
 
 def register_client(tx: Connection, *, client: Caller, at: datetime, secret: str | None = None) -> str:
@@ -156,13 +204,17 @@ def signed(
     return str(jwt.encode(msgspec.structs.asdict(claims), pem, algorithm=ALGORITHM, headers={"kid": name}))
 
 
-def verified(token: str, *, keys: Mapping[str, EllipticCurvePrivateKey], issuer: str, at: datetime) -> Caller:
+def verified(
+    token: str, *, keys: Mapping[str, EllipticCurvePrivateKey], issuer: str, at: datetime, proven: Proven = _PROVEN
+) -> Caller:  # fmt: skip
     """Return who a token proves. The algorithm is ours to choose, never the token's; times are judged by ``at``.
+
+    The signature is checked once for a token and a key (``proven`` remembers it), everything else at each call.
 
     Raises:
         NotAllowed: ``token_invalid`` or ``token_expired``.
     """
-    claims = _claims(token, keys, issuer)
+    claims = proven.claims(token, keys, issuer)
     now = int(at.timestamp())
     if now >= claims.exp:
         raise NotAllowed("the token has expired; ask for a new one", code="token_expired")
@@ -173,23 +225,23 @@ def verified(token: str, *, keys: Mapping[str, EllipticCurvePrivateKey], issuer:
     )  # fmt: skip
 
 
-def _claims(token: str, keys: Mapping[str, EllipticCurvePrivateKey], issuer: str) -> _Claims:
-    if len(token) > TOKEN_LETTERS_MAX:
-        raise NotAllowed("this is not a token of ours", code="token_invalid")
+def _proof(token: str, keys: Mapping[str, EllipticCurvePrivateKey], issuer: str) -> _Proof:
+    """Check a token's signature, audience and issuer."""
     try:
         header = jwt.get_unverified_header(token)
-        key = keys[header["kid"]]
+        kid = header["kid"]
+        key = keys[kid]
         if header.get("alg") != ALGORITHM:
             raise NotAllowed(f"tokens are signed with {ALGORITHM} only", code="token_invalid")
         public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
         options = {"verify_exp": False, "verify_iat": False, "verify_nbf": False, "verify_at_hash": False}
         claims = jwt.decode(token, public, algorithms=[ALGORITHM], audience=AUDIENCE, issuer=issuer, options=options)
-        return msgspec.convert(claims, _Claims)
+        return _Proof(kid, key, issuer, msgspec.convert(claims, _Claims))
     except (JOSEError, KeyError, TypeError, ValueError, msgspec.ValidationError):
         raise NotAllowed("this is not a token of ours", code="token_invalid") from None
 
 
-def authenticate(request: Request[Any, Any, Any]) -> Caller:
+def authenticate(request: Request[Any, Any, Any], wiring: Wired) -> Caller:
     """Return who calls, by the bearer token of a request.
 
     Raises:
@@ -198,7 +250,6 @@ def authenticate(request: Request[Any, Any, Any]) -> Caller:
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     if kind.lower() != "bearer" or not token:
         raise NotAllowed("this needs a token: POST /oauth/token, then Authorization: Bearer ...", code="token_missing")
-    wiring: Wiring = request.app.state.wiring
     return verified(token.strip(), keys=wiring.keys.tokens, issuer=wiring.settings.public_url, at=wiring.clock.now())
 
 

@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from jose import jwt
 
 from app import auth
-from app.auth import Caller
+from app.auth import Caller, Proven
 from app.wiring import Wiring
 from ledger.clock import SetClock
-from ledger.errors import Conflict
+from ledger.errors import Conflict, NotAllowed
 from tests.app.conftest import SECRET, City, Client, bearer, later
 from tests.payments.conftest import AT
 
@@ -169,3 +169,87 @@ def test_an_older_key_still_verifies_while_tokens_of_it_live(product: Wiring) ->
     caller = Caller(client_id="x", scope="city")
     token = auth.signed(caller, keys={"1": old}, issuer="i", at=AT, lifetime=timedelta(minutes=5))
     assert auth.verified(token, keys={"1": old, "2": new}, issuer="i", at=AT) == caller
+
+
+def key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def given(keys: dict[str, ec.EllipticCurvePrivateKey], client_id: str = "x") -> str:
+    return auth.signed(Caller(client_id=client_id, scope="city"), keys=keys, issuer="i", at=AT, lifetime=timedelta(minutes=5))
+
+
+def code_of(token: str, keys: dict[str, ec.EllipticCurvePrivateKey], proven: Proven, *, issuer: str = "i", minutes: int = 0) -> str:
+    """Tell how a token is refused, ``taken`` when it is not."""
+    try:
+        auth.verified(token, keys=keys, issuer=issuer, at=AT + timedelta(minutes=minutes), proven=proven)
+    except NotAllowed as refusal:
+        return refusal.code
+    return "taken"
+
+
+def test_the_signature_of_a_token_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys, proven = {"1": key()}, Proven()
+    token = given(keys)
+    assert code_of(token, keys, proven) == "taken"
+    monkeypatch.setattr(jwt, "decode", None)
+    assert [code_of(token, keys, proven) for _ in range(3)] == ["taken"] * 3
+    assert code_of(given(keys, "y"), keys, proven) == "token_invalid", "nothing can be checked any more"
+
+
+def test_a_remembered_token_expires_and_does_not_come_from_the_future() -> None:
+    keys, proven = {"1": key()}, Proven()
+    token = given(keys)
+    assert [code_of(token, keys, proven, minutes=minutes) for minutes in (0, 4, 5, 6, -2, 0)] == [
+        "taken", "taken", "token_expired", "token_expired", "token_invalid", "taken",
+    ]  # fmt: skip
+    assert len(proven) == 1
+
+
+def test_a_remembered_token_ends_with_its_key() -> None:
+    old, new, proven = key(), key(), Proven()
+    token = given({"1": old})
+    assert code_of(token, {"1": old, "2": new}, proven) == "taken"
+    assert code_of(token, {"2": new}, proven) == "token_invalid", "the key was taken away"
+    assert code_of(token, {"1": new}, proven) == "token_invalid", "another key came under its name"
+    assert code_of(token, {"1": old}, proven, issuer="elsewhere") == "token_invalid"
+    assert code_of(token, {"1": old}, proven) == "taken"
+
+
+def test_what_was_refused_is_not_remembered_and_no_other_spelling_of_a_token_is_taken() -> None:
+    keys, proven = {"1": key()}, Proven()
+    token = given(keys)
+    assert code_of(token, keys, proven) == "taken"
+    head, body, signature = token.split(".")
+    other = given({"1": key()}).split(".")[2]
+    swapped = signature[:-2] + ("A" if signature[-2] != "A" else "B") + signature[-1]
+    for tampered in (f"{head}.{body}.{other}", f"{head}.{body}.{swapped}", f"{head}.{body}.", f"{head}.{body}", token[1:]):
+        assert [code_of(tampered, keys, proven) for _ in range(2)] == ["token_invalid"] * 2
+    assert len(proven) == 1
+
+
+def test_only_so_many_tokens_are_remembered() -> None:
+    keys, proven = {"1": key()}, Proven(most=2)
+    tokens = [given(keys, str(number)) for number in range(4)]
+    assert [code_of(token, keys, proven) for token in (*tokens, *tokens)] == ["taken"] * 8, "forgotten is checked again"
+    assert len(proven) == 2
+
+
+def test_a_remembered_token_says_of_whom_it_is() -> None:
+    keys, proven = {"1": key()}, Proven()
+    for client_id in ("a", "b", "a"):
+        caller = auth.verified(given(keys, client_id), keys=keys, issuer="i", at=AT, proven=proven)
+        assert caller.client_id == client_id
+
+
+def test_a_token_of_a_client_that_was_switched_off_ends_at_its_time_and_none_follows(
+    api: Client, product: Wiring, client_id: str
+) -> None:  # fmt: skip
+    headers = {"authorization": f"Bearer {asked(api, client_id=client_id, client_secret=SECRET).json()['access_token']}"}
+    assert api.get(EVENTS, headers=headers).status_code == 200
+    assert isinstance(product.clock, SetClock)
+    with product.db.begin() as tx:
+        auth.end_client(tx, client_id=client_id, at=product.clock.now())
+    assert asked(api, client_id=client_id, client_secret=SECRET).status_code == 401
+    product.clock.set(later(30))
+    assert api.get(EVENTS, headers=headers).json()["code"] == "token_expired"
