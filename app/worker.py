@@ -30,7 +30,7 @@ from payments.incentive import following
 from payments.lot_records import alarms
 from payments.mandates import deduction_plan, status_lists
 from payments.refunding import refund_jobs
-from payments.webhooks import delivery
+from payments.webhooks import delivery, keeping
 from reconciliation import daily
 
 LOG: Final = logging.getLogger("tongting.worker")
@@ -54,7 +54,7 @@ RECONCILE_TURN: Final = timedelta(minutes=20)
 
 def work(wiring: Wiring, *, stop: Event) -> None:
     """Seal and run the timed jobs until ``stop`` is set; then finish what has begun and return."""
-    scheduler, watches = schedule(wiring), wiring.key_watches()
+    scheduler, watches = schedule(wiring, stop=stop), wiring.key_watches()
     sealing = Thread(target=seal_until, args=(wiring, stop), name="sealer")
     pushing = Thread(target=push_until, args=(wiring, stop), name="webhooks")
     scheduler.start()
@@ -74,8 +74,8 @@ def work(wiring: Wiring, *, stop: Event) -> None:
         pushing.join()
 
 
-def schedule(wiring: Wiring) -> BackgroundScheduler:
-    """Return the timed jobs, not yet started. A job that is late runs once, and never beside itself."""
+def schedule(wiring: Wiring, *, stop: Event | None = None) -> BackgroundScheduler:
+    """Return the timed jobs, not yet started. A job that is late runs once, and never beside itself; ``stop`` ends long ones."""
     defaults = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
     scheduler = BackgroundScheduler(timezone=UTC, job_defaults=defaults)
     scheduler.add_job(_logged(ask_about_payments, wiring), "interval", seconds=wiring.settings.jobs_seconds)
@@ -84,6 +84,7 @@ def schedule(wiring: Wiring) -> BackgroundScheduler:
     scheduler.add_job(_logged(pull_status_lists, wiring), "interval", minutes=LISTS_MINUTES)
     scheduler.add_job(_logged(deduct_debts, wiring), "interval", seconds=wiring.settings.jobs_seconds)
     scheduler.add_job(_logged(plan_deductions, wiring), "cron", hour=3, timezone=CHINA)
+    scheduler.add_job(_logged(forget_deliveries, wiring, stop=stop), "cron", hour=4, timezone=CHINA)
     scheduler.add_job(_logged(share_incentives, wiring), "interval", minutes=SHARES_MINUTES)
     scheduler.add_job(_logged(watch_lots, wiring), "interval", minutes=WATCH_MINUTES)
     scheduler.add_job(_logged(dun, wiring), "cron", hour=9, minute=30, timezone=CHINA)
@@ -207,6 +208,17 @@ def plan_deductions(wiring: Wiring) -> int:
     return planned
 
 
+def forget_deliveries(wiring: Wiring, *, stop: Event | None = None) -> int:
+    """Forget what was delivered to webhooks longer ago than it is kept. Returns how many deliveries; ``stop`` breaks it off."""
+    days = wiring.settings.webhook_kept_days
+    done = keeping.forget(wiring.db, lane=wiring.lane, days=days, at=wiring.clock.now, say=LOG.info, stop=stop)
+    if done.deliveries:
+        LOG.info(
+            "%d deliveries to webhooks from more than %d days ago are forgotten, with %d calls", done.deliveries, days, done.tries
+        )
+    return done.deliveries
+
+
 def share_incentives(wiring: Wiring) -> int:
     """Attribute the payments of debts sealed since the last time, and give or take back their shares. Returns how many shares."""
     return following.follow(wiring.db, lane=wiring.lane, at=wiring.clock.now, ids=wiring.ids, say=LOG.info).shares
@@ -284,12 +296,12 @@ def check_keys(wiring: Wiring) -> None:
             LOG.log(levels[one.level], "key file %s: %s", one.file, one.words)
 
 
-def _logged(job: Callable[[Wiring], object], wiring: Wiring) -> Callable[[], None]:
+def _logged(job: Callable[..., object], wiring: Wiring, **given: object) -> Callable[[], None]:
     """Wrap a job so that its failure is one line in the log and the next run comes as planned."""
 
     def run() -> None:
         try:
-            job(wiring)
+            job(wiring, **given)
         except Exception:
             LOG.exception("job %s failed", job.__name__)
 

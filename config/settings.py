@@ -103,6 +103,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     refund_second_payment_fen_max: int
     webhook_poll_seconds: float
     webhook_allowed_networks: tuple[str, ...]
+    webhook_kept_days: int
     quote_timeout_seconds: float
     dunning_outbox: Path
     dunning_file_channels: tuple[Literal["post", "sms", "wallet"], ...]
@@ -267,6 +268,8 @@ def _check(settings: Settings) -> None:
     for name in sorted(positive):
         if getattr(settings, name) <= 0:
             raise SettingsError(f"setting {name!r} must be above zero")
+    if settings.webhook_kept_days < 7:
+        raise SettingsError("setting 'webhook_kept_days' must be 7 at least: a delivery is tried for three days")
     for network in settings.webhook_allowed_networks:
         try:
             ipaddress.ip_network(network)

@@ -138,6 +138,8 @@ class Summary(Struct, frozen=True, omit_defaults=True):
     """By channel."""
     cards: CardsAtEnd
     invariants_broken: list[Violation]
+    taken_back: dict[str, int] = {}
+    """Money facts by channel that were booked as taken back; what cards paid becomes bad before it is a fact."""
     days: list[DaySection] = []
     leaving: LeavingCounts | None = None
     debts: DebtsAtEnd | None = None
@@ -150,6 +152,8 @@ class Summary(Struct, frozen=True, omit_defaults=True):
             for channel, matching in self.matching.items()
             for name, times in matching.differences.items()
         ]
+        if self.taken_back != self.seen.taken_back:
+            found.append(f"channels took back {self.seen.taken_back}, and the book has {self.taken_back}")
         if self.debts is not None and self.debts.owed.owed_fen != self.debts.receivable_fen:
             found.append(
                 f"the books carry {self.debts.receivable_fen} fen as receivables, and debts owe {self.debts.owed.owed_fen}"
@@ -180,6 +184,7 @@ _COUNTS: Final = {
     "messages": "select channel || ' ' || operation || ' ' || verdict, count(*) from gateways.v_message "
     "where operation in ('callback', 'query', 'close', 'refund', 'refund_query', 'bill') group by 1 order by 1",
     "refunds": "select channel || ' ' || source || ' ' || state, count(*) from payments.v_refund group by 1 order by 1",
+    "taken_back": "select channel, count(*) from payments.v_payment_fact where taken_back_at is not null group by 1 order by 1",
     "cases": "select channel || ' ' || kind, count(*) from payments.v_case where state = 'open' group by 1 order by 1",
 }
 _BILLS: Final = text("""

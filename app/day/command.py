@@ -272,6 +272,7 @@ def table(summary: Summary, *, seconds: float, out: Path) -> str:
         ("deducted", f"{_listed(seen.deductions)}; {seen.entrances} entrances told"),
         ("cards", _carded(summary.cards)),
         ("packages of cards", f"{_listed(summary.cards.packages)}; {_cleared(summary.cards)}"),
+        ("taken back", f"{_listed(seen.taken_back)}; booked as such: {_listed(summary.taken_back)}"),
         ("paid together", f"{seen.together} charges in {seen.baskets} baskets; acts: {_listed(seen.acts)}"),
         ("refunded by hand", _listed(seen.refunded_by_hand)),
         ("notices", f"{seen.notices}; {seen.notices_refused} refused"),

@@ -277,6 +277,10 @@ class Doors:
         """Let all that is in dispute end so; returns how many charges."""
         return _read(await self._at_etc("settle", etc_shapes.SettleIn(outcome=outcome)), etc_shapes.SettledOut).count
 
+    async def make_bad(self, order_no: str) -> None:
+        """Let a charge by plate that was paid become bad: its issuer does not pay it after all."""
+        await self._at_etc("bad", etc_shapes.BadIn(order_no=order_no))
+
     async def _at_etc(self, path: str, wanted: Struct) -> httpx.Response:
         return _expect(await self._channel.post(f"/etc-sandbox/{path}", content=msgspec.json.encode(wanted)), 200, 204)
 

@@ -22,7 +22,8 @@ from app.day.counting import count
 from app.day.doors import Browser, DoorClosed, Doors, Form, Visit
 from app.day.faults import answering, failing_again, faults
 from app.day.leaving import Leaving
-from app.day.plan import Basket, Part, Plan, Return, Stay, Tap
+from app.day.plan import Basket, Part, Plan, Return, Stay, TakenBack, Tap
+from app.day.taking_back import take_back
 from gateways.sandbox.shapes import FaultPlan
 from payments.records import NewCharge
 
@@ -58,6 +59,8 @@ class Counts(Struct):
     notices: int = 0
     notices_refused: int = 0
     asked: int = 0
+    taken_back: dict[str, int] = field(default_factory=dict)
+    """Deductions that were paid and whose issuers took them back, by channel."""
     refund_calls: int = 0
     lists: int = 0
     """Calls for status lists."""
@@ -142,6 +145,8 @@ class Day:
             await self._pay_baskets(minute)
             for stay, returned in agenda.returning[minute]:
                 await self._return(stay, returned)
+            for one in agenda.taking_back[minute]:
+                count(self.counts.taken_back, await take_back(self._doors, one))
             await self._cards.decide(minute)
             await self._leaving.do(minute)
             await self._settle()
@@ -333,6 +338,9 @@ class _Agenda:
         self.returning: dict[int, list[tuple[Stay, Return]]] = defaultdict(list)
         self.filling: dict[int, list[Basket]] = defaultdict(list)
         self.parting: dict[int, list[Part]] = defaultdict(list)
+        self.taking_back: dict[int, list[TakenBack]] = defaultdict(list)
+        for taken in plan.taken_back:
+            self.taking_back[taken.minute].append(taken)
         for part in plan.parts:
             self.parting[part.minute].append(part)
         for comer in plan.comers:

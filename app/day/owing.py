@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from app import demo
+from app.day import taking_back
 from app.day.draw import SERIALS_PER_DAY, busy_minute, draw, plates, wallet, wallets_of
 from app.day.plan import Basket, Comer, DebtDeed, Deed, Leaver, Mandate, Part, Plan, Stay, Tap, Wallet
 from ledger.money import split
@@ -44,7 +45,7 @@ def draw_days(*, seed: int, days: int, payments: int, starts_at: datetime, chann
         seen = _plates_of(plans)
         at = starts_at + timedelta(days=number)
         plans.append(draw(seed=seed, payments=count, starts_at=at, channels=channels, number=number, seen=seen))
-    return plans if days == 1 else _Story(seed, plans, channels).told()
+    return plans if days == 1 else taking_back.drawn(_Story(seed, plans, channels).told(), seed=seed)
 
 
 def _plates_of(plans: Sequence[Plan]) -> set[str]:

@@ -162,6 +162,13 @@ class Deed(Struct, frozen=True):
     stay: Stay
 
 
+class TakenBack(Struct, frozen=True):
+    """A deduction of this day, or of the one before, that its issuer takes back in the minute."""
+
+    stay: Stay
+    minute: int
+
+
 class Plan(Struct, frozen=True):
     """The whole day. What is below ``baskets`` is empty where nobody may leave first. ``number`` counts days from 0."""
 
@@ -174,6 +181,7 @@ class Plan(Struct, frozen=True):
     comers: tuple[Comer, ...] = ()
     parts: tuple[Part, ...] = ()
     deeds: tuple[Deed, ...] = ()
+    taken_back: tuple[TakenBack, ...] = ()
 
     @property
     def payments(self) -> int:
@@ -194,6 +202,7 @@ class Plan(Struct, frozen=True):
         busy |= {tap.returned.minute for tap in taps if tap.returned is not None}
         busy |= {leaver.told_minute for leaver in self.leavers}
         busy |= {part.minute for part in self.parts} | {deed.minute for deed in self.deeds}
+        busy |= {one.minute for one in self.taken_back}
         busy |= {leaver.stay.told_minute for leaver in self.leavers if leaver.stay.mandate is not None}
         if cards := [stay.card for stay in self.stays if stay.card is not None]:
             busy |= {card.brought_minute for card in cards} | {*DISPUTES, RELEASING_MINUTE, BAD_DEBT_MINUTE}

@@ -1,20 +1,21 @@
 """Standing checks of webhooks: every event is delivered, parked, or on its way.
 
-Knows the tables of this package; changes nothing. Called by ``app.checks``.
+Knows the tables of this package; changes nothing. Called by ``app.checks``, and before old deliveries are forgotten.
 Source: docs/ARCHITECTURE.md, invariant I13.
 """
 
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 from ledger.invariants import Violation
 from payments.webhooks.schedule import PAUSES
+from payments.webhooks.store import START
 
 FOUND_MAX: Final = 100
 
-_CHECKS: Final = (
-    """
+_NOT_IN_LINE: Final = """
     select format('event %s was not put in line for webhook %s', o.event_id, w.webhook_id)
     from payments.webhook w
     join payments.webhook_cursor c on c.lane = w.lane
@@ -23,7 +24,21 @@ _CHECKS: Final = (
       and (o.transaction_id, o.event_id) <= (c.transaction_id, c.event_id)
       and w.kinds && array[o.kind, split_part(o.kind, '.', 1) || '.*', '*']
       and not exists (select from payments.webhook_delivery d where d.webhook_id = w.webhook_id and d.event_id = o.event_id)
-    """,
+"""
+_KEPT: Final = """
+      and o.event_id >= coalesce((select k.events_from from payments.webhook_keeping k where k.lane = w.lane
+                                  order by k.events_from desc limit 1), cast(:start as uuid))
+"""
+"""Deliveries of earlier events may be forgotten, as the run that forgot them has put on record."""
+_KEPT_BEFORE: Final = """
+      and w.lane = :lane and o.event_id < :until
+      and o.event_id >= coalesce((
+          select k.events_from from payments.webhook_keeping k where k.lane = w.lane and k.events_from < :until
+          order by k.events_from desc limit 1), cast(:start as uuid))
+"""
+
+_CHECKS: Final = (
+    _NOT_IN_LINE + _KEPT,
     """
     select format('delivery %s is neither delivered nor parked, and not in line', d.delivery_id)
     from payments.webhook_delivery d
@@ -35,6 +50,11 @@ _CHECKS: Final = (
     from payments.webhook_due u
     join payments.webhook_delivery d on d.delivery_id = u.delivery_id
     where d.delivered_at is not null or d.parked_at is not null
+    """,
+    """
+    select format('delivery %s is in line and is not there', u.delivery_id)
+    from payments.webhook_due u
+    where not exists (select from payments.webhook_delivery d where d.delivery_id = u.delivery_id)
     """,
     """
     select format('delivery %s is delivered, but no call of it was accepted', d.delivery_id)
@@ -60,5 +80,12 @@ def check(tx: Connection) -> list[Violation]:
     return [
         Violation("I13", detail)
         for statement in _CHECKS
-        for detail in tx.execute(text(f"{statement} limit {FOUND_MAX}"), {"tries": len(PAUSES)}).scalars()
+        for detail in tx.execute(text(f"{statement} limit {FOUND_MAX}"), {"tries": len(PAUSES), "start": START}).scalars()
     ]
+
+
+def not_in_line(tx: Connection, *, lane: int, until: UUID) -> list[str]:
+    """Return which events below ``until`` are in nobody's line although somebody wants them; those whose deliveries were forgotten
+    before are left out."""
+    given = {"tries": len(PAUSES), "start": START, "lane": lane, "until": until}
+    return list(tx.execute(text(f"{_NOT_IN_LINE} {_KEPT_BEFORE} limit {FOUND_MAX}"), given).scalars())
