@@ -12,8 +12,9 @@ from app.wiring import Wiring
 from ledger.clock import CHINA
 from ledger.errors import Refused
 from ledger.money import yuan
-from payments.splitting import splits
-from payments.splitting.splits import Leg, NewRule, Rule
+from payments.splitting import rules
+from payments.splitting.rules import NewRule
+from payments.splitting.split_store import Leg, Rule
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,15 +30,15 @@ def run(wiring: Wiring, given: argparse.Namespace) -> str:
     """Do what was asked for, in one transaction, and return what to print.
 
     Raises:
-        Refused: what ``splits.add_rule`` refuses; ``file_unreadable``, the file is not there or has another form.
+        Refused: what ``rules.add_rule`` refuses; ``file_unreadable``, the file is not there or has another form.
     """
     if given.act == "list":
         with wiring.db.connect() as tx:
-            found = splits.rules(tx, lot=given.lot)
+            found = rules.rules(tx, lot=given.lot)
         return "\n".join(line for rule in found for line in _lines(rule)) or "There is no split rule."
     rule = read(given.file)
     with wiring.db.begin() as tx:
-        kept = splits.add_rule(tx, lane=wiring.lane, rule=rule, at=wiring.clock.now(), ids=wiring.ids)
+        kept = rules.add_rule(tx, lane=wiring.lane, rule=rule, at=wiring.clock.now(), ids=wiring.ids)
     return "\n".join(_lines(kept))
 
 

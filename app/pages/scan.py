@@ -36,8 +36,8 @@ from payments.quoting.asked_quote_store import Endpoint
 from payments.quoting.asked_quotes import Asking, LotAway, Turns
 from payments.quoting.quotes import Quote
 from payments.records import Charge
-from payments.splitting import splits
-from payments.splitting.splits import Group
+from payments.splitting import splits, wording
+from payments.splitting.split_store import Group
 from payments.webhooks.secret import Vault
 
 PROVINCES: Final = "苏京津冀晋蒙辽吉黑沪浙皖闽赣鲁豫鄂湘粤桂琼渝川贵云藏陕甘青宁新"
@@ -266,7 +266,7 @@ def _cards(
 
 def _shared(page: Page, mine: Sequence[Quote], group: Group, due_on: date | None, *, acts: int) -> Due:
     """Return the card of a stay that owes several payees, with who gets what."""
-    words = splits.words(group, acts=acts)
+    words = wording.words(group, acts=acts)
     return msgspec.structs.replace(
         _shown(page, mine[0], due_on),
         amount=yuan(sum(one.amount_fen for one in mine)),

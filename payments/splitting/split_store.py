@@ -1,6 +1,6 @@
 """SQL of the splits. Private to ``payments``; ``tx`` first, structs out, sets instead of rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from msgspec import Struct
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 Basis = Literal["energy", "fixed", "share"]
 
@@ -80,14 +80,9 @@ class KeptGroup(Struct, frozen=True, kw_only=True):
     charge_id: UUID | None
 
 
-class PartRow(Struct, frozen=True, kw_only=True):
-    """A part with its payee and what became of it."""
+class Part(Struct, frozen=True, kw_only=True):
+    """What goes to one payee. ``owed_fen`` is what is still due; ``charge_id`` is None when a bearer pays it."""
 
-    group_id: UUID
-    lot_serial: str
-    lot_id: int
-    rule_id: UUID
-    whole_fen: int
     number: int
     operator_id: int
     payee: str
@@ -98,6 +93,32 @@ class PartRow(Struct, frozen=True, kw_only=True):
     words: str
     words_en: str
     bearer: str | None
+
+
+class Group(Struct, frozen=True, kw_only=True):
+    """A charge that was cut, with its parts in the order of the rule."""
+
+    group_id: UUID
+    lot_id: int
+    lot_serial: str
+    """The lot's own serial; the charges of the parts have it with ``#1``, ``#2`` … behind it."""
+    rule_id: UUID
+    amount_fen: int
+    parts: tuple[Part, ...]
+
+    @property
+    def charge_ids(self) -> list[UUID]:
+        """The charges that the driver pays, in the order of the rule: what a basket is opened with."""
+        return [part.charge_id for part in self.parts if part.charge_id is not None]
+
+    @property
+    def owed_fen(self) -> int:
+        return sum(part.owed_fen for part in self.parts)
+
+    @property
+    def is_complete(self) -> bool:
+        """Nothing of it is due any more."""
+        return all(part.state != "open" for part in self.parts)
 
 
 _RULE: Final = """
@@ -240,8 +261,8 @@ left join payments.charge c on c.lane = p.lane and c.charge_id = p.charge_id
 """
 
 
-def parts_of_charges(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> list[PartRow]:
-    """Return all parts of the groups in which these charges are, by group and number."""
+def groups_of_charges(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> list[Group]:
+    """Return the groups in which these charges are, with all their parts."""
     query = text(
         _PARTS
         + """
@@ -250,13 +271,25 @@ def parts_of_charges(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -
         order by g.group_id, p.number
         """
     )
-    return [PartRow(**row._mapping) for row in tx.execute(query, {"lane": lane, "ids": list(charge_ids)})]
+    return _grouped(tx.execute(query, {"lane": lane, "ids": list(charge_ids)}))
 
 
-def parts_of_serial(tx: Connection, *, lane: int, lot_id: int, lot_serial: str) -> list[PartRow]:
-    """Return the parts of the group of a lot's serial by number."""
+def group_of_serial(tx: Connection, *, lane: int, lot_id: int, lot_serial: str) -> Group | None:
+    """Return the group of a lot's own serial; None when that charge was not cut."""
     query = text(_PARTS + "where g.lane = :lane and g.lot_id = :lot and g.lot_serial = :serial order by p.number")
-    return [PartRow(**row._mapping) for row in tx.execute(query, {"lane": lane, "lot": lot_id, "serial": lot_serial})]
+    return next(iter(_grouped(tx.execute(query, {"lane": lane, "lot": lot_id, "serial": lot_serial}))), None)
+
+
+def _grouped(rows: Iterable[Row[Any]]) -> list[Group]:
+    return [
+        Group(
+            group_id=group_id, lot_id=first.lot_id, lot_serial=first.lot_serial, rule_id=first.rule_id, amount_fen=first.whole_fen,
+            parts=tuple(Part(**{name: getattr(row, name) for name in Part.__struct_fields__}) for row in of_group),
+        )
+        for group_id, found in groupby(rows, key=attrgetter("group_id"))
+        for of_group in [list(found)]
+        for first in of_group[:1]
+    ]  # fmt: skip
 
 
 def charges_of_serials(tx: Connection, *, lane: int, lot_id: int, serials: Sequence[str]) -> list[tuple[str, UUID]]:

@@ -14,7 +14,7 @@ from app.wiring import Wiring
 from payments import lots
 from payments.lots import Lot, NewOperator
 from payments.owed.debts import Left, open_debts
-from payments.splitting import splits
+from payments.splitting import rules
 from tests.app.test_pages import PLATE, Browser, browser, code, lot, made_keys, owe, text_of, wiring  # noqa: F401  # fixtures
 
 TYPED = {"province": PLATE[0], "rest": PLATE[1:]}
@@ -110,11 +110,11 @@ def cut(wiring: Wiring, lot: Lot) -> None:
         other = NewOperator("BW", "无锡泊位业主示范有限公司", "91320213MA0DEM0022", "梁溪区", "social")
         lots.register_operators(tx, operators=[other], at=at)
         legs = (
-            splits.NewLeg(operator="LX", share_bps=7000, words="停车费", words_en="parking"),
-            splits.NewLeg(operator="BW", share_bps=3000, words="泊位费", words_en="berth"),
+            rules.NewLeg(operator="LX", share_bps=7000, words="停车费", words_en="parking"),
+            rules.NewLeg(operator="BW", share_bps=3000, words="泊位费", words_en="berth"),
         )
-        rule = splits.NewRule(lot=lot.code, valid_from=at - timedelta(days=1), document="agreement", leg=legs)
-        splits.add_rule(tx, lane=0, rule=rule, at=at, ids=wiring.ids)
+        rule = rules.NewRule(lot=lot.code, valid_from=at - timedelta(days=1), document="agreement", leg=legs)
+        rules.add_rule(tx, lane=0, rule=rule, at=at, ids=wiring.ids)
 
 
 @pytest.mark.parametrize(("lang", "word"), [("", "泊位费"), ("?lang=en", "berth")])

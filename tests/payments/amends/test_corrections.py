@@ -30,8 +30,8 @@ from payments.lots import Lot
 from payments.orders import RandomTokens
 from payments.owed import disputes
 from payments.results import Notice
-from payments.splitting import splits
-from payments.splitting.splits import NewLeg, NewRule
+from payments.splitting import rules, splits
+from payments.splitting.rules import NewLeg, NewRule
 from tests.payments.conftest import AT, IDS, Due, books, make_charge, make_city, message, new_charge
 from tests.payments.owed.test_debts import debt, leave, part_of
 from tests.payments.test_results import applied, findings
@@ -575,7 +575,7 @@ def _share(tx: Connection, lot: Lot) -> None:
         NewLeg(operator=code, share_bps=bps, words="停车费", words_en="parking") for code, bps in (("op-2", 7000), ("op-1", 3000))
     )
     rule = NewRule(lot=lot.code, valid_from=AT - timedelta(days=9), document="agreement", leg=legs)
-    splits.add_rule(tx, lane=0, rule=rule, at=AT - timedelta(days=10), ids=IDS)
+    rules.add_rule(tx, lane=0, rule=rule, at=AT - timedelta(days=10), ids=IDS)
 
 
 # Pure

@@ -17,7 +17,7 @@ from payments.mandates import deduction_plan
 from payments.owed import departures, leaving
 from payments.owed.departures import Departed, Departure
 from payments.owed.leaving import NewRule
-from payments.splitting import splits
+from payments.splitting import rules
 from tests.gateways.conftest import fresh_pair, pair  # noqa: F401  # fixtures
 from tests.payments.conftest import AT, make_city, new_charge
 from tests.payments.mandates.deducting import City, city
@@ -308,14 +308,14 @@ def shared(at: City) -> Lot:
     """The lot's charges are cut: 30 % to an owner of berths, the rest to the operator."""
     with at.db.begin() as tx:
         other = make_city(tx, number=2)
-        rule = splits.NewRule(
+        rule = rules.NewRule(
             lot=at.lot.code, valid_from=AT - timedelta(days=1), document="agreement 7",
             leg=(
-                splits.NewLeg(operator=at.lot.operator_code, share_bps=7000, words="停车费", words_en="parking"),
-                splits.NewLeg(operator=other.operator_code, share_bps=3000, words="泊位费", words_en="berth"),
+                rules.NewLeg(operator=at.lot.operator_code, share_bps=7000, words="停车费", words_en="parking"),
+                rules.NewLeg(operator=other.operator_code, share_bps=3000, words="泊位费", words_en="berth"),
             ),
         )  # fmt: skip
-        splits.add_rule(tx, lane=0, rule=rule, at=AT, ids=at.ids)
+        rules.add_rule(tx, lane=0, rule=rule, at=AT, ids=at.ids)
     return other
 
 

@@ -35,8 +35,9 @@ from payments.checkout import Payer
 from payments.lots import Lot
 from payments.records import NewCharge, Posted
 from payments.refunding import refund_jobs, refunds
-from payments.splitting import splits
-from payments.splitting.splits import Group, Leg, NewLeg, NewRule
+from payments.splitting import cutting, rules, splits, wording
+from payments.splitting.rules import NewLeg, NewRule
+from payments.splitting.split_store import Group, Leg, Rule
 from tests.app.test_callbacks import served
 from tests.flows.test_four_channels import Stage
 from tests.flows.test_one_payment import simulated, simulated_home
@@ -79,7 +80,7 @@ def test_the_worked_examples_of_the_page_are_what_the_cut_gives() -> None:
     for rule, whole, of_energy, parts in rows:
         legs = legs if rule == "the same" else EXAMPLES[rule]
         given_energy = None if of_energy == "–" else int(of_energy)
-        assert splits.cut(int(whole), legs, energy_fen=given_energy) == [int(part) for part in parts.split("+")]
+        assert cutting.cut(int(whole), legs, energy_fen=given_energy) == [int(part) for part in parts.split("+")]
 
 
 @st.composite
@@ -97,7 +98,7 @@ def cases(draw: st.DrawFn, shares_max: int = 6) -> tuple[int, list[Leg], int | N
 @given(cases())
 def test_the_parts_sum_to_the_whole_and_no_share_is_off_by_a_fen(case: tuple[int, list[Leg], int | None]) -> None:
     amount, legs, of_energy = case
-    parts = splits.cut(amount, legs, energy_fen=of_energy)
+    parts = cutting.cut(amount, legs, energy_fen=of_energy)
     assert sum(parts) == amount
     assert all(part >= 0 for part in parts)
     left = amount - sum(part for leg, part in zip(legs, parts, strict=True) if leg.basis != "share")
@@ -113,14 +114,14 @@ def test_the_parts_sum_to_the_whole_and_no_share_is_off_by_a_fen(case: tuple[int
 @given(cases(shares_max=2), st.integers(1, 1000))
 def test_a_larger_whole_gives_neither_of_two_sharers_less(case: tuple[int, list[Leg], int | None], more: int) -> None:
     amount, legs, of_energy = case
-    before, after = (splits.cut(fen, legs, energy_fen=of_energy) for fen in (amount, amount + more))
+    before, after = (cutting.cut(fen, legs, energy_fen=of_energy) for fen in (amount, amount + more))
     assert all(b <= a for b, a in zip(before, after, strict=True))
 
 
 @pytest.mark.parametrize(("given_fen", "code"), [(None, "energy_missing"), (-1, "energy_invalid"), (1001, "energy_invalid")])
 def test_energy_that_is_missing_or_no_part_of_the_whole_is_refused(given_fen: int | None, code: str) -> None:
     with pytest.raises(Refused) as refused:
-        splits.cut(1000, CHARGING, energy_fen=given_fen)
+        cutting.cut(1000, CHARGING, energy_fen=given_fen)
     assert refused.value.code == code
 
 
@@ -138,8 +139,8 @@ def rule(**other: Any) -> NewRule:
     return NewRule(**said)
 
 
-def add(tx: Connection, wanted: NewRule) -> splits.Rule:
-    return splits.add_rule(tx, lane=0, rule=wanted, at=AT, ids=IDS)
+def add(tx: Connection, wanted: NewRule) -> Rule:
+    return rules.add_rule(tx, lane=0, rule=wanted, at=AT, ids=IDS)
 
 
 @pytest.fixture
@@ -150,9 +151,9 @@ def three(tx: Connection) -> list[Lot]:
 def test_a_rule_is_kept_sealed_and_the_same_again_is_the_same(tx: Connection, three: list[Lot]) -> None:
     kept = add(tx, rule())
     assert add(tx, rule()) == kept
-    assert splits.rules(tx, lot="lot-1") == [kept] == splits.rules(tx)
+    assert rules.rules(tx, lot="lot-1") == [kept] == rules.rules(tx)
     [sealed] = documents.find(tx, lane=0, document_ids=[kept.rule_id])
-    assert (sealed.kind, sealed) == (documents.DocumentKind.RULE_VERSION, splits.as_document(kept))
+    assert (sealed.kind, sealed) == (documents.DocumentKind.RULE_VERSION, rules.as_document(kept))
     assert splits.check(tx) == []
 
 
@@ -164,7 +165,7 @@ def test_another_rule_of_the_same_moment_is_a_conflict_and_one_of_a_later_date_i
         add(tx, rule(leg=()))
     add(tx, rule(valid_from=AT, leg=()))
     add(tx, rule(scene="charging"))
-    assert [(one.scene, len(one.legs)) for one in splits.rules(tx)] == [(None, 2), (None, 0), ("charging", 2)]
+    assert [(one.scene, len(one.legs)) for one in rules.rules(tx)] == [(None, 2), (None, 0), ("charging", 2)]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,7 @@ def test_a_rule_that_cannot_take_every_amount_apart_is_refused_in_words(
     with pytest.raises(Refused, match=says) as refused:
         add(tx, rule(**change))
     assert refused.value.code == "split_rule_invalid"
-    assert splits.rules(tx) == []
+    assert rules.rules(tx) == []
 
 
 def test_a_rule_for_nobody_is_refused(tx: Connection, three: list[Lot]) -> None:
@@ -209,10 +210,10 @@ def test_a_rule_of_the_scene_counts_before_one_of_all_scenes_and_the_newest_befo
     newer = add(tx, rule(valid_from=AT))
     charging = add(tx, rule(scene="charging", valid_from=AT - timedelta(days=9)))
     add(tx, rule(valid_from=AT + timedelta(days=1), leg=()))
-    every = splits.rules(tx)
+    every = rules.rules(tx)
 
-    def found(scene: str, days: int) -> splits.Rule | None:
-        return splits.in_force(every, scene=scene, at=AT + timedelta(days=days))
+    def found(scene: str, days: int) -> Rule | None:
+        return rules.in_force(every, scene=scene, at=AT + timedelta(days=days))
 
     assert [found("gate", days) for days in (-2, -1, 0, 1)] == [None, old, newer, None]
     assert [found("charging", days) for days in (-10, -9, 5)] == [None, charging, charging]
@@ -372,7 +373,7 @@ def test_what_a_bearer_pays_is_not_asked_of_the_driver(tx: Connection, three: li
     assert [(part.amount_fen, part.charge_id is None) for part in found.parts] == [(500, True), (700, False)]
     assert found.owed_fen == 700
     assert (posted["S2"].outcome, posted["S2"].charge_id, free.owed_fen, free.is_complete) == ("created", None, 0, True)
-    assert "示例商场 5.00 元（会员减免）" in splits.words(found, acts=1).zh
+    assert "示例商场 5.00 元（会员减免）" in wording.words(found, acts=1).zh
     assert splits.check(tx) == []
 
 
@@ -417,13 +418,13 @@ def test_the_page_says_who_gets_what_and_how_many_payments_it_takes(tx: Connecti
     add(tx, rule())
     post(tx, three[0], new_charge("S1", amount_fen=1000))
     found = group(tx, three[0])
-    assert splits.words(found, acts=1) == splits.Words(
+    assert wording.words(found, acts=1) == wording.Words(
         "本次共 10.00 元，分别付给：无锡示例停车2有限公司 7.00 元（泊位费）；无锡示例停车1有限公司 3.00 元（管理费）。"
         "一次付款，分别到账。",
         "10.00 yuan in all, paid to: 无锡示例停车2有限公司 7.00 yuan (berth); 无锡示例停车1有限公司 3.00 yuan (operation). "
         "You pay once; each payee gets its part.",
     )
-    two = splits.words(found, acts=2)
+    two = wording.words(found, acts=2)
     assert "此钱包不能合并支付，需要付款 2 次，每次付给一家。" in two.zh
     assert "2 payments are needed" in two.en
 
@@ -523,7 +524,7 @@ def test_wechat_pays_all_parts_at_once_and_each_lands_in_its_payees_book(scene: 
     berth, operation = books_of(acting)
     assert acting.incomes() == {berth: 701, operation: 300}
     assert acting.group().is_complete
-    assert splits.words(acting.group(), acts=0).zh.endswith("已全部付清。")
+    assert wording.words(acting.group(), acts=0).zh.endswith("已全部付清。")
 
 
 def test_alipay_leads_through_two_payments_and_says_after_the_first_what_is_still_due(scene: Callable[[], Scene]) -> None:
@@ -531,7 +532,7 @@ def test_alipay_leads_through_two_payments_and_says_after_the_first_what_is_stil
     acting.open()
     acts = len(acting.status().cuts["alipay"].acts)
     assert acts == 2
-    assert "需要付款 2 次" in splits.words(acting.group(), acts=acts).zh
+    assert "需要付款 2 次" in wording.words(acting.group(), acts=acts).zh
     acting.pay_an_act("alipay")
     berth, operation = books_of(acting)
     assert acting.incomes() == {berth: 701}
@@ -539,7 +540,7 @@ def test_alipay_leads_through_two_payments_and_says_after_the_first_what_is_stil
     assert (halfway.owed_fen, halfway.is_complete) == (300, False)
     with acting.stage.wiring.db.connect() as tx:
         assert splits.complete(tx, lane=0, charge_ids=halfway.charge_ids) == []
-    said = splits.words(halfway, acts=len(acting.status().cuts["alipay"].acts))
+    said = wording.words(halfway, acts=len(acting.status().cuts["alipay"].acts))
     assert "已付清 7.01 元，还差 3.00 元" in said.zh
     assert "3.00 yuan is still due" in said.en
     acting.pay_an_act("alipay")
