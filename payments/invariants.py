@@ -13,7 +13,7 @@ from ledger.invariants import Violation
 from ledger.journal import REVERSAL, EntryKind
 from payments.amends import corrections
 from payments.incentive import invariants as incentive
-from payments.quoting import asked_quotes
+from payments.quoting import invariants as asked_quotes
 from payments.splitting import splits
 
 FOUND_MAX: Final = 100

@@ -20,9 +20,9 @@ from app.wiring import Wired
 from gateways.parking.addresses import URL_LETTERS_MAX
 from ledger.errors import NotAllowed
 from payments.lots import Lot
-from payments.quoting import asked_quote_store, asked_quotes
-from payments.quoting.asked_quote_store import FAILURES_MAX, Endpoint, Refused
-from payments.quoting.asked_quotes import REFUSALS_SHOWN
+from payments.quoting import asked_quote_store, endpoints
+from payments.quoting.asked_quote_store import REFUSALS_SHOWN, Refused
+from payments.quoting.endpoint_store import FAILURES_MAX, Endpoint
 
 
 class QuoteEndpointIn(Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,11 +72,11 @@ def put_quote_endpoint(wiring: Wired, caller: Called, lot_code: FromPath[str], b
     asked = _read(body)
     with wiring.db.connect() as tx:
         _managed(tx, caller, lot_code)
-    asked_quotes.check_url(asked.url, guard=wiring.post().guard)
+    endpoints.check_url(asked.url, guard=wiring.post().guard)
     most = round(wiring.settings.quote_timeout_seconds * 1000)
     with wiring.db.begin() as tx:
         lot = _managed(tx, caller, lot_code)
-        shown = asked_quotes.enter(
+        shown = endpoints.enter(
             tx, lane=wiring.lane, lot_id=lot.lot_id, url=asked.url, timeout_ms=_milliseconds(asked.timeout_seconds, most),
             timeout_ms_max=most, new=asked.new_secret, by=caller.client_id, at=wiring.clock.now(), ids=wiring.ids,
             tokens=wiring.link_tokens, vault=wiring.post().vault,
@@ -93,7 +93,7 @@ def get_quote_endpoint(wiring: Wired, caller: Called, lot_code: FromPath[str]) -
     """Return where the lot is asked, how its answers fare, and which quotes could not be taken."""
     with wiring.db.connect() as tx:
         lot = auth.own_lot(tx, caller=caller, code=lot_code)
-        return _view(tx, wiring.lane, asked_quotes.find(tx, lane=wiring.lane, lot_id=lot.lot_id))
+        return _view(tx, wiring.lane, endpoints.find(tx, lane=wiring.lane, lot_id=lot.lot_id))
 
 
 @delete(
@@ -107,7 +107,7 @@ def delete_quote_endpoint(wiring: Wired, caller: Called, lot_code: FromPath[str]
     """Ask the lot no more. Prices that it gave stand until they end; charges can be posted as before."""
     with wiring.db.begin() as tx:
         lot = _managed(tx, caller, lot_code)
-        ended = asked_quotes.end(tx, lane=wiring.lane, lot_id=lot.lot_id, at=wiring.clock.now())
+        ended = endpoints.end(tx, lane=wiring.lane, lot_id=lot.lot_id, at=wiring.clock.now())
         return _view(tx, wiring.lane, ended)
 
 

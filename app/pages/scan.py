@@ -31,10 +31,12 @@ from payments.errors import PlateRefused
 from payments.lots import Lot
 from payments.owed import debts
 from payments.owed.dispute_store import Reason
-from payments.quoting import asked_quote_store, asked_quotes, quotes
-from payments.quoting.asked_quote_store import Endpoint
-from payments.quoting.asked_quotes import Asking, LotAway, Turns
+from payments.quoting import asking as lot_asking
+from payments.quoting import endpoint_store, quotes
+from payments.quoting.asking import Asking, LotAway
+from payments.quoting.endpoint_store import Endpoint
 from payments.quoting.quotes import Quote
+from payments.quoting.turns import Turns
 from payments.records import Charge
 from payments.splitting import splits, wording
 from payments.splitting.split_store import Group
@@ -144,7 +146,7 @@ def due(
     address = address_of(peer, request.headers.get("x-forwarded-for", ""))
     with wiring.db.connect() as tx:
         lot = lot_of(tx, wiring, token)
-        endpoint = asked_quote_store.endpoint(tx, lane=wiring.lane, lot_id=lot.lot_id)
+        endpoint = endpoint_store.endpoint(tx, lane=wiring.lane, lot_id=lot.lot_id)
     if MISSES.is_over(address):
         return ask_plate(page, lot, token, data, sorry=page.w.sorry_often, status=429)
     try:
@@ -179,7 +181,7 @@ def _asked(wiring: Wiring, lot: Lot, endpoint: Endpoint, plate: str) -> bool:
         network=_network(wiring.settings.webhook_allowed_networks), seconds_max=wiring.settings.quote_timeout_seconds,
     )  # fmt: skip
     try:
-        asked_quotes.ask(asking, lot=lot, endpoint=endpoint, plate=plate)
+        lot_asking.ask(asking, lot=lot, endpoint=endpoint, plate=plate)
     except LotAway:
         return False
     return True

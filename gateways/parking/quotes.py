@@ -1,7 +1,7 @@
 """Ask a lot's system what a plate owes now: the bytes of question and answer, and the call.
 
 Knows HTTP, the form of quotes and which addresses may be called; must not know charges or tables. Called by
-``payments.quoting.asked_quotes``, always outside a transaction, from any thread. Source: docs/QUOTES.md.
+``payments.quoting.asking``, always outside a transaction, from any thread. Source: docs/QUOTES.md.
 """
 
 import asyncio

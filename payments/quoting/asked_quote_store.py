@@ -1,7 +1,7 @@
 """The questions that asked quotes put to PostgreSQL, and until when the price of a charge stands. Private to this room.
 
-Knows endpoints, quotes and the charges they became; must not know HTTP. Called by ``asked_quotes``, and by whoever locks a
-price: the checkout and the baskets.
+Knows quotes and the charges they became; must not know HTTP or where lots are asked. Called by ``taking`` and ``ending``, and by
+whoever locks a price: the checkout and the baskets.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,7 @@ from sqlalchemy import Connection, text
 
 from payments.errors import OrderExpired
 
-FAILURES_MAX: Final = 5
-"""After so many questions in a row without a usable answer a lot's system is asked seldom."""
-REST: Final = timedelta(seconds=30)
-"""So seldom."""
+REFUSALS_SHOWN: Final = 20
 _LOTS_QUOTES: Final = 7_026
 """Our number of the advisory locks of lots' quotes."""
 
@@ -26,24 +23,6 @@ class QuoteOver(OrderExpired):
     """The price of a quote stands no more, or for less than a minute: look it up again."""
 
     code: ClassVar[str] = "quote_over"
-
-
-class Endpoint(Struct, frozen=True, kw_only=True):
-    """Where a lot's system is asked. Secrets are encrypted."""
-
-    endpoint_id: UUID
-    lot_id: int
-    url: str
-    timeout_ms: int
-    secret: bytes
-    old_secret: bytes | None
-    old_until: datetime | None
-    failures: int
-    tried_at: datetime | None
-    last_error: str | None
-    created_at: datetime
-    created_by: str
-    changed_at: datetime
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
@@ -122,113 +101,6 @@ def superseded(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> dict
     return {row.charge_id: row.superseded_by for row in tx.execute(query, {"lane": lane, "ids": list(charge_ids)})}
 
 
-# Endpoints.
-
-_ENDPOINT: Final = f"select {', '.join(Endpoint.__struct_fields__)} from payments.quote_endpoint"
-
-
-def endpoint(tx: Connection, *, lane: int, lot_id: int, lock: bool = False) -> Endpoint | None:
-    """Return where a lot is asked, holding the row when ``lock``; None: it is not asked."""
-    query = _ENDPOINT + " where lane = :lane and lot_id = :lot and ended_at is null" + (" for update" if lock else "")
-    row = tx.execute(text(query), {"lane": lane, "lot": lot_id}).first()
-    if row is None:
-        return None
-    secrets = {"secret": bytes(row.secret), "old_secret": None if row.old_secret is None else bytes(row.old_secret)}
-    return Endpoint(**(dict(row._mapping) | secrets))
-
-
-def insert_endpoint(tx: Connection, *, lane: int, made: Endpoint) -> bool:
-    """Enter where a lot is asked; False: somebody did at the same moment."""
-    rows = tx.execute(
-        text("""
-        insert into payments.quote_endpoint (endpoint_id, lane, lot_id, url, timeout_ms, secret, created_at, created_by, changed_at)
-        values (:endpoint_id, :lane, :lot_id, :url, :timeout_ms, :secret, :created_at, :created_by, :changed_at)
-        on conflict (lot_id, lane) where ended_at is null do nothing
-        """),
-        {"lane": lane} | {name: getattr(made, name) for name in Endpoint.__struct_fields__},
-    )
-    return rows.rowcount == 1
-
-
-def change_endpoint(tx: Connection, *, changed: Endpoint) -> None:
-    """Keep an endpoint as its owner changed it; what it failed at before counts no more."""
-    tx.execute(
-        text("""
-        update payments.quote_endpoint
-        set url = :url, timeout_ms = :timeout_ms, secret = :secret, old_secret = :old_secret, old_until = :old_until,
-            changed_at = :changed_at, failures = 0, tried_at = null, last_error = null
-        where endpoint_id = :endpoint_id
-        """),
-        {name: getattr(changed, name) for name in Endpoint.__struct_fields__},
-    )
-
-
-def end_endpoint(tx: Connection, *, endpoint_id: UUID, at: datetime) -> None:
-    tx.execute(text("update payments.quote_endpoint set ended_at = :at where endpoint_id = :id"), {"id": endpoint_id, "at": at})
-
-
-def may_ask(tx: Connection, *, endpoint_id: UUID, at: datetime) -> bool:
-    """Say whether a lot's system that failed too often may be asked once more, and take the turn: one asker every ``REST``."""
-    rows = tx.execute(
-        text("""
-        update payments.quote_endpoint set tried_at = :at
-        where endpoint_id = :id and (failures < :most or tried_at is null or tried_at <= :before)
-        """),
-        {"id": endpoint_id, "at": at, "most": FAILURES_MAX, "before": at - REST},
-    )
-    return rows.rowcount == 1
-
-
-def succeeded(tx: Connection, *, endpoint_id: UUID) -> None:
-    """Forget the failures of an endpoint."""
-    tx.execute(
-        text("update payments.quote_endpoint set failures = 0, last_error = null where endpoint_id = :id"), {"id": endpoint_id}
-    )
-
-
-def failed(tx: Connection, *, endpoint_id: UUID, at: datetime, error: str) -> int:
-    """Count a failure of an endpoint; returns how many there are in a row."""
-    query = text("""
-        update payments.quote_endpoint set failures = failures + 1, tried_at = :at, last_error = :error
-        where endpoint_id = :id returning failures
-        """)
-    return int(tx.execute(query, {"id": endpoint_id, "at": at, "error": error[:500]}).scalar_one())
-
-
-def refusals(tx: Connection, *, lane: int, lot_id: int, limit: int) -> list[Refused]:
-    """Return the last quotes of a lot that could not be taken, the newest first."""
-    query = text("""
-        select serial, field, reason, detail, refused_at from payments.quote_refusal
-        where lane = :lane and lot_id = :lot order by refused_at desc, refusal_id desc limit :limit
-        """)
-    return [Refused(**row._mapping) for row in tx.execute(query, {"lane": lane, "lot": lot_id, "limit": limit})]
-
-
-def keep_refusals(
-    tx: Connection,
-    *,
-    lane: int,
-    lot_id: int,
-    refusal_ids: Sequence[UUID],
-    found: Sequence[Refusal],
-    evidence_id: UUID,
-    at: datetime,
-) -> None:
-    """Keep what could not be taken of an answer."""
-    if not found:
-        return
-    columns = {name: [getattr(one, name) for one in found] for name in Refusal.__struct_fields__}
-    tx.execute(
-        text("""
-        insert into payments.quote_refusal (refusal_id, lane, lot_id, serial, field, reason, detail, evidence_id, refused_at)
-        select refusal_id, :lane, :lot, serial, field, reason, detail, :evidence, :at
-        from unnest(cast(:ids as uuid[]), cast(:serial as text[]), cast(:field as text[]), cast(:reason as text[]),
-                    cast(:detail as text[])) as n (refusal_id, serial, field, reason, detail)
-        """),
-        {"lane": lane, "lot": lot_id, "ids": list(refusal_ids), "evidence": evidence_id, "at": at} | columns,
-    )
-
-
 # Quotes.
 
 
@@ -237,21 +109,31 @@ def hold_lot(tx: Connection, *, lot_id: int) -> None:
     tx.execute(text("select pg_advisory_xact_lock(:class, :lot)"), {"class": _LOTS_QUOTES, "lot": lot_id})
 
 
-_OF: Final = """
-    from payments.charge_quote q
+_TOUCHED: Final = text("""
+    select q.charge_id from payments.charge_quote q
+    where q.lane = :lane and q.lot_id = :lot and q.serial = any(cast(:serials as text[]))
+    union
+    select q.charge_id from payments.charge_quote q
     join payments.charge c on c.charge_id = q.charge_id and c.lane = q.lane
-    join payments.plate p on p.plate_id = c.plate_id
-    where q.lane = :lane and q.lot_id = :lot
-      and (q.serial = any(cast(:serials as text[]))
-           or (c.state = 'open' and not c.is_receivable
-               and (q.stay_serial = any(cast(:stays as text[])) or p.number = :plate)))
-"""
+    where q.lane = :lane and q.lot_id = :lot and q.stay_serial = any(cast(:stays as text[])) and q.ended_at is null
+      and c.state = 'open' and not c.is_receivable
+    union
+    select q.charge_id from payments.plate p
+    join payments.charge c on c.plate_id = p.plate_id and c.lot_id = :lot and c.lane = :lane
+    join payments.charge_quote q on q.charge_id = c.charge_id and q.lane = c.lane
+    where p.number = :plate and c.state = 'open' and not c.is_receivable
+      and (q.ended_at is null or q.stay_serial = any(cast(:stays as text[])))
+    """)
+"""Three ways, each by an index of its own: one condition over all of them would be a walk over every quote of the lot."""
 
 
 def known_ids(tx: Connection, *, lane: int, lot_id: int, plate: str, serials: Sequence[str], stays: Sequence[str]) -> list[UUID]:
-    """Return the charges that an answer may touch: quotes with these serials; what is due of these stays or of the plate."""
+    """Return the charges that an answer may touch: quotes with these serials; what is due of these stays or of the plate.
+
+    Prices that have ended are touched only where the answer names their stay.
+    """
     given = {"lane": lane, "lot": lot_id, "plate": plate, "serials": list(serials), "stays": list(stays)}
-    return list(tx.execute(text("select q.charge_id" + _OF), given).scalars())
+    return list(tx.execute(_TOUCHED, given).scalars())
 
 
 def known(tx: Connection, *, lane: int, plate: str, charge_ids: Sequence[UUID]) -> list[Known]:
@@ -303,13 +185,13 @@ def insert_quotes(
 
 
 def extend(tx: Connection, *, lane: int, charge_ids: Sequence[UUID], until: Sequence[datetime], asked_at: datetime) -> None:
-    """Let prices stand longer, never shorter."""
+    """Let prices stand longer, never shorter; those that had ended stand again."""
     if not charge_ids:
         return
     tx.execute(
         text("""
         update payments.charge_quote q
-        set valid_until = greatest(q.valid_until, n.valid_until), asked_at = greatest(q.asked_at, :asked_at)
+        set valid_until = greatest(q.valid_until, n.valid_until), asked_at = greatest(q.asked_at, :asked_at), ended_at = null
         from unnest(cast(:ids as uuid[]), cast(:until as timestamptz[])) as n (charge_id, valid_until)
         where q.lane = :lane and q.charge_id = n.charge_id
         """),
@@ -340,7 +222,8 @@ def supersede(tx: Connection, *, lane: int, charge_ids: Sequence[UUID], by: Sequ
     tx.execute(
         text("""
         update payments.charge_quote q
-        set superseded_at = :at, superseded_by = n.serial, superseded_fen = c.amount_fen - c.paid_fen - c.reduced_fen
+        set superseded_at = :at, ended_at = :at, superseded_by = n.serial,
+            superseded_fen = c.amount_fen - c.paid_fen - c.reduced_fen
         from unnest(cast(:ids as uuid[]), cast(:by as text[])) as n (charge_id, serial)
         join payments.charge c on c.lane = :lane and c.charge_id = n.charge_id
         where q.lane = :lane and q.charge_id = n.charge_id
@@ -356,44 +239,38 @@ def supersede(tx: Connection, *, lane: int, charge_ids: Sequence[UUID], by: Sequ
     )
 
 
-# What must hold.
-
-_CHECKS: Final = (
-    """
-    select format('quote %s of lot %s was superseded by %s, and its charge is %s with %s fen paid', q.serial, q.lot_id,
-                  q.superseded_by, c.state, c.paid_fen)
-    from payments.charge_quote q
-    left join payments.charge c on c.charge_id = q.charge_id and c.lane = q.lane
-    where q.superseded_at is not null
-      and (c.state, c.paid_fen, c.reduced_fen, c.is_receivable) is distinct from ('credited', 0::bigint, c.amount_fen, false)
-    """,
-    """
-    select format('quote %s of lot %s was superseded by %s, which is no price of its stay', q.serial, q.lot_id, q.superseded_by)
-    from payments.charge_quote q
-    where q.superseded_at is not null and not exists (
-        select from payments.charge_quote n
-        where n.lane = q.lane and n.lot_id = q.lot_id and n.serial = q.superseded_by and n.stay_serial = q.stay_serial)
-      and not exists ( -- a charge that the lot had pushed under that serial
-        select from payments.charge c
-        where c.lane = q.lane and c.lot_id = q.lot_id and c.lot_serial = q.superseded_by
-          and not exists (select from payments.charge_quote n where n.lane = c.lane and n.charge_id = c.charge_id))
-    """,
-    """
-    select format('stay %s of lot %s has several prices that can be paid: %s', q.stay_serial, q.lot_id,
-                  string_agg(distinct q.serial, ', '))
-    from payments.charge_quote q
-    join payments.charge c on c.charge_id = q.charge_id and c.lane = q.lane and c.state = 'open' and not c.is_receivable
-    group by q.lane, q.lot_id, q.stay_serial having count(distinct q.serial) > 1
-    """,
-    """
-    select format('quote %s of lot %s is no charge of that lot', q.serial, q.lot_id)
-    from payments.charge_quote q
-    left join payments.charge c on c.charge_id = q.charge_id and c.lane = q.lane
-    where c.lot_id is distinct from q.lot_id
-    """,
-)
+# Quotes that could not be taken.
 
 
-def wrong(tx: Connection, *, limit: int) -> list[str]:
-    """Return, in words, what does not agree between quotes and charges; read only."""
-    return [str(words) for query in _CHECKS for words in tx.execute(text(f"{query} limit {limit}")).scalars()]
+def refusals(tx: Connection, *, lane: int, lot_id: int, limit: int) -> list[Refused]:
+    """Return the last quotes of a lot that could not be taken, the newest first."""
+    query = text("""
+        select serial, field, reason, detail, refused_at from payments.quote_refusal
+        where lane = :lane and lot_id = :lot order by refused_at desc, refusal_id desc limit :limit
+        """)
+    return [Refused(**row._mapping) for row in tx.execute(query, {"lane": lane, "lot": lot_id, "limit": limit})]
+
+
+def keep_refusals(
+    tx: Connection,
+    *,
+    lane: int,
+    lot_id: int,
+    refusal_ids: Sequence[UUID],
+    found: Sequence[Refusal],
+    evidence_id: UUID,
+    at: datetime,
+) -> None:
+    """Keep what could not be taken of an answer."""
+    if not found:
+        return
+    columns = {name: [getattr(one, name) for one in found] for name in Refusal.__struct_fields__}
+    tx.execute(
+        text("""
+        insert into payments.quote_refusal (refusal_id, lane, lot_id, serial, field, reason, detail, evidence_id, refused_at)
+        select refusal_id, :lane, :lot, serial, field, reason, detail, :evidence, :at
+        from unnest(cast(:ids as uuid[]), cast(:serial as text[]), cast(:field as text[]), cast(:reason as text[]),
+                    cast(:detail as text[])) as n (refusal_id, serial, field, reason, detail)
+        """),
+        {"lane": lane, "lot": lot_id, "ids": list(refusal_ids), "evidence": evidence_id, "at": at} | columns,
+    )

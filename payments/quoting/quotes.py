@@ -4,7 +4,7 @@ Knows charges; must not know channels or HTTP. Called by the pages.
 
 What is due of a charge changes only by payments, credit notes and decisions, and none of the latter two happens while an order
 of it is open; so a quote needs no row of its own: the order locks the price. Prices that a lot gave for a moment only
-(``payments.quoting.asked_quotes``) are left out when they have ended.
+(``payments.quoting.asking``) are left out when they have ended.
 """
 
 from datetime import datetime

@@ -23,7 +23,7 @@ from config.settings import SettingsError, changed
 from ledger.clock import SystemClock
 from payments import charges, paycode
 from payments.lots import Lot
-from payments.quoting.asked_quotes import Turns
+from payments.quoting.turns import Turns
 from payments.records import NewCharge
 from tests.app.conftest import City, Client, bearer
 from tests.payments.conftest import AT

@@ -21,9 +21,11 @@ from payments.errors import AlreadyPaid
 from payments.invariants import check
 from payments.lots import Lot
 from payments.orders import RandomTokens
-from payments.quoting import asked_quote_store, asked_quotes, quotes
-from payments.quoting.asked_quote_store import FAILURES_MAX, QuoteOver
-from payments.quoting.asked_quotes import Asking, LotAway, Turns
+from payments.quoting import asked_quote_store, asking, endpoints, quotes, taking
+from payments.quoting.asked_quote_store import QuoteOver
+from payments.quoting.asking import Asking, LotAway
+from payments.quoting.endpoint_store import FAILURES_MAX
+from payments.quoting.turns import IN_FLIGHT_MAX, Turns
 from payments.records import Charge
 from payments.results import apply
 from payments.webhooks.secret import Vault
@@ -39,7 +41,7 @@ EVIDENCE = IDS.new(AT, "evidence")
 @pytest.fixture(autouse=True)
 def log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever set up logging in this run before has not switched our log off."""
-    monkeypatch.setattr(asked_quotes.LOG, "disabled", False)
+    monkeypatch.setattr(asking.LOG, "disabled", False)
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def take(
 ) -> list[str]:
     """Take an answer; returns the reasons of what was refused."""
     with db.begin() as tx:
-        refused = asked_quotes.take(
+        refused = taking.take(
             tx, lane=0, lot=lot, plate=plate, quotes=found, evidence_id=EVIDENCE, asked_at=asked_at or at, at=at, ids=IDS
         )
     return [one.reason for one in refused]
@@ -324,8 +326,8 @@ class Town(Struct, frozen=True):
 
     def ask(self, plate: str = PLATE) -> None:
         with self.asking.db.connect() as tx:
-            endpoint = asked_quotes.find(tx, lane=0, lot_id=self.lot.lot_id)
-        asked_quotes.ask(self.asking, lot=self.lot, endpoint=endpoint, plate=plate)
+            endpoint = endpoints.find(tx, lane=0, lot_id=self.lot.lot_id)
+        asking.ask(self.asking, lot=self.lot, endpoint=endpoint, plate=plate)
 
     def again(self) -> "Town":
         """The same town when the pause between questions is over."""
@@ -347,8 +349,8 @@ def town(db: Engine, city: Lot, receiver: Receiver, network: Network, clock: Set
     return Town(db, city, asking, shown.secret)
 
 
-def enter(tx: Any, lot: Lot, url: str, *, new: bool = False, timeout_ms: int = 2000, at: datetime = AT) -> asked_quotes.Shown:
-    return asked_quotes.enter(
+def enter(tx: Any, lot: Lot, url: str, *, new: bool = False, timeout_ms: int = 2000, at: datetime = AT) -> endpoints.Shown:
+    return endpoints.enter(
         tx, lane=0, lot_id=lot.lot_id, url=url, timeout_ms=timeout_ms, timeout_ms_max=2000, new=new, by="test", at=at, ids=IDS,
         tokens=RandomTokens(), vault=VAULT,
     )  # fmt: skip
@@ -479,7 +481,7 @@ def test_a_question_that_breaks_off_frees_the_next_one() -> None:
 
 
 def test_a_slow_lot_does_not_take_all_threads() -> None:
-    turns, go, plates = Turns(), threading.Event(), [f"苏B{number:05d}" for number in range(asked_quotes.IN_FLIGHT_MAX)]
+    turns, go, plates = Turns(), threading.Event(), [f"苏B{number:05d}" for number in range(IN_FLIGHT_MAX)]
     begun = threading.Barrier(len(plates) + 1)
 
     def slowly() -> str | None:
@@ -515,7 +517,7 @@ def test_a_lot_that_fails_five_times_in_a_row_is_asked_seldom_with_an_alarm(
     town.again().ask()
     assert len(receiver.got) == FAILURES_MAX + 2
     with town.db.connect() as tx:
-        endpoint = asked_quotes.find(tx, lane=0, lot_id=town.lot.lot_id)
+        endpoint = endpoints.find(tx, lane=0, lot_id=town.lot.lot_id)
     assert (endpoint.failures, endpoint.last_error) == (0, None)
 
 
@@ -539,9 +541,9 @@ def test_a_time_out_must_lie_where_a_driver_can_wait(db: Engine, city: Lot) -> N
 
 def test_an_endpoint_that_was_ended_is_gone_and_another_may_be_entered(town: Town, receiver: Receiver) -> None:
     with town.db.begin() as tx:
-        asked_quotes.end(tx, lane=0, lot_id=town.lot.lot_id, at=AT)
+        endpoints.end(tx, lane=0, lot_id=town.lot.lot_id, at=AT)
     with town.db.begin() as tx, pytest.raises(NotFound) as gone:
-        asked_quotes.end(tx, lane=0, lot_id=town.lot.lot_id, at=AT)
+        endpoints.end(tx, lane=0, lot_id=town.lot.lot_id, at=AT)
     assert gone.value.code == "quote_endpoint_not_found"
     with town.db.begin() as tx:
         assert enter(tx, town.lot, receiver.url).is_new
