@@ -29,6 +29,7 @@ from payments.cards import packing
 from payments.incentive import following
 from payments.lot_records import alarms
 from payments.mandates import deduction_plan, status_lists
+from payments.quoting import ending
 from payments.refunding import refund_jobs
 from payments.webhooks import delivery, keeping
 from reconciliation import daily
@@ -43,6 +44,8 @@ LISTS_MINUTES: Final = 2
 """How often it is looked whether a status list is due: each is, hourly."""
 SHARES_MINUTES: Final = 5
 """How often the sealed book is read on for recovered debts."""
+QUOTES_MINUTES: Final = 1
+"""How often quotes whose price has ended are marked; no page waits for it."""
 WATCH_MINUTES: Final = 1
 """How often it is looked whether a lot is silent, hides records, has a lane offline, or opens its barrier too often."""
 CHECK_HOURS: Final = 6
@@ -86,6 +89,7 @@ def schedule(wiring: Wiring, *, stop: Event | None = None) -> BackgroundSchedule
     scheduler.add_job(_logged(plan_deductions, wiring), "cron", hour=3, timezone=CHINA)
     scheduler.add_job(_logged(forget_deliveries, wiring, stop=stop), "cron", hour=4, timezone=CHINA)
     scheduler.add_job(_logged(share_incentives, wiring), "interval", minutes=SHARES_MINUTES)
+    scheduler.add_job(_logged(end_quotes, wiring), "interval", minutes=QUOTES_MINUTES)
     scheduler.add_job(_logged(watch_lots, wiring), "interval", minutes=WATCH_MINUTES)
     scheduler.add_job(_logged(dun, wiring), "cron", hour=9, minute=30, timezone=CHINA)
     scheduler.add_job(_logged(prepare_months, wiring), "cron", hour=2)
@@ -222,6 +226,11 @@ def forget_deliveries(wiring: Wiring, *, stop: Event | None = None) -> int:
 def share_incentives(wiring: Wiring) -> int:
     """Attribute the payments of debts sealed since the last time, and give or take back their shares. Returns how many shares."""
     return following.follow(wiring.db, lane=wiring.lane, at=wiring.clock.now, ids=wiring.ids, say=LOG.info).shares
+
+
+def end_quotes(wiring: Wiring) -> int:
+    """Mark the quotes whose price has ended. Returns how many."""
+    return ending.end_all(wiring.db, lane=wiring.lane, at=wiring.clock.now())
 
 
 def watch_lots(wiring: Wiring) -> int:
