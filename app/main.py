@@ -20,7 +20,7 @@ from app.api_docs import PlainDocs
 from app.callbacks.doors import Doors
 from app.callbacks.serve import gate
 from app.pages.sorry import missing
-from app.problems import HANDLERS
+from app.problems import unexpected
 from app.simulation import SimulationRoutes
 from app.wiring import Wired, Wiring
 
@@ -49,7 +49,7 @@ def create_app(wiring: Wiring) -> Litestar:
         route_handlers=[health, *api.routes, *pages.routes, *simulation],
         dependencies={"wiring": Provide(lambda: wiring, sync_to_thread=False)},
         state=State({"wiring": wiring}),
-        exception_handlers={**HANDLERS, NotFoundException: missing},
+        exception_handlers={NotFoundException: missing, Exception: unexpected},
         on_startup=[*(watch.start for watch in watches), *(_opening(one, wiring) for one in doors)],
         on_shutdown=[*(one.close for one in doors), *(watch.stop for watch in watches)],
         openapi_config=OpenAPIConfig(

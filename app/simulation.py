@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 from sqlalchemy import text
 
 from app.dunning import dun
+from app.problems import HANDLERS
 from app.wiring import Wired, Wiring
 from app.worker import (
     ask_about_payments,
@@ -87,6 +88,7 @@ class SimulationRoutes(Controller):
 
     path = "/_simulation"
     include_in_schema = False
+    exception_handlers = HANDLERS
 
     @get("/state", sync_to_thread=True)
     def state(self, wiring: Wired) -> SimulationState:
