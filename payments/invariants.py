@@ -292,6 +292,19 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
     (
         "takings",
         f"""
+        select format('refund %s of what was taken by hand is %s, and what the lot handed back says otherwise', r.refund_id,
+                      r.state)
+        from payments.refund r
+        left join payments.v_taking_return x on x.lane = r.lane and x.refund_id = r.refund_id
+        left join ledger.v_posting e on e.lane = r.lane and e.entry_id = {_REFUND_ENTRY.format(kind=EntryKind.REFUND_DONE)}
+        where (x.return_id is not null or (r.channel in ('cash', 'legacy') and r.state = 'done'))
+          and (r.state, r.channel, r.amount_fen, r.done_at, r.operator_id, e.evidence_id) is distinct from
+              ('done', x.channel, x.amount_fen, x.returned_at, x.operator_id, x.evidence_id)
+        """,
+    ),
+    (
+        "takings",
+        f"""
         select format('book %s has cash of %s fen, and its tills hold %s', coalesce(b.book_id, t.book_id), coalesce(b.fen, 0),
                       coalesce(t.fen, 0))
         from (
@@ -300,7 +313,7 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
             from ledger.v_posting where {Account.CASH:d} in (debit_account, credit_account) group by book_id
         ) b
         full join (
-            select o.book_id, sum(t.taken_fen - t.banked_fen) as fen
+            select o.book_id, sum(t.taken_fen - t.banked_fen - t.returned_fen) as fen
             from payments.lot_till t
             join payments.lot l on l.lot_id = t.lot_id
             join payments.operator o on o.operator_id = l.operator_id

@@ -205,7 +205,8 @@ class _Work:
         reason = None if found.accepted else notice.message.reason or found.finding.value
         message = notice.message
         subject = message.subject if found.payment_id is None else found.payment_id
-        self._messages.append(msgspec.structs.replace(message, subject=subject, reason=reason))
+        if not notice.again:
+            self._messages.append(msgspec.structs.replace(message, subject=subject, reason=reason))
         return Outcome(found.finding, found.accepted, reason, found.payment_id)
 
     def write(self, *, and_commit: bool) -> None:

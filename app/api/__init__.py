@@ -53,6 +53,8 @@ routes: Final = [
             takings.post_takings,
             takings.post_cash_slip,
             takings.get_till,
+            takings.post_returns,
+            takings.get_returns_owed,
             cards.post_card_charges,
             debts.get_debts,
             debts.get_ageing,

@@ -22,9 +22,10 @@ from app.wiring import Wired, Wiring
 from gateways import messages
 from ledger.errors import NotAllowed
 from ledger.ids import payment_number, refund_number
-from payments.amends import corrections
+from payments.amends import corrections, credit_notes
 from payments.amends.correction_store import Kind, NoteSeen, Reason, RefundSeen
-from payments.amends.corrections import Corrected, NewCorrection, Signer
+from payments.amends.corrections import Corrected, NewCorrection
+from payments.amends.credit_notes import Signer
 from payments.refunding.refund_decisions import State
 
 _correction: Final = msgspec.json.Decoder(NewCorrection).decode
@@ -127,7 +128,7 @@ def get_credit_note(wiring: Wired, caller: Called, lot_code: FromPath[str], numb
     """Return a credit note as it was signed; docs/CORRECTIONS.md shows how to verify it without this product."""
     with wiring.db.connect() as tx:
         lot = auth.own_lot(tx, caller=caller, code=lot_code)
-        found = corrections.by_number(tx, lane=wiring.lane, lot_id=lot.lot_id, note=number)
+        found = credit_notes.by_number(tx, lane=wiring.lane, lot_id=lot.lot_id, note=number)
     key = Ed25519PublicKey.from_public_bytes(bytes(found.public_key))
     return CreditNoteView(
         number=found.number, document_id=str(found.note_id), document=bytes(found.document).decode(),

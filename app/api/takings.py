@@ -1,15 +1,16 @@
-"""Takings by hand, bank slips and tills, as lots post them and ask for them.
+"""Takings by hand, what is handed back of them, bank slips and tills, as lots post them and ask for them.
 
 Knows the form of requests and answers; must not know how money is booked. Mounted by ``app.api``.
 """
 
-from datetime import date
-from typing import Annotated, Any, Final
+from datetime import date, datetime
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, QueryParameter, RawBody
+from msgspec import Struct
 
 from app import auth
 from app.api import bulk
@@ -17,11 +18,29 @@ from app.api.bulk import Malformed, Wrong
 from app.auth import Called, Caller
 from app.wiring import Wired
 from ledger.errors import NotAllowed
-from payments.lot_records import intake, takings
+from ledger.ids import payment_number, refund_number
+from payments.lot_records import intake, returns, takings
+from payments.lot_records.returns import OWING_MAX, NewReturn, ReturnAnswer
 from payments.lot_records.takings import NewSlip, NewTaking, SlipAnswer, TakingAnswer, Till
 
 _takings: Final = bulk.Reader(NewTaking, most=intake.RECORDS_MAX, words="takings")
 _slip: Final = msgspec.json.Decoder(NewSlip)
+_returns: Final = bulk.Reader(NewReturn, most=intake.RECORDS_MAX, words="hand-backs")
+
+
+class ReturnOwed(Struct, frozen=True, kw_only=True):
+    """What a lot owes a driver and has not reported as handed back.
+
+    ``receipt`` is the number of the payment, ``asked_for`` the credit note, the lot's own number of the refund, or the case.
+    """
+
+    refund: str
+    receipt: str
+    charge_serial: str
+    channel: Literal["cash", "legacy"]
+    amount_fen: int
+    asked_for: str
+    promised_at: datetime
 
 
 @post(
@@ -87,6 +106,53 @@ def get_till(
         return takings.till(tx, lane=wiring.lane, lot=lot, first=first, last=last)
 
 
+@post(
+    "/v1/lots/{lot_code:str}/returns",
+    sync_to_thread=True,
+    status_code=207,
+    tags=["lots"],
+    summary="Post what was handed back of cash or of an old code's money",
+    request_max_body_size=bulk.BYTES_MAX,
+    responses={
+        200: ResponseSpec(ReturnAnswer, description="One: it was posted before with the same content"),
+        201: ResponseSpec(ReturnAnswer, description="One: it is booked now"),
+        207: ResponseSpec(list[ReturnAnswer], description="A list: one answer for each, in order; good ones stand"),
+    },
+)
+def post_returns(
+    wiring: Wired, caller: Called, request: Request[Any, Any, Any], lot_code: FromPath[str], body: RawBody
+) -> Response[bytes]:
+    """Take a hand-back, a list of them, or a line for each: a refund of what was taken by hand is done. Again is harmless.
+
+    It names the refund, or the charge. More or less than was promised, a refund that was handed back before, one that is not the
+    lot's, and more cash than the till holds are refused by themselves.
+    """
+    _check_writer(caller)
+    given = _returns.read(request, body)
+    with wiring.db.begin() as tx:
+        lot = auth.own_lot(tx, caller=caller, code=lot_code)
+        answers = returns.post(tx, lane=wiring.lane, lot=lot, returns=given.good, body=body, at=wiring.clock.now(), ids=wiring.ids)
+    return given.answer(answers, _return_refused)
+
+
+@get("/v1/lots/{lot_code:str}/returns/owed", sync_to_thread=True, tags=["lots"], summary="Ask what a lot has to hand back")
+def get_returns_owed(
+    wiring: Wired, caller: Called, lot_code: FromPath[str], limit: Annotated[int, QueryParameter()] = OWING_MAX
+) -> list[ReturnOwed]:
+    """Return what was promised of money taken by hand and is not reported as handed back, the oldest first."""
+    with wiring.db.connect() as tx:
+        lot = auth.own_lot(tx, caller=caller, code=lot_code)
+        found = returns.owing(tx, lane=wiring.lane, lot=lot, limit=limit)
+    return [
+        ReturnOwed(
+            refund=refund_number(wiring.lane, one.refund_id), receipt=payment_number(wiring.lane, one.payment_id),
+            charge_serial=one.charge_serial, channel=one.channel, amount_fen=one.amount_fen, asked_for=one.source_ref,
+            promised_at=one.promised_at,
+        )
+        for one in found
+    ]  # fmt: skip
+
+
 def _check_writer(caller: Caller) -> None:
     """Raise NotAllowed (``read_only``) for supervisors."""
     if not caller.may_write:
@@ -95,3 +161,7 @@ def _check_writer(caller: Caller) -> None:
 
 def _refused(wrong: Wrong) -> TakingAnswer:
     return TakingAnswer(serial=wrong.serial, outcome="refused", reason=Malformed.code, field=wrong.field, detail=wrong.detail)
+
+
+def _return_refused(wrong: Wrong) -> ReturnAnswer:
+    return ReturnAnswer(serial=wrong.serial, outcome="refused", reason=Malformed.code, field=wrong.field, detail=wrong.detail)

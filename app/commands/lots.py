@@ -18,9 +18,10 @@ from sqlalchemy import Connection
 from app.wiring import Wiring
 from ledger.clock import CHINA, business_date
 from ledger.errors import Refused
+from ledger.ids import refund_number
 from ledger.money import yuan
 from payments import lots
-from payments.lot_records import alarm_rules, alarms, charge_caps, numbers, openings, takings
+from payments.lot_records import alarm_rules, alarms, charge_caps, numbers, openings, returns, takings
 from payments.lot_records.alarm_rules import NewRule
 from payments.lot_records.charge_caps import NewCap
 from payments.lot_records.stays import SCENES
@@ -45,6 +46,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     acts.add_parser("silence", help="list the lots that are to be heard, the longest silence first")
     acts.add_parser("alarms", help="list the open alarms of lots")
     acts.add_parser("gaps", help="list the numbers that are missing of a lot").add_argument("lot", help="the lot's code")
+    owed = acts.add_parser("returns", help="list what lots have to hand back by hand and have not reported, the oldest first")
+    owed.add_argument("lot", nargs="?", help="the lot's code (default: all lots)")
+    owed.add_argument("--days", type=int, default=0, help="only what was promised so many days ago, or more (default: everything)")
     for name, words in (("openings", "list barriers opened by hand, per day"), ("till", "list what moved in the till, per day")):
         told = acts.add_parser(name, help=words)
         told.add_argument("lot", help="the lot's code")
@@ -80,7 +84,7 @@ def run(wiring: Wiring, given: argparse.Namespace) -> str:
     """
     acts: Mapping[str, Callable[[Wiring, argparse.Namespace], str]] = {
         "number": _number, "silence": _silence, "alarms": _alarms, "gaps": _gaps, "openings": _openings, "till": _till,
-        "rule": _rule, "cap": _cap, "takings": _takings,
+        "rule": _rule, "cap": _cap, "takings": _takings, "returns": _returns,
     }  # fmt: skip
     return acts[given.act](wiring, given)
 
@@ -156,10 +160,25 @@ def _till(wiring: Wiring, given: argparse.Namespace) -> str:
         told = takings.till(tx, lane=wiring.lane, lot=lot, first=first, last=last)
     rows = [
         f"{one.day}  for charges {yuan(one.cash_for_charges_fen)}, without {yuan(one.cash_without_charge_fen)}, to the bank "
-        f"{yuan(one.banked_fen)}, in the till {yuan(one.in_till_fen)}; over old codes {yuan(one.legacy_fen)}"
+        f"{yuan(one.banked_fen)}, handed back {yuan(one.cash_returned_fen)}, in the till {yuan(one.in_till_fen)}; over old codes "
+        f"{yuan(one.legacy_fen)}, handed back {yuan(one.legacy_returned_fen)}"
         for one in told.days
     ]
     return "\n".join([*rows, f"the till of {lot.code} holds {yuan(told.in_till_fen)} yuan"])
+
+
+def _returns(wiring: Wiring, given: argparse.Namespace) -> str:
+    at = wiring.clock.now()
+    with wiring.db.connect() as tx:
+        lot = None if given.lot is None else lots.lot_by_code(tx, code=given.lot)
+        before = at - timedelta(days=given.days) if given.days > 0 else None
+        found = returns.owing(tx, lane=wiring.lane, lot=lot, promised_before=before)
+    rows = [
+        f"{one.lot_code}  {refund_number(wiring.lane, one.refund_id)}  {one.channel:6}  {yuan(one.amount_fen)} yuan of "
+        f"{one.charge_serial}, promised {_told(one.promised_at)} by {one.source_ref}, {(at - one.promised_at).days} days ago"
+        for one in found
+    ]
+    return _lines(rows, "nothing waits to be handed back")
 
 
 def _days(tx: Connection, wiring: Wiring, given: argparse.Namespace) -> tuple[Lot, date, date]:

@@ -120,6 +120,13 @@ class LotSystem:
         }  # fmt: skip
         self._outbox.put("takings", taking)
 
+    def hands_back(self, charge_serial: str, amount_fen: int, at: datetime, receipt: str, person_digest: str) -> None:
+        """The driver gets back in cash what was promised, see ``GET .../returns/owed``."""
+        said: dict[str, object] = {"serial": f"R-{receipt}", "charge_serial": charge_serial, "amount_fen": amount_fen}
+        self._outbox.put(
+            "returns", said | {"returned_at": at.isoformat(), "operator_person_digest": person_digest, "receipt_no": receipt}
+        )
+
     def opens(self, serial: str, at: datetime, lane: str, reason: str) -> None:
         """Somebody opens the barrier by hand."""
         self._outbox.put("openings", {"serial": serial, "at": at.isoformat(), "lane": lane, "direction": "out", "reason": reason})
@@ -130,7 +137,7 @@ class LotSystem:
         An answer that says created, completed or already ends a record. When the line is down everything stays where it is.
         """
         refused = []
-        for kind in ("stays", "charges", "takings", "openings"):
+        for kind in ("stays", "charges", "takings", "returns", "openings"):
             for part in self._outbox.waiting(kind):
                 answers = self._api.post(f"/v1/lots/{self._lot}/{kind}", [record for _, record in part])
                 assert isinstance(answers, list)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from ledger.documents import DocumentKind
 from ledger.journal import EntryKind
 from payments.owed.debt_store import Basis
-from payments.refunding.refund_decisions import State
+from payments.refunding.refund_decisions import BY_HAND, State
 
 Kind = Literal["cancel", "reduce", "replace"]
 """cancel: all that is left of the charge is taken away. reduce: a part of it. replace: all of it, and a new bill is due."""
@@ -304,7 +304,10 @@ def insert_notes(tx: Connection, *, lane: int, notes: Sequence[Note], words: dic
 
 
 def insert_refunds(tx: Connection, *, lane: int, refunds: Sequence[NoteRefund], reason: str, at: datetime) -> None:
-    """Keep what goes back to payers as promised refunds whose channels are called at once. Their payments are held."""
+    """Keep what goes back to payers as promised refunds. Their payments are held.
+
+    Channels are called at once; of what was taken by hand nobody is called: the lot hands it back.
+    """
     if not refunds:
         return
     tx.execute(
@@ -324,12 +327,13 @@ def insert_refunds(tx: Connection, *, lane: int, refunds: Sequence[NoteRefund], 
                    total_fen, false, 'operator', number, :reason, 'promised', :at
             from given
         ), next as (
-            insert into payments.next_refund (refund_id, lane, due_at) select refund_id, :lane, :at from given
+            insert into payments.next_refund (refund_id, lane, due_at)
+            select refund_id, :lane, :at from given where channel <> all(cast(:by_hand as text[]))
         )
         insert into payments.credit_note_refund (note_id, lane, refund_id, payment_id, amount_fen)
         select note_id, :lane, refund_id, payment_id, amount_fen from given
         """),
-        {"lane": lane, "reason": reason, "at": at}
+        {"lane": lane, "reason": reason, "at": at, "by_hand": sorted(BY_HAND)}
         | {name: [getattr(one, name) for one in refunds] for name in NoteRefund.__struct_fields__},
     )
 

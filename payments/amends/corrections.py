@@ -6,7 +6,7 @@ A posted charge is never edited: what is still owed is credited, what was paid g
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
@@ -18,29 +18,24 @@ from sqlalchemy import Connection
 from ledger import book, documents, recipes
 from ledger.clock import business_date
 from ledger.clock import checked as in_utc
-from ledger.documents import DocumentKind
 from ledger.errors import NotFound, Refused
-from ledger.ids import Ids, payment_number, refund_number
+from ledger.ids import Ids
 from ledger.invariants import Violation
 from ledger.journal import Entry
-from payments import charges, events, plates
-from payments.amends import correction_store
-from payments.amends.correction_store import Held, Kind, Known, Note, NoteRefund, NoteSeen, Paid, Reason, RefundSeen
+from payments import events, plates
+from payments.amends import correction_store, credit_notes, new_bills, promising
+from payments.amends.correction_store import Held, Kind, Known, Note, NoteSeen, Reason, RefundSeen
+from payments.amends.credit_notes import Draft, Signer
+from payments.amends.new_bills import Replacing
+from payments.amends.promising import Effect
 from payments.lot_records import intake
 from payments.lot_records.intake import Answer, Rejected, differs
 from payments.lots import Lot
-from payments.owed import debts
-from payments.owed.debt_store import Basis
-from payments.owed.debts import Left
 from payments.records import NewCharge
 
 CORRECTIONS_MAX: Final = 1_000
 """Most corrections in one call."""
 WORDS_LETTERS_MAX: Final = 500
-BY_HAND: Final = frozenset({"cash", "legacy"})
-"""Taken by hand at the lot: no channel can be asked to give it back."""
-NOTE_TYPE: Final = "tongting credit note 1"
-_PAYER_READS: Final = "停车费更正退款"
 
 
 class NewCorrection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -71,66 +66,6 @@ class Corrected(Answer, frozen=True, kw_only=True, omit_defaults=True):
     refunded_fen: int | None = None
 
 
-class Signer(Struct, frozen=True):
-    """What signs credit notes: Ed25519, and the 32 bytes of its public key."""
-
-    sign: Callable[[bytes], bytes]
-    public_key: bytes
-
-
-class RefundLine(Struct, frozen=True, kw_only=True):
-    """A refund as a credit note names it."""
-
-    refund: str
-    receipt: str
-    amount_fen: int
-
-
-class CreditNote(Struct, frozen=True, kw_only=True):
-    """What a credit note says: the content of the document that is signed and sealed. It holds no plate in clear."""
-
-    type: str
-    number: str
-    note_id: UUID
-    lot: str
-    lot_name: str
-    operator: str
-    credit_code: str
-    serial: str
-    charge_serial: str
-    charge_fen: int
-    kind: Kind
-    reason: Reason
-    amount_fen: int
-    credited_fen: int
-    refunded_fen: int
-    refunds: tuple[RefundLine, ...]
-    was_debt: bool
-    """The car had left: the book carried the charge as a receivable."""
-    new_serial: str | None
-    plate_digest: str
-    """SHA-256 of the plate's salt and number, in hexadecimal digits."""
-    entered_at: datetime
-    made_at: datetime
-    made_on: str
-    """Business date."""
-
-
-class Effect(Struct, frozen=True):
-    """What a correction takes away: from what is owed, and from which payments how much."""
-
-    credited_fen: int
-    back: tuple[tuple[Paid, int], ...]
-
-    @property
-    def refunded_fen(self) -> int:
-        return sum(fen for _, fen in self.back)
-
-    @property
-    def amount_fen(self) -> int:
-        return self.credited_fen + self.refunded_fen
-
-
 def post(
     tx: Connection, *, lane: int, lot: Lot, corrections: Sequence[NewCorrection], evidence_id: UUID, signer: Signer, at: datetime,
     ids: Ids,
@@ -155,69 +90,6 @@ def post(
     intake.hold(tx, lot_id=lot.lot_id)
     work = _Work(tx, lane=lane, lot=lot, evidence_id=evidence_id, signer=signer, at=at, ids=ids)
     return work.carry_out(corrections)
-
-
-def decide(correction: NewCorrection, charge: Held, payments: Sequence[Paid], *, live_way: str | None) -> Effect:
-    """Return what a correction takes away from a charge that is held. Pure.
-
-    Args:
-        payments: Those that count for the charge, the newest first: what goes back is taken from them in this order.
-        live_way: Way of a payment of the charge that is not decided; None: there is none.
-
-    Raises:
-        Rejected: ``card_under_way``, ``payment_under_way``, ``nothing_left``, ``amount_exceeds``, ``refund_by_hand``.
-    """
-    if live_way == "card":
-        raise Rejected(
-            "charge_serial", "card_under_way", "the car's card has paid it at the lane; wait until its issuer has decided"
-        )
-    if live_way is not None:
-        raise Rejected("charge_serial", "payment_under_way", "somebody is paying it; post the correction again when that is over")
-    left = left_of(charge, payments)
-    if left == 0:
-        raise Rejected("charge_serial", "nothing_left", _why_nothing_left(charge))
-    wanted = left if correction.amount_fen is None else correction.amount_fen
-    if wanted > left:
-        raise Rejected("amount_fen", "amount_exceeds", f"{wanted} fen cannot be taken away: {left} of {charge.amount_fen} are left")
-    credited = min(wanted, charge.owed_fen)
-    return Effect(credited, _back(wanted - credited, payments))
-
-
-def left_of(charge: Held, payments: Sequence[Paid]) -> int:
-    """Return how much can still be taken away from a charge, in fen: what is owed, and what was paid and did not go back."""
-    paid = sum(one.left_fen for one in payments)
-    return max(0, min(charge.owed_fen + paid, charge.amount_fen - charge.reduced_fen - charge.noted_fen))
-
-
-def _why_nothing_left(charge: Held) -> str:
-    if charge.state == "written_off":
-        return "it was written off, so nothing is demanded; have it written back first if a new bill shall stand for it"
-    if charge.state == "waived":
-        return "it was let off, so nothing is demanded any more"
-    return "it was corrected or refunded in full before"
-
-
-def _back(wanted: int, payments: Sequence[Paid]) -> tuple[tuple[Paid, int], ...]:
-    """Return how much of each payment goes back, the newest first. Raises Rejected (``refund_by_hand``)."""
-    back: list[tuple[Paid, int]] = []
-    for payment in payments:
-        fen = min(wanted, payment.left_fen)
-        if fen == 0:
-            continue
-        if payment.channel in BY_HAND:
-            raise Rejected(
-                "charge_serial", "refund_by_hand",
-                f"{fen} fen of it were taken by hand ({payment.channel}); no channel can give them back: give them back at the lot",
-            )  # fmt: skip
-        back.append((payment, fen))
-        wanted -= fen
-    assert wanted == 0, "what goes back was paid"
-    return tuple(back)
-
-
-def number(lot: Lot, sequence: int) -> str:
-    """Return the number of a lot's credit note. Its point keeps it apart from operators' own numbers of refunds."""
-    return f"{lot.code}.{sequence:06d}"
 
 
 def digest_of(correction: NewCorrection) -> bytes:
@@ -249,14 +121,6 @@ def by_serial(tx: Connection, *, lane: int, lot_id: int, serial: str) -> tuple[N
     return found, correction_store.refunds_of(tx, lane=lane, note_id=found.note_id)
 
 
-def by_number(tx: Connection, *, lane: int, lot_id: int, note: str) -> NoteSeen:
-    """Return a lot's credit note. Raises NotFound (``credit_note_not_found``)."""
-    found = correction_store.by_number(tx, lane=lane, lot_id=lot_id, number=note)
-    if found is None:
-        raise NotFound(f"the lot has no credit note {note[:64]!r}", code="credit_note_not_found")
-    return found
-
-
 def check(tx: Connection) -> list[Violation]:
     """Check that each credit note is in the book, in the tree and in refunds as it says, and that a lot's notes have no gap."""
     return [Violation("corrections", words) for words in correction_store.wrong(tx)]
@@ -281,9 +145,7 @@ class _Good(Struct):
 
     place: int
     posted: NewCorrection
-    digest: bytes
-    charge: Held
-    effect: Effect
+    draft: Draft
 
 
 class _Work:
@@ -346,122 +208,64 @@ class _Work:
         for place, posted, digest in fresh:
             try:
                 charge_id = _found(by_serial, posted.charge_serial, taken)
-                effect = decide(posted, held[charge_id], paid.get(charge_id, []), live_way=live.get(charge_id))
+                effect = promising.decide(
+                    held[charge_id], paid.get(charge_id, []), wanted_fen=posted.amount_fen, live_way=live.get(charge_id)
+                )
             except Rejected as wrong:
                 answers[place] = _refused(posted.serial, wrong)
             else:
                 taken.add(charge_id)
-                good.append(_Good(place, posted, digest, held[charge_id], effect))
+                good.append(_Good(place, posted, _draft(posted, digest, held[charge_id], effect)))
         return good
 
     def _billed(self, good: Sequence[_Good], answers: list[Corrected | None]) -> list[_Good]:
         """Post the new bills, those of debts as debts; a correction whose new bill is refused is refused with it."""
-        replacing = [one for one in good if one.posted.new is not None]
-        if not replacing:
-            return list(good)
-        new = [one.posted.new for one in replacing if one.posted.new is not None]
-        posted = charges.post(self._tx, lane=self._lane, lot=self._lot, charges=new, at=self._at, ids=self._ids)
+        replacing = [(one, Replacing(one.posted.new, one.draft.charge)) for one in good if one.posted.new is not None]
+        wrong = new_bills.bill(
+            self._tx, lane=self._lane, lot=self._lot, replacing=[pair for _, pair in replacing], evidence_id=self._evidence_id,
+            at=self._at, ids=self._ids,
+        )  # fmt: skip
         refused: set[int] = set()
-        for one, result in zip(replacing, posted, strict=True):
-            if result.outcome != "created":
+        for (one, _), why in zip(replacing, wrong, strict=True):
+            if why is not None:
                 refused.add(one.place)
-                answers[one.place] = _refused(one.posted.serial, _new_refused(result.reason, result.field, result.detail))
-        made = [one for one in replacing if one.place not in refused]
-        self._owe(made)
+                answers[one.place] = _refused(one.posted.serial, why)
         return [one for one in good if one.place not in refused]
-
-    def _owe(self, made: Sequence[_Good]) -> None:
-        """Make debts of the new bills whose old charges were debts."""
-        owing = [one for one in made if one.charge.is_receivable]
-        if not owing:
-            return
-        serials = [one.posted.new.lot_serial for one in owing if one.posted.new is not None]
-        bills = correction_store.bills(self._tx, lane=self._lane, lot_id=self._lot.lot_id, serials=serials)
-        left = [
-            Left(charge_id, _basis(one.charge.basis), _left_at(one))
-            for one, serial in zip(owing, serials, strict=True)
-            for charge_id in bills.get(serial, [])
-        ]
-        debts.open_debts(self._tx, lane=self._lane, left=left, evidence_id=self._evidence_id, at=self._at, ids=self._ids)
 
     def _noted(self, good: Sequence[_Good]) -> list[Note]:
         """Write notes, entries, refunds, charges, debts and events; returns the notes in the order of the corrections."""
         if not good:
             return []
         first = correction_store.last_sequence(self._tx, lane=self._lane, lot_id=self._lot.lot_id) + 1
-        pairs = [self._note(one, first + count) for count, one in enumerate(good)]
+        pairs = [
+            credit_notes.signed(
+                one.draft, lane=self._lane, lot=self._lot, sequence=first + count, evidence_id=self._evidence_id,
+                signer=self._signer, at=self._at, ids=self._ids,
+            )
+            for count, one in enumerate(good)
+        ]  # fmt: skip
         notes = [note for note, _ in pairs]
         backs = [refund for _, refunds in pairs for refund in refunds]
         words = {note.note_id: one.posted.text for one, note in zip(good, notes, strict=True) if one.posted.text is not None}
         correction_store.insert_notes(self._tx, lane=self._lane, notes=notes, words=words)
-        correction_store.insert_refunds(self._tx, lane=self._lane, refunds=backs, reason=_PAYER_READS, at=self._at)
-        entries = [entry for one, note in zip(good, notes, strict=True) if (entry := self._credited(one, note)) is not None]
-        if entries := [*entries, *(self._promised(refund) for refund in backs)]:
+        promised = promising.promise(self._tx, lane=self._lane, refunds=backs, evidence_id=self._evidence_id, at=self._at)
+        credited = [entry for one, note in zip(good, notes, strict=True) if (entry := self._credited(one, note)) is not None]
+        if entries := [*credited, *promised]:
             book.post(self._tx, lane=self._lane, entries=entries, at=self._at)
         ended = self._take_off(notes)
-        sealed = [self._document(note) for note in notes]
+        sealed = [credit_notes.sealed(note) for note in notes]
         documents.record(self._tx, lane=self._lane, documents=sealed, at=self._at)
         told = [event for one, note in zip(good, notes, strict=True) for event in self._told(one, note)]
         events.write(self._tx, lane=self._lane, rows=[*told, *(self._dispute_over(one) for one in ended)])
         return notes
-
-    def _note(self, one: _Good, sequence: int) -> tuple[Note, list[NoteRefund]]:
-        """Return the signed note of a correction, and what goes back by it."""
-        lot, posted, charge = self._lot, one.posted, one.charge
-        note_id = self._ids.new(self._at, f"credit note {lot.lot_id} {posted.serial}")
-        name = number(lot, sequence)
-        backs = [
-            NoteRefund(
-                note_id=note_id, number=name, refund_id=self._ids.new(self._at, f"refund {paid.payment_id} operator {name}"),
-                payment_id=paid.payment_id, operator_id=charge.operator_id, book_id=charge.book_id, channel=paid.channel,
-                provider_no=paid.provider_no, merchant_no=paid.merchant_no, trade_no=paid.trade_no, amount_fen=fen,
-                total_fen=paid.taken_fen,
-            )
-            for paid, fen in one.effect.back
-        ]  # fmt: skip
-        document = documents.canonical(self._content(one, note_id, name, backs))
-        note = Note(
-            note_id=note_id, operator_id=charge.operator_id, lot_id=lot.lot_id, sequence=sequence, number=name,
-            serial=posted.serial, content_digest=one.digest, charge_id=charge.charge_id, kind=posted.kind, reason=posted.reason,
-            amount_fen=one.effect.amount_fen, credited_fen=one.effect.credited_fen, refunded_fen=one.effect.refunded_fen,
-            was_debt=charge.is_receivable, new_serial=None if posted.new is None else posted.new.lot_serial,
-            evidence_id=self._evidence_id, document=document, signature=self._signer.sign(document),
-            public_key=self._signer.public_key, made_on=self._on, created_at=self._at,
-        )  # fmt: skip
-        return note, backs
-
-    def _content(self, one: _Good, note_id: UUID, name: str, backs: Sequence[NoteRefund]) -> CreditNote:
-        lot, posted, charge, effect = self._lot, one.posted, one.charge, one.effect
-        refunds = tuple(
-            RefundLine(
-                refund=refund_number(self._lane, back.refund_id), receipt=payment_number(self._lane, back.payment_id),
-                amount_fen=back.amount_fen,
-            )
-            for back in backs
-        )  # fmt: skip
-        return CreditNote(
-            type=NOTE_TYPE, number=name, note_id=note_id, lot=lot.code, lot_name=lot.name, operator=charge.operator_name,
-            credit_code=charge.credit_code, serial=posted.serial, charge_serial=charge.lot_serial, charge_fen=charge.amount_fen,
-            kind=posted.kind, reason=posted.reason, amount_fen=effect.amount_fen, credited_fen=effect.credited_fen,
-            refunded_fen=effect.refunded_fen, refunds=refunds, was_debt=charge.is_receivable,
-            new_serial=None if posted.new is None else posted.new.lot_serial,
-            plate_digest=hashlib.sha256(charge.salt + charge.plate.encode()).hexdigest(), entered_at=in_utc(charge.entered_at),
-            made_at=in_utc(self._at), made_on=self._on.isoformat(),
-        )  # fmt: skip
 
     def _credited(self, one: _Good, note: Note) -> Entry | None:
         """Return the entry of what is credited of a debt; a charge at the gate is not in the book yet."""
         if not note.was_debt or note.credited_fen == 0:
             return None
         return recipes.credited(
-            note_id=note.note_id, book_id=one.charge.book_id, amount_fen=note.credited_fen, happened_at=self._at,
+            note_id=note.note_id, book_id=one.draft.charge.book_id, amount_fen=note.credited_fen, happened_at=self._at,
             booked_on=self._on, evidence_id=self._evidence_id,
-        )  # fmt: skip
-
-    def _promised(self, refund: NoteRefund) -> Entry:
-        return recipes.refund_accepted(
-            refund_id=refund.refund_id, book_id=refund.book_id, from_suspense=False, amount_fen=refund.amount_fen,
-            happened_at=self._at, booked_on=self._on, evidence_id=self._evidence_id,
         )  # fmt: skip
 
     def _take_off(self, notes: Sequence[Note]) -> list[correction_store.Ended]:
@@ -471,12 +275,8 @@ class _Work:
         words = {note.charge_id: f"停车费已由更正单 {note.number} 更正" for note in notes}
         return correction_store.take_off(self._tx, lane=self._lane, amounts=amounts, words=words, at=self._at)
 
-    def _document(self, note: Note) -> documents.Document:
-        digest = hashlib.sha256(note.document).digest()
-        return documents.Document(DocumentKind.CREDIT_NOTE, note.note_id, digest, self._at)
-
     def _told(self, one: _Good, note: Note) -> list[events.NewEvent]:
-        charge = one.charge
+        charge = one.draft.charge
         corrected = events.CorrectionEvent(
             charge_serial=charge.lot_serial, note=note.number, amount_fen=note.amount_fen, at=self._at, reason=note.reason
         )  # fmt: skip
@@ -535,24 +335,11 @@ def _found(by_serial: Mapping[str, UUID], serial: str, taken: set[UUID]) -> UUID
     return charge_id
 
 
-def _new_refused(reason: str | None, field: str | None, detail: str | None) -> Rejected:
-    """Return the refusal of a correction whose new bill is refused; one that is there already is no new bill."""
-    if reason is None:
-        return Rejected("new.lot_serial", "new_serial_taken", "the new charge is posted already; cancel the old one, without a new")
-    return Rejected(f"new.{field or 'lot_serial'}", reason, detail or reason)
-
-
-def _basis(old: Basis | None) -> Basis:
-    """Return why a new bill is owed: as the old one was, unless that speaks of a payment that the new one never had."""
-    return "policy" if old in (None, "card", "taken_back") else old
-
-
-def _left_at(one: _Good) -> datetime:
-    """Return since when a new bill is owed."""
-    new, charge = one.posted.new, one.charge
-    said = (None if new is None else new.left_at) or charge.left_at or charge.opened_at
-    assert said is not None, "a debt has a moment at which it began"
-    return in_utc(said)
+def _draft(posted: NewCorrection, digest: bytes, charge: Held, effect: Effect) -> Draft:
+    return Draft(
+        serial=posted.serial, kind=posted.kind, reason=posted.reason,
+        new_serial=None if posted.new is None else posted.new.lot_serial, content_digest=digest, charge=charge, effect=effect,
+    )  # fmt: skip
 
 
 def _refused(serial: str, wrong: Rejected) -> Corrected:

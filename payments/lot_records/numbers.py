@@ -16,7 +16,7 @@ from ledger.arrays import bigint, bigints, instant, integer, uuids
 from ledger.volley import Shot, Statement, fire
 from payments.lot_records.intake import Rejected
 
-Series = Literal["stay", "charge", "taking", "opening"]
+Series = Literal["stay", "charge", "taking", "opening", "return"]
 """What is counted; each has a count of its own."""
 GAPS_MAX: Final = 1_000
 

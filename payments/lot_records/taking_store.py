@@ -62,12 +62,17 @@ class SlipRow(Struct, frozen=True, kw_only=True):
 
 
 class TillDay(Struct, frozen=True, kw_only=True):
-    """A lot's till on a day (China), in fen: what came in, what was brought to the bank, what was in it at the end of the day."""
+    """A lot's till on a day (China), in fen: what came in, what went to the bank or back, what was in it at the end of the day.
+
+    ``cash_returned_fen`` and ``legacy_returned_fen`` are what the lot handed back, out of the till and over the old code.
+    """
 
     day: date
     cash_for_charges_fen: int
     cash_without_charge_fen: int
     legacy_fen: int
+    cash_returned_fen: int
+    legacy_returned_fen: int
     banked_fen: int
     in_till_fen: int
 
@@ -214,7 +219,7 @@ def insert_slip(tx: Connection, *, lane: int, lot: Lot, slip_no: str, row: SlipR
 
 def in_till(tx: Connection, *, lane: int, lot_id: int) -> int:
     """Return the cash in a lot's till in fen."""
-    query = text("select taken_fen - banked_fen from payments.lot_till where lane = :lane and lot_id = :lot")
+    query = text("select taken_fen - banked_fen - returned_fen from payments.lot_till where lane = :lane and lot_id = :lot")
     return int(tx.execute(query, {"lane": lane, "lot": lot_id}).scalar() or 0)
 
 
@@ -225,18 +230,24 @@ def till_days(tx: Connection, *, lane: int, lot_id: int, first: date, last: date
             select (taken_at at time zone 'Asia/Shanghai')::date as day,
                    case when channel = 'cash' and charge_id is not null then amount_fen else 0 end as charges,
                    case when channel = 'cash' and charge_id is null then amount_fen else 0 end as others,
-                   case when channel = 'legacy' then amount_fen else 0 end as legacy, 0 as banked
+                   case when channel = 'legacy' then amount_fen else 0 end as legacy, 0 as back, 0 as legacy_back, 0 as banked
             from payments.taking where lane = :lane and lot_id = :lot
             union all
-            select (banked_at at time zone 'Asia/Shanghai')::date, 0, 0, 0, amount_fen
+            select (banked_at at time zone 'Asia/Shanghai')::date, 0, 0, 0, 0, 0, amount_fen
             from payments.cash_slip where lane = :lane and lot_id = :lot
+            union all
+            select (returned_at at time zone 'Asia/Shanghai')::date, 0, 0, 0, case when channel = 'cash' then amount_fen else 0 end,
+                   case when channel = 'legacy' then amount_fen else 0 end, 0
+            from payments.taking_return where lane = :lane and lot_id = :lot
         ), days as (
-            select day, sum(charges) as charges, sum(others) as others, sum(legacy) as legacy, sum(banked) as banked,
-                   sum(sum(charges + others - banked)) over (order by day) as in_till
+            select day, sum(charges) as charges, sum(others) as others, sum(legacy) as legacy, sum(back) as back,
+                   sum(legacy_back) as legacy_back, sum(banked) as banked,
+                   sum(sum(charges + others - back - banked)) over (order by day) as in_till
             from moved where day <= :last group by day
         )
         select day, charges::bigint as cash_for_charges_fen, others::bigint as cash_without_charge_fen,
-               legacy::bigint as legacy_fen, banked::bigint as banked_fen, in_till::bigint as in_till_fen
+               legacy::bigint as legacy_fen, back::bigint as cash_returned_fen, legacy_back::bigint as legacy_returned_fen,
+               banked::bigint as banked_fen, in_till::bigint as in_till_fen
         from days where day >= :first order by day
         """)
     found = tx.execute(query, {"lane": lane, "lot": lot_id, "first": first, "last": last})

@@ -3,7 +3,7 @@
 Knows charges, takings, tills and the applier; must not know HTTP or files. Called by the API and the command line.
 
 A taking that names a charge becomes a payment of it, and the one applier books that like any other: what is paid a second time lies
-in suspense with a case. Nobody can be asked to send cash back, so a person gives it back and closes the case.
+in suspense with a case. Nobody can be asked to send cash back: the lot hands it back and reports it (``returns``).
 """
 
 from collections.abc import Sequence

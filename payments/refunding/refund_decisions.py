@@ -16,6 +16,10 @@ State = Literal["promised", "pending", "stuck", "done", "closed"]
 went back. closed: proven not made, and the promise is cancelled; only this frees the amount for another refund."""
 
 
+BY_HAND: Final = frozenset({"cash", "legacy"})
+"""Channels that nobody can be called at: the lot hands the money back itself and reports it."""
+
+
 class HeldRefund(Struct):
     """What the applier knows of a refund while it holds its row."""
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, Row, text
 
 from gateways.contract import Way
-from payments.refunding.refund_decisions import HeldRefund, State
+from payments.refunding.refund_decisions import BY_HAND, HeldRefund, State
 
 
 class Refundable(Struct, frozen=True):
@@ -100,7 +100,7 @@ def insert(
     tx: Connection, *, lane: int, refund_id: UUID, of: Refundable, amount_fen: int, source: str, source_ref: str, reason: str,
     at: datetime,
 ) -> None:  # fmt: skip
-    """Insert a promised refund whose channel is called at once."""
+    """Insert a promised refund whose channel is called at once; of what was taken by hand nobody is called."""
     tx.execute(
         text("""
         with made as (
@@ -112,13 +112,14 @@ def insert(
                     :at)
             returning refund_id, lane
         )
-        insert into payments.next_refund (refund_id, lane, due_at) select refund_id, lane, :at from made
+        insert into payments.next_refund (refund_id, lane, due_at)
+        select refund_id, lane, :at from made where :channel <> all(cast(:by_hand as text[]))
         """),
         {
             "refund_id": refund_id, "lane": lane, "payment_id": of.payment_id, "operator_id": of.operator_id, "book_id": of.book_id,
             "channel": of.channel, "provider_no": of.provider_no, "merchant_no": of.merchant_no, "trade_no": of.trade_no,
             "amount_fen": amount_fen, "taken_fen": of.taken_fen, "from_suspense": of.from_suspense, "source": source,
-            "source_ref": source_ref, "reason": reason, "at": at,
+            "source_ref": source_ref, "reason": reason, "at": at, "by_hand": sorted(BY_HAND),
         },
     )  # fmt: skip
 
@@ -301,7 +302,6 @@ def second_payments(tx: Connection, *, lane: int, fen_max: int, limit: int) -> l
         from payments.payment_case c
         where c.lane = :lane and c.kind = 'refund_second_payment' and c.state = 'open' and c.payment_id is not null
           and c.amount_fen <= :most
-          and c.channel not in ('cash', 'legacy') -- taken by hand, given back by hand: no channel could be asked
           and not exists (select from payments.refund r where r.lane = c.lane and r.payment_id = c.payment_id
                           and (r.state <> 'closed' or r.source = 'case'))
         order by c.case_id

@@ -63,6 +63,7 @@ def promise(
 ) -> Refund:  # fmt: skip
     """Promise a refund: reserve the amount, book what is now owed to the payer, and have the channel called at once.
 
+    What was taken by hand has no channel: the lot sees that it owes it, hands it back and reports it (``payments.lot_records``).
     Holds the payment's row, so that parallel promises never exceed together what the payment took. The same source and reference
     again, with the same amount, is the same refund.
 
@@ -75,7 +76,7 @@ def promise(
         NotFound: ``payment_not_found``, no such payment has taken money.
         Refused: ``refund_exceeds``, the amount is more than what is left of the payment.
         Conflict: ``refund_conflict``, the reference was used with another amount; ``payment_taken_back``, the channel took the
-            payment back, so that nothing is left to give back; ``refund_by_hand``, no channel took it that could be asked.
+            payment back, so that nothing is left to give back.
     """
     of = refund_store.hold_payment(tx, lane=lane, payment_id=payment_id)
     if of is None:
@@ -91,9 +92,6 @@ def promise(
     if of.is_taken_back:
         number = payment_number(lane, payment_id)
         raise Conflict(f"the channel took payment {number} back; nothing is left to give back", code="payment_taken_back")
-    if of.channel in ("cash", "legacy"):
-        number = payment_number(lane, payment_id)
-        raise Conflict(f"payment {number} was taken by hand at the lot; it is given back by hand", code="refund_by_hand")
     left = of.taken_fen - of.refunded_fen
     if not 0 < amount_fen <= left:
         raise Refused(

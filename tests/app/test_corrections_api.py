@@ -16,7 +16,7 @@ from app.wiring import Wiring
 from ledger import documents
 from ledger.documents import DocumentKind
 from payments import results
-from payments.amends.corrections import CreditNote
+from payments.amends.credit_notes import CreditNote
 from tests.app.conftest import City, Client, bearer
 from tests.payments.conftest import AT, IDS, Due, books, make_attempt, make_charge
 

@@ -64,6 +64,24 @@ def test_the_example_posts_a_stay_its_charge_its_cash_and_an_opening(
     assert [counted(product, table) for table in ("taking", "barrier_opening", "lot_heartbeat")] == [1, 1, 1]
 
 
+def test_the_example_hands_cash_back_that_a_correction_promised(
+    example: ModuleType, product: Wiring, url: str, tmp_path: Path
+) -> None:
+    api = example.Api(url, "gate-1", SECRET)
+    system = example.LotSystem(api, "lot-1", example.Outbox(tmp_path / "outbox.sqlite"))
+    now = datetime.now(example.CHINA)
+    stay = system.comes("S1", "苏B12345", now - timedelta(hours=1), "A")
+    charge = system.owes(stay, now, 60, 600, "每小时6元")
+    system.takes_cash(charge, now, "收据 1")
+    assert system.post_all() == []
+    correction = {"serial": "K1", "charge_serial": charge["lot_serial"], "kind": "cancel", "reason": "wrong_time"}
+    api.post("/v1/lots/lot-1/corrections", correction)
+    system.hands_back(charge["lot_serial"], 600, now, "退 1", "ab" * 32)
+    assert system.post_all() == []
+    assert counted(product, "taking_return") == 1
+    assert api.get("/v1/lots/lot-1/returns/owed") == []
+
+
 def test_what_was_not_answered_is_posted_again_and_kept_once(
     example: ModuleType, product: Wiring, url: str, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import logging
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,11 @@ from app.wiring import Wiring
 from app.worker import watch_lots
 from ledger.clock import SetClock
 from ledger.errors import Refused
-from payments.lot_records import stays
+from payments.lot_records import stays, takings
 from payments.lot_records.stays import NewStay
+from payments.lot_records.takings import NewTaking
+from payments.orders import RandomTokens
+from payments.refunding import refunds
 from tests.app.conftest import City, later
 from tests.payments.conftest import AT, IDS, make_charge
 
@@ -75,6 +79,22 @@ def test_gaps_openings_and_till_are_told(product: Wiring, two_lots: City, said: 
     assert "stay 1 to 2" in said("gaps", "lot-1")
     assert said("openings", "lot-1").startswith("lot-1 opened no barrier by hand")
     assert said("till", "lot-1") == "the till of lot-1 holds 0.00 yuan"
+    assert said("returns", "lot-1") == "nothing waits to be handed back"
+
+
+def test_what_waits_to_be_handed_back_is_listed(product: Wiring, two_lots: City, said: Said) -> None:
+    taken = NewTaking(serial="T1", channel="cash", charge_serial="C1", amount_fen=1200, taken_at=AT, evidence_text="1")
+    with product.db.begin() as tx:
+        make_charge(tx, two_lots.ours, "C1")
+        takings.post(tx, lane=0, lot=two_lots.ours, takings=[taken], body=b"{}", at=AT, ids=IDS, tokens=RandomTokens())
+        payment_id = tx.execute(text("select payment_id from payments.payment")).scalar_one()
+        refunds.promise(
+            tx, lane=0, payment_id=payment_id, amount_fen=200, source="operator", source_ref="G1", reason="",
+            evidence_id=payment_id, at=AT - timedelta(days=3), ids=IDS,
+        )  # fmt: skip
+    assert "2.00 yuan of C1, promised" in said("returns")
+    assert "by G1, 3 days ago" in said("returns", "lot-1", "--days", "2")
+    assert said("returns", "lot-1", "--days", "4") == said("returns", "lot-2") == "nothing waits to be handed back"
 
 
 def test_takings_of_a_file_are_booked_once_and_wrong_lines_are_named(

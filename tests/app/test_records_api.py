@@ -27,6 +27,10 @@ SLIP: dict[str, Any] = {"slip_no": "B1", "amount_fen": 1000, "banked_at": "2026-
 BEAT: dict[str, Any] = {
     "at": "2026-03-02T12:00:03+08:00", "software": "gate 1.0", "lanes": [{"lane": "A1", "online": True}], "queue": 0,
 }  # fmt: skip
+RETURN: dict[str, Any] = {
+    "serial": "R1", "number": 1, "charge_serial": "C1", "amount_fen": 1200, "returned_at": "2026-03-02T11:50:00+08:00",
+    "operator_person_digest": "ab" * 32, "receipt_no": "退 0001",
+}  # fmt: skip
 POSTS = [("stays", STAY), ("openings", OPENING), ("takings", TAKING | {"charge_serial": None}), ("heartbeats", BEAT)]
 
 
@@ -83,7 +87,7 @@ def test_a_body_that_is_no_json_is_refused_whole(api: Client, product: Wiring, t
     assert (answer.status_code, answer.json()["code"]) == (422, "malformed")
 
 
-@pytest.mark.parametrize("what", ["stays", "charges", "takings", "openings"])
+@pytest.mark.parametrize("what", ["stays", "charges", "takings", "returns", "openings"])
 def test_ten_thousand_records_fit_into_a_call_and_no_more(api: Client, product: Wiring, two_lots: City, what: str) -> None:
     for count, status in ((10_000, 207), (10_001, 422)):
         answer = post(api, product, two_lots.ours, what, [{"serial": "x"}] * count)
@@ -100,7 +104,7 @@ def test_only_routes_of_bulk_records_take_long_bodies(api: Client, product: Wiri
         assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
 
 
-@pytest.mark.parametrize(("what", "body"), [*POSTS, ("cash-slips", SLIP)])
+@pytest.mark.parametrize(("what", "body"), [*POSTS, ("cash-slips", SLIP), ("returns", RETURN)])
 def test_another_operators_lot_looks_exactly_like_one_that_is_not_there(
     api: Client, product: Wiring, two_lots: City, what: str, body: dict[str, Any]
 ) -> None:
@@ -108,7 +112,7 @@ def test_another_operators_lot_looks_exactly_like_one_that_is_not_there(
     assert [(one.status_code, one.json()["code"]) for one in answers] == [(404, "lot_not_found")] * 2
 
 
-@pytest.mark.parametrize(("what", "body"), [*POSTS, ("cash-slips", SLIP)])
+@pytest.mark.parametrize(("what", "body"), [*POSTS, ("cash-slips", SLIP), ("returns", RETURN)])
 @pytest.mark.parametrize("scope", ["district", "city"])
 def test_supervisors_read_but_do_not_post(
     api: Client, product: Wiring, two_lots: City, what: str, body: dict[str, Any], scope: Any
@@ -116,7 +120,7 @@ def test_supervisors_read_but_do_not_post(
     answer = api.post(f"/v1/lots/lot-1/{what}", json=body, headers=bearer(product, scope, two_lots.ours))
     assert (answer.status_code, answer.json()["code"]) == (403, "read_only")
     today = "first=2026-03-02&last=2026-03-02"
-    for path in (f"openings?{today}", f"till?{today}", "record-gaps"):
+    for path in (f"openings?{today}", f"till?{today}", "record-gaps", "returns/owed"):
         assert get(api, product, two_lots.ours, f"/v1/lots/lot-1/{path}", scope).status_code == 200
 
 
@@ -144,6 +148,33 @@ def test_cash_settles_a_charge_goes_to_the_bank_and_the_till_tells_it(api: Clien
     ]
     till = get(api, product, two_lots.ours, "/v1/lots/lot-1/till?first=2026-03-01&last=2026-03-02").json()
     assert (till["in_till_fen"], [day["banked_fen"] for day in till["days"]]) == (200, [1000])
+
+
+def test_a_charge_paid_in_cash_is_corrected_owed_and_handed_back(api: Client, product: Wiring, two_lots: City) -> None:
+    ours = two_lots.ours
+    with product.db.begin() as tx:
+        make_charge(tx, ours, "C1")
+    receipt = post(api, product, ours, "takings", TAKING).json()["receipt"]
+    early = post(api, product, ours, "returns", RETURN)
+    assert (early.status_code, early.json()["code"], early.json()["field"]) == (404, "return_unknown", "charge_serial")
+    correction = {"serial": "K1", "charge_serial": "C1", "kind": "cancel", "reason": "wrong_time"}
+    note = post(api, product, ours, "corrections", correction).json()
+    [owed] = get(api, product, ours, "/v1/lots/lot-1/returns/owed").json()
+    assert (owed["receipt"], owed["asked_for"], owed["amount_fen"], owed["channel"]) == (receipt, note["note"], 1200, "cash")
+    first, again = (post(api, product, ours, "returns", RETURN) for _ in range(2))
+    assert (first.status_code, first.json()["refund"]) == (201, owed["refund"])
+    assert (again.status_code, again.json()["outcome"]) == (200, "already")
+    twice = post(api, product, ours, "returns", RETURN | {"serial": "R2", "number": 2})
+    assert (twice.status_code, twice.json()["code"]) == (409, "already_returned")
+    listed = post(api, product, ours, "returns", [RETURN, {"serial": "R3"}]).json()
+    assert [(one["serial"], one["outcome"], one.get("reason")) for one in listed] == [
+        ("R1", "already", None), ("R3", "refused", "malformed"),
+    ]  # fmt: skip
+    [back] = get(api, product, ours, "/v1/lots/lot-1/corrections/K1").json()["refunds"]
+    assert (back["refund"], back["state"]) == (owed["refund"], "done")
+    assert get(api, product, ours, "/v1/lots/lot-1/returns/owed").json() == []
+    till = get(api, product, ours, "/v1/lots/lot-1/till?first=2026-03-01&last=2026-03-02").json()
+    assert (till["in_till_fen"], [day["cash_returned_fen"] for day in till["days"]]) == (0, [1200])
 
 
 def test_the_calls_that_book_or_owe_money_are_kept_verbatim(api: Client, product: Wiring, two_lots: City) -> None:

@@ -20,9 +20,11 @@ from ledger import documents
 from ledger.errors import NotFound, Refused
 from ledger.ids import refund_number
 from payments import events, store
-from payments.amends import corrections
+from payments.amends import corrections, credit_notes
 from payments.amends.correction_store import Held, Paid
-from payments.amends.corrections import Corrected, NewCorrection, Signer, decide
+from payments.amends.corrections import Corrected, NewCorrection
+from payments.amends.credit_notes import Signer
+from payments.amends.promising import decide
 from payments.lot_records import takings
 from payments.lot_records.intake import Rejected
 from payments.lot_records.takings import NewTaking
@@ -204,15 +206,18 @@ def test_what_a_channel_proved_not_given_back_is_not_credited_again(db: Engine, 
     assert outcome(again) == ("refused", "nothing_left")
 
 
-def test_what_was_paid_in_cash_is_given_back_by_hand(db: Engine, city: Lot, gate: UUID) -> None:
+def test_what_was_paid_in_cash_is_promised_and_nobody_is_called(db: Engine, city: Lot, gate: UUID) -> None:
     taking = NewTaking(serial="T1", channel="cash", charge_serial="S1", amount_fen=1200, taken_at=AT, evidence_text="收据 1")
     with db.begin() as tx:
         takings.post(tx, lane=0, lot=city, takings=[taking], body=b"[]", tokens=RandomTokens(), at=AT, ids=IDS)
-    before = charge(db, "S1", city.lot_id)
-    assert before["state"] == "settled"
     [answer] = correct(db, city, asked())
-    assert outcome(answer) == ("refused", "refund_by_hand")
-    assert charge(db, "S1", city.lot_id) == before
+    assert (outcome(answer), answer.refunded_fen) == (("created", None), 1200)
+    with db.connect() as tx:
+        _, [back] = corrections.by_serial(tx, lane=0, lot_id=city.lot_id, serial="K1")
+        assert tx.execute(text("select count(*) from payments.next_refund")).scalar_one() == 0
+    assert (back.state, back.amount_fen) == ("promised", 1200)
+    assert (REFUNDED, PAYABLE, 1200) in books(db).entries
+    assert sound(db)
 
 
 def test_a_payment_in_suspense_is_no_part_of_what_goes_back(db: Engine, city: Lot, owed: UUID) -> None:
@@ -395,7 +400,7 @@ def test_what_is_written_off_is_written_back_before_it_is_corrected(db: Engine, 
 def test_a_note_is_signed_sealed_and_names_no_plate(db: Engine, city: Lot, owed: UUID) -> None:
     correct(db, city, asked(text="车牌苏B12345识别错误"))
     with db.connect() as tx:
-        note = corrections.by_number(tx, lane=0, lot_id=city.lot_id, note="lot-1.000001")
+        note = credit_notes.by_number(tx, lane=0, lot_id=city.lot_id, note="lot-1.000001")
         [leaf] = documents.find(tx, lane=0, document_ids=[note.note_id])
         salt = tx.execute(text("select salt from payments.plate")).scalar_one()
     document = bytes(note.document)
@@ -424,7 +429,7 @@ def test_what_is_not_there_is_not_found(tx: Connection) -> None:
     lot = make_city(tx)
     for question in (
         lambda: corrections.by_serial(tx, lane=0, lot_id=lot.lot_id, serial="K1"),
-        lambda: corrections.by_number(tx, lane=0, lot_id=lot.lot_id, note="lot-1.000001"),
+        lambda: credit_notes.by_number(tx, lane=0, lot_id=lot.lot_id, note="lot-1.000001"),
     ):
         with pytest.raises(NotFound):
             question()
@@ -583,23 +588,23 @@ def _share(tx: Connection, lot: Lot) -> None:
 
 def test_a_card_whose_issuer_decides_is_waited_for() -> None:
     with pytest.raises(Rejected) as refused:
-        decide(asked(), _held(), [], live_way="card")
+        decide(_held(), [], wanted_fen=None, live_way="card")
     assert refused.value.code == "card_under_way"
 
 
 def test_what_an_operator_gave_back_by_itself_is_not_left() -> None:
     paid = _paid(1200, returned_fen=1000)
-    effect = decide(asked(), _held(paid_fen=1200, state="settled"), [paid], live_way=None)
+    effect = decide(_held(paid_fen=1200, state="settled"), [paid], wanted_fen=None, live_way=None)
     assert (effect.credited_fen, effect.refunded_fen) == (0, 200)
 
 
-def test_cash_below_what_goes_back_is_left_alone() -> None:
+def test_the_newest_payment_goes_back_first_whatever_took_it() -> None:
     paid = [_paid(500), _paid(700, channel="cash")]
-    effect = decide(asked(kind="reduce", amount_fen=500), _held(paid_fen=1200, state="settled"), paid, live_way=None)
-    assert effect.refunded_fen == 500
-    with pytest.raises(Rejected) as refused:
-        decide(asked(kind="reduce", amount_fen=501), _held(paid_fen=1200, state="settled"), paid, live_way=None)
-    assert refused.value.code == "refund_by_hand"
+    charge = _held(paid_fen=1200, state="settled")
+    back = [
+        [(one.channel, fen) for one, fen in decide(charge, paid, wanted_fen=wanted, live_way=None).back] for wanted in (500, 501)
+    ]
+    assert back == [[("wechat", 500)], [("wechat", 500), ("cash", 1)]]
 
 
 def _held(**other: object) -> Held:

@@ -13,7 +13,8 @@ from ledger import documents
 from ledger.errors import Conflict, NotAllowed, NotFound, Refused
 from payments import charges, results, store
 from payments.amends import corrections, plate_changes
-from payments.amends.corrections import NewCorrection, Signer
+from payments.amends.corrections import NewCorrection
+from payments.amends.credit_notes import Signer
 from payments.amends.plate_change_store import Change
 from payments.amends.plate_changes import misreadings, plates_match
 from payments.errors import ChargeUnknown, PlateRefused

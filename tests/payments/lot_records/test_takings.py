@@ -126,17 +126,18 @@ def test_a_channels_money_after_cash_lies_in_suspense(tx: Connection, lot: Lot) 
     assert_sound(tx)
 
 
-def test_nobody_is_asked_to_send_cash_back(tx: Connection, lot: Lot) -> None:
+def test_nobody_is_called_to_send_cash_back(tx: Connection, lot: Lot) -> None:
     make_charge(tx, lot, "S1")
     post(tx, lot, taking("T1"), taking("T2"))
-    assert refund_store.second_payments(tx, lane=0, fen_max=10_000, limit=10) == []
-    payment_id = tx.execute(text("select payment_id from payments.payment_case")).scalar_one()
-    with pytest.raises(Conflict) as by_hand:
-        refunds.promise(
-            tx, lane=0, payment_id=payment_id, amount_fen=1, source="operator", source_ref="1", reason="", evidence_id=payment_id,
-            at=AT, ids=IDS,
-        )  # fmt: skip
-    assert by_hand.value.code == "refund_by_hand"
+    [case] = refund_store.second_payments(tx, lane=0, fen_max=10_000, limit=10)
+    made = refunds.promise(
+        tx, lane=0, payment_id=case.payment_id, amount_fen=1200, source="case", source_ref=str(case.case_id), reason="",
+        evidence_id=case.evidence_id, at=AT, ids=IDS,
+    )  # fmt: skip
+    assert made.state == "promised"
+    assert (Account.SUSPENSE_OVER, Account.REFUNDS_PAYABLE, 1200) in entries(tx)
+    assert tx.execute(text("select count(*) from payments.next_refund")).scalar_one() == 0
+    assert_sound(tx)
 
 
 def test_the_same_charge_twice_in_one_call_is_settled_once(tx: Connection, lot: Lot) -> None:
