@@ -54,7 +54,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         told.add_argument("lot", help="the lot's code")
         told.add_argument("--first", type=date.fromisoformat, help="first day, as 2026-03-01 (default: 30 days before the last)")
         told.add_argument("--last", type=date.fromisoformat, help="last day (default: today)")
-    _rule_arguments(acts.add_parser("rule", help="enter when silence or openings by hand are an alarm, or list the rules"))
+    _rule_arguments(
+        acts.add_parser("rule", help="enter when silence, openings by hand or hand-backs are an alarm, or list the rules")
+    )
     capped = acts.add_parser("cap", help="enter the most that one stay may cost; larger charges are refused")
     capped.add_argument("charge_fen", type=int, help="for a whole charge, in fen")
     capped.add_argument("--day-fen", type=int, help="for each begun 24 hours, in fen")
@@ -67,8 +69,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _rule_arguments(rule: argparse.ArgumentParser) -> None:
-    rule.add_argument("kind", nargs="?", choices=["silent", "leak"], help="silent: minutes; leak: openings per 100 exits")
-    rule.add_argument("most", nargs="?", type=int, help="minutes within which a lot is heard, or openings per 100 exits")
+    words = "silent: minutes; leak: openings per 100 exits; unreturned: days"
+    rule.add_argument("kind", nargs="?", choices=["silent", "leak", "unreturned"], help=words)
+    rule.add_argument("most", nargs="?", type=int, help="minutes without a word, openings per 100 exits, days until a hand-back")
     rule.add_argument("--document", help="the approving document")
     rule.add_argument("--from", dest="since", type=datetime.fromisoformat, help="from when on, with its offset (default: now)")
     rule.add_argument("--operator", help="an operator's code (default: the city)")

@@ -34,6 +34,16 @@ alter table payments.lot_till add constraint lot_till_check check (banked_fen >=
 alter table payments.lot_record_number drop constraint lot_record_number_series_check;
 alter table payments.lot_record_number add constraint lot_record_number_series_check check (series in ('stay', 'charge', 'taking', 'opening', 'return'));
 
+-- What was promised and is not reported within so many days is an alarm.
+alter table payments.alarm_rule drop constraint alarm_rule_kind_check;
+alter table payments.alarm_rule add constraint alarm_rule_kind_check check (kind in ('silent', 'leak', 'unreturned'));
+comment on column payments.alarm_rule.kind is 'silent: heard at least every so many minutes; leak: openings per 100 exits; unreturned: hand-backs are reported within so many days';
+comment on column payments.alarm_rule.most is 'Minutes, openings per 100 exits, or days';
+alter table payments.lot_alarm drop constraint lot_alarm_kind_check;
+alter table payments.lot_alarm add constraint lot_alarm_kind_check check (kind in ('silent', 'gap', 'offline_lane', 'leak', 'unreturned'));
+comment on column payments.lot_alarm.kind is 'silent: not heard; gap: numbers are missing; offline_lane; leak: too many openings; unreturned: hand-backs promised and not reported';
+comment on view payments.v_lot_alarm is 'Alarms of lots: silence, missing numbers, lanes offline, too many openings, hand-backs not reported';
+
 create view payments.v_taking_return as
 select t.lane, t.return_id, t.operator_id, o.book_id, t.lot_id, t.lot_serial, t.refund_id, t.channel, t.amount_fen, t.returned_at,
        t.receipt_no, t.evidence_id, t.created_at

@@ -1,4 +1,4 @@
-"""Rules of alarms: how often a lot is to be heard, and how many openings are too many; dated, for a lot, an operator or the city.
+"""Rules of alarms: how often a lot is heard, how many openings are too many, how long a hand-back waits; dated, with their places.
 
 Knows the rules alone; must not know what is measured against them. Called by heartbeats, alarms and the command line.
 """
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from ledger.errors import Conflict, Refused
 from payments.lots import Lot, Scene
 
-RuleKind = Literal["silent", "leak"]
+RuleKind = Literal["silent", "leak", "unreturned"]
 MOST_MAX: Final = 100_000
 DOCUMENT_LETTERS_MAX: Final = 200
 
@@ -31,7 +31,8 @@ class NewRule(Struct, frozen=True, kw_only=True):
 
     kind: RuleKind
     most: int
-    """silent: minutes within which a lot is heard; leak: openings of the exit per 100 cars that left."""
+    """silent: minutes within which a lot is heard; leak: openings of the exit per 100 cars that left; unreturned: days within which
+    what was promised of money taken by hand is reported as handed back."""
     document: str
     valid_from: datetime
     operator_id: int | None = None
@@ -77,7 +78,7 @@ def listed(tx: Connection, *, limit: int = 1_000) -> Sequence[str]:
         left join payments.lot l on l.lot_id = r.lot_id
         order by r.rule_id desc limit :limit
         """)
-    units = {"silent": "minutes", "leak": "openings per 100 exits"}
+    units = {"silent": "minutes", "leak": "openings per 100 exits", "unreturned": "days"}
     return [
         f"{row.kind}: {row.most} {units[row.kind]} for {row.place}{f' ({row.scene})' if row.scene else ''} "
         f"from {row.valid_from.isoformat()} on, by {row.document}"

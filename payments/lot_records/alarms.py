@@ -1,6 +1,6 @@
-"""Alarms of lots: silence, missing numbers, lanes offline, too many openings. One is open per lot and kind as long as it is so.
+"""Alarms of lots: silence, missing numbers, lanes offline, openings, hand-backs. One is open per lot and kind as long as it is so.
 
-Knows heartbeats, numbers, days and rules; must not know the scheduler or HTTP. Called by the worker and the API.
+Knows heartbeats, numbers, days, refunds by hand and rules; must not know the scheduler or HTTP. Called by the worker and the API.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 from payments.lot_records.alarm_rules import IN_FORCE
 
-AlarmKind = Literal["silent", "gap", "offline_lane", "leak"]
+AlarmKind = Literal["silent", "gap", "offline_lane", "leak", "unreturned"]
 GAP_AFTER: Final = timedelta(minutes=10)
 """Records overtake each other on the way: so long may a number be missing."""
 OFFLINE_AFTER: Final = timedelta(minutes=5)
@@ -95,6 +95,18 @@ _LEAK: Final = f"""
       and d.openings * 100 > r.most * greatest(100, d.exits)
     order by l.lot_id, d.day desc
 """
+_UNRETURNED: Final = f"""
+    select l.lot_id, 'unreturned' as kind,
+           format('%s refunds of %s fen are not reported as handed back within %s days, the oldest of %s', count(*),
+                  sum(w.amount_fen), r.most, to_char(min(w.created_at) at time zone 'Asia/Shanghai', 'YYYY-MM-DD')) as detail
+    from payments.refund w
+    join payments.payment p on p.lane = w.lane and p.payment_id = w.payment_id
+    join payments.charge c on c.lane = p.lane and c.charge_id = p.charge_id
+    join payments.lot l on l.lot_id = c.lot_id
+    cross join lateral ({IN_FORCE.format(kind="'unreturned'")}) r
+    where w.channel in ('cash', 'legacy') and w.state = 'promised' and w.created_at + make_interval(days => r.most) < :at
+    group by l.lot_id, r.most
+"""
 
 _WATCH: Final = f"""
 with now as materialized (
@@ -102,6 +114,7 @@ with now as materialized (
     union all select lot_id, kind, detail from ({_GAP}) g
     union all select lot_id, kind, detail from ({_OFFLINE}) o
     union all select lot_id, kind, detail from ({_LEAK}) k
+    union all select lot_id, kind, detail from ({_UNRETURNED}) u
 ), opened as (
     insert into payments.lot_alarm (lot_id, kind, opened_at, detail)
     select n.lot_id, n.kind, :at, n.detail from now n

@@ -12,7 +12,8 @@ from ledger.accounts import Account
 from ledger.errors import Refused
 from ledger.ids import read_payment_number, refund_number
 from payments.invariants import check
-from payments.lot_records import numbers, returns, takings
+from payments.lot_records import alarm_rules, alarms, numbers, returns, takings
+from payments.lot_records.alarm_rules import NewRule
 from payments.lot_records.returns import NewReturn, ReturnAnswer
 from payments.lots import Lot, NewLot, register_lots
 from payments.refunding import refund_store, refunds
@@ -247,6 +248,20 @@ def test_what_waits_longer_than_some_days_is_told_apart(tx: Connection, lot: Lot
     assert len(returns.owing(tx, lane=0, promised_before=AT + timedelta(days=3))) == 1
     with pytest.raises(Refused, match="limit"):
         returns.owing(tx, lane=0, limit=0)
+
+
+def test_what_waits_longer_than_the_rule_allows_is_an_alarm_until_it_is_handed_back(tx: Connection, lot: Lot) -> None:
+    owe(tx, lot)
+    late = AT + timedelta(days=3, minutes=1)
+    assert alarms.watch(tx, at=late) == []
+    alarm_rules.enter(tx, rule=NewRule(kind="unreturned", most=3, document="doc", valid_from=AT), at=AT)
+    assert alarms.watch(tx, at=AT + timedelta(days=3)) == []
+    [opened] = alarms.watch(tx, at=late)
+    assert (opened.lot_code, opened.kind, opened.opened) == (lot.code, "unreturned", True)
+    assert "1 refunds of 1200 fen are not reported as handed back within 3 days" in opened.detail
+    post(tx, lot, back())
+    [closed] = alarms.watch(tx, at=late)
+    assert (closed.kind, closed.opened) == ("unreturned", False)
 
 
 def test_hand_backs_cannot_be_changed_and_a_refund_done_without_one_is_found(tx: Connection, lot: Lot) -> None:
