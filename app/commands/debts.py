@@ -281,7 +281,9 @@ def _reject(wiring: Wiring, given: argparse.Namespace) -> str:
 
 
 def _disputing(acts: Any) -> None:
-    listed = _act(acts, "disputes", _disputes, "print the disputes that are not decided")
+    listed = _act(
+        acts, "disputes", _disputes, "print the disputes that are not decided, and those upheld whose money has not gone back"
+    )
     listed.add_argument("dispute", nargs="?", type=UUID, help="only this one, with what was shown")
     opened = _act(acts, "dispute", _dispute, "open a dispute for a driver")
     opened.add_argument("debt", type=UUID)
@@ -292,7 +294,12 @@ def _disputing(acts: Any) -> None:
     opened.add_argument("--show", type=Path, action="append", default=[], help="a photo or paper (jpg, png, pdf, txt)")
     _by(opened)
     ended = _act(acts, "dispute-reject", _dispute_reject, "decide that the debt stands")
-    upheld = _act(acts, "dispute-uphold", _dispute_uphold, "decide that the driver is right; a second person approves the waiver")
+    upheld = _act(
+        acts,
+        "dispute-uphold",
+        _dispute_uphold,
+        "decide that the driver is right: a second person approves the waiver; of a paid debt the money goes back",
+    )
     for parser in (ended, upheld):
         parser.add_argument("dispute", type=UUID)
     ended.add_argument("--note", required=True, help="reasons as the driver may read them")
@@ -321,7 +328,33 @@ def _disputes(wiring: Wiring, given: argparse.Namespace) -> str:
 
 
 def _dispute_line(one: Dispute) -> str:
-    return f"{one.dispute_id}  {one.state:<9} debt {one.charge_id} {yuan(one.owed_fen)} yuan  {one.reason}: {one.statement}"
+    words = f"{one.standing:<10} debt {one.charge_id} {yuan(one.owed_fen)} yuan  {one.reason}: {one.statement}"
+    return "\n".join([f"{one.dispute_id}  {words}", *_dispute_todo(one)])
+
+
+def _dispute_todo(one: Dispute) -> list[str]:
+    """Return what there is to be done about a dispute whose debt was paid."""
+    match one.standing:
+        case "paid" if one.state == "deciding":
+            return [f"  paid, objection still to be decided; decision {one.waiver_id} lets nothing off any more: reject it first"]
+        case "paid":
+            return ["  paid, objection still to be decided"]
+        case "refund_due" if one.state == "partly":
+            return ["  partly upheld and paid: what was taken too much goes back", _how_to_give_back(one, "reduce")]
+        case "refund_due":
+            amount = yuan(one.to_give_back_fen)
+            return [f"  upheld and paid: {amount} yuan go back to the payer", _how_to_give_back(one, "cancel")]
+        case "waiver_due":
+            return ["  upheld, but the payment was taken back: let the debt off with 'tongting debts waive'"]
+        case _:
+            return []
+
+
+def _how_to_give_back(one: Dispute, kind: str) -> str:
+    return (
+        f"  the lot posts a correction of charge {one.lot_serial} ({kind}; docs/CORRECTIONS.md), or its operator refunds it in its "
+        "console; it stands here until then"
+    )
 
 
 def _dispute(wiring: Wiring, given: argparse.Namespace) -> str:
@@ -354,7 +387,8 @@ def _dispute_uphold(wiring: Wiring, given: argparse.Namespace) -> str:
             tx, lane=wiring.lane, dispute_id=given.dispute, by=given.by, note=given.reason, document=_paper(given),
             at=wiring.clock.now(), ids=wiring.ids, amount_fen=amount_fen,
         )  # fmt: skip
-        assert deciding.waiver_id is not None
+        if deciding.waiver_id is None:
+            return f"Decided; the debt is paid, so nothing is let off:\n{_dispute_line(deciding)}"
         made, _ = debt_desk.shown(tx, lane=wiring.lane, decision_id=deciding.waiver_id)
     return f"Proposed; another person approves it:\n{_decision_line(made)}"
 

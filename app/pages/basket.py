@@ -26,6 +26,7 @@ from payments.baskets import LegStatus, Started, Status
 from payments.errors import PartRefused
 from payments.lots import Lot
 from payments.orders import LAST_MINUTE
+from payments.owed import disputes
 
 REFRESH_SECONDS: Final = 4
 CHARGE_LETTERS_MAX: Final = 40 * baskets.CHARGES_MAX
@@ -101,15 +102,17 @@ def show(request: AnyRequest, wiring: Wired, basket_token: FromPath[str]) -> Res
     with wiring.db.connect() as tx:
         lot = lots.lot_by_id(tx, lot_id=status.basket.lot_id)
         payees = {one.operator_id: one.legal_name for one in lots.operators(tx)}
+        paid_here = [leg.charge.charge_id for leg in status.legs if leg.stage == "paid" and leg.charge.lot_id == lot.lot_id]
+        is_disputed = bool(disputes.open_among(tx, lane=wiring.lane, charge_ids=paid_here))
     page = page_of(request, wiring)
     is_over = status.basket.expires_at - wiring.clock.now() < LAST_MINUTE
     choices = [] if is_over else _choices(request, wiring, status)
     first = status.legs[0].charge
     return page.answer(
         "basket.html", lot=lot, token=basket_token, plate=facts.plate(first.plate),
-        green=facts.is_green(first.plate, first.plate_color),
+        chip=facts.chip(first.plate, first.plate_color),
         rows=[_row(page, lot, payees, leg) for leg in status.legs], choices=choices, done=status.open_fen == 0, over=is_over,
-        payable=any(cut.acts for cut in status.cuts.values()),
+        objection=page.w.objections[0] if is_disputed else None, payable=any(cut.acts for cut in status.cuts.values()),
         open=yuan(status.open_fen), paid=yuan(status.paid_fen) if status.paid_fen else None, waiting=status.waiting,
         refresh_seconds=REFRESH_SECONDS if status.waiting else None, refresh_at=f"/b/{basket_token}{page.query}",
         back_at=f"/p/{paycode.token(lot.lot_id, keys=wiring.pay_codes)}{page.query}",

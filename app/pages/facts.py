@@ -41,6 +41,8 @@ def plate(number: str) -> str:
     return plates.masked(number)
 
 
-def is_green(number: str, color: str = "unknown") -> bool:
-    """Say whether a plate is shown in green: new energy vehicles have one more letter."""
-    return color in ("green", "limegreen") or (color == "unknown" and len(number) == 8)
+def chip(number: str, color: str = "unknown") -> str:
+    """Return the colour in which a plate is shown; of an unknown one: new energy vehicles have one more letter."""
+    if color != "unknown":
+        return color
+    return "green" if len(number) == 8 else "blue"

@@ -1,7 +1,8 @@
 """Slow down those who try number plates one after another.
 
 Knows addresses and a clock of its own; must not know what is looked up. Called by the page views.
-Only look-ups that find nothing count: a driver finds the own fee at the first or second try, whoever guesses mostly misses.
+Only look-ups that find nothing at the scanned lot count:
+a driver finds the own fee at the first or second try, whoever guesses mostly misses.
 """
 
 import threading

@@ -94,6 +94,7 @@ class Page:
             "switch": other,
             "lot": None,
             "plate": None,
+            "objections": (),
         }
         body = _templates().get_template(template).render(context | values).encode()
         return Response(

@@ -19,6 +19,7 @@ from payments import checkout, lots, paycode
 from payments.checkout import Status
 from payments.lots import Lot
 from payments.orders import LAST_MINUTE
+from payments.owed import disputes
 
 VIA_LETTERS_MAX: Final = 16
 REFRESH_SECONDS: Final = 3
@@ -33,7 +34,8 @@ def result(request: AnyRequest, wiring: Wired, order_token: FromPath[str]) -> Re
     status = checkout.status(wiring.till(), token=order_token)
     with wiring.db.connect() as tx:
         lot = lots.lot_by_id(tx, lot_id=status.order.lot_id)
-    return _shown(page_of(request, wiring), wiring, order_token, status, lot, _via(request))
+        is_disputed = bool(disputes.open_among(tx, lane=wiring.lane, charge_ids=[status.charge.charge_id]))
+    return _shown(page_of(request, wiring), wiring, order_token, status, lot, _via(request), is_disputed=is_disputed)
 
 
 @post("/r/{order_token:str}", sync_to_thread=False, include_in_schema=False, request_max_body_size=RETURN_BYTES_MAX)
@@ -48,7 +50,7 @@ def _via(request: AnyRequest) -> dict[str, str | None]:
 
 
 def _shown(
-    page: Page, wiring: Wiring, order_token: str, status: Status, lot: Lot, via: dict[str, str | None]
+    page: Page, wiring: Wiring, order_token: str, status: Status, lot: Lot, via: dict[str, str | None], *, is_disputed: bool
 ) -> Response[bytes]:  # fmt: skip
     w, open_still = page.w, status.stage in ("unpaid", "waiting")
     can_go_on = open_still and status.order.expires_at - wiring.clock.now() >= LAST_MINUTE
@@ -57,12 +59,13 @@ def _shown(
     scan_at = f"/p/{paycode.token(lot.lot_id, keys=wiring.pay_codes)}{page.query}"
     return page.answer(
         "result.html", lot=lot, mark=mark, title=title, text=text, amount=yuan(amount_fen), receipt=status.receipt,
-        plate=facts.plate(status.charge.plate), green=facts.is_green(status.charge.plate, status.charge.plate_color),
+        plate=facts.plate(status.charge.plate), chip=facts.chip(status.charge.plate, status.charge.plate_color),
         refunded=yuan(status.refunded_fen) if status.refunded_fen else None,
         paid_at=facts.precise(status.paid_at) if status.paid_at else None, channel=w.channel_name(status.channel),
         refresh_seconds=_refresh(status, wiring) if open_still else None,
         refresh_at=page.link(f"/r/{order_token}", **via) if open_still else None,
         continue_at=page.link(f"/r/{order_token}/pay", **via) if can_go_on else None,
+        objection=w.objections[0] if is_disputed and status.stage == "paid" else None,
         back_at=None if open_still else scan_at, back_text=w.scan_again if _is_due_anew(status) else w.back_to_lot,
     )  # fmt: skip
 

@@ -29,8 +29,10 @@ from ledger.money import yuan
 from payments import baskets, lots, paycode, plates
 from payments.errors import PlateRefused
 from payments.lots import Lot
-from payments.owed import debts
-from payments.owed.dispute_store import Reason
+from payments.owed import debts, disputes
+from payments.owed.dispute_store import Dispute, Reason
+from payments.owed.disputes import PAID_STANDINGS
+from payments.plates import PlateColor
 from payments.quoting import asking as lot_asking
 from payments.quoting import endpoint_store, quotes
 from payments.quoting.asking import Asking, LotAway
@@ -57,6 +59,8 @@ class PlateForm(Struct, frozen=True):
 
     province: str = ""
     rest: str = ""
+    color: str = ""
+    """The car that was chosen where several have the number; else empty."""
 
 
 class Due(Struct, frozen=True):
@@ -78,6 +82,8 @@ class Due(Struct, frozen=True):
     """Of a stay that owes several payees: all its charges, which are paid together."""
     shared: str | None = None
     """Who gets what of it, in words."""
+    is_disputed: bool = False
+    """Its driver has objected, and that is not decided."""
 
 
 class Together(Struct, frozen=True):
@@ -87,12 +93,32 @@ class Together(Struct, frozen=True):
     token: str
     count: int
     amount: str
+    elsewhere: bool
+    """All of it is owed at other car parks."""
+    part_token: str | None
+    """None: no part of it can be paid, for a car may still stand at a gate."""
 
 
-def _together(wiring: Wiring, found: list[Charge]) -> Together:
+class Car(Struct, frozen=True):
+    """One of several cars with the same number."""
+
+    color: str
+    name: str
+
+
+class Objection(Struct, frozen=True):
+    """What became of an objection to a debt that is paid."""
+
+    entered: str
+    text: str
+
+
+def _together(wiring: Wiring, found: Sequence[Charge], *, elsewhere: bool) -> Together:
     ids = ",".join(str(charge.charge_id) for charge in found)
     token = wiring.link_tokens.new(f"basket {ids} {wiring.clock.now().isoformat()}")
-    return Together(ids, token, len(found), yuan(sum(charge.owed_fen for charge in found)))
+    divisible = elsewhere and all(charge.is_receivable for charge in found)
+    amount = yuan(sum(charge.owed_fen for charge in found))
+    return Together(ids, token, len(found), amount, elsewhere, f"{token[:56]}-p" if divisible else None)
 
 
 def lot_of(tx: Connection, wiring: Wiring, token: str) -> Lot:
@@ -141,7 +167,10 @@ def due(
     token: FromPath[str],
     data: URLEncodedBody[PlateForm],
 ) -> Response[bytes]:
-    """Show what the plate owes at this lot, and nothing else about it. A lot with a system of its own to ask is asked first."""
+    """Show what the plate owes at this lot, and of all others the sum. A lot with a system of its own to ask is asked first.
+
+    Where several cars with this number owe something the driver is asked which one it is before anything of either is shown.
+    """
     page, peer = page_of(request, wiring), request.client.host if request.client else ""
     address = address_of(peer, request.headers.get("x-forwarded-for", ""))
     with wiring.db.connect() as tx:
@@ -154,24 +183,81 @@ def due(
     except PlateRefused:
         return ask_plate(page, lot, token, data, sorry=page.w.sorry_plate, status=422)
     is_away = endpoint is not None and not _asked(wiring, lot, endpoint, plate)
-    at = wiring.clock.now()
+    color: PlateColor | None = next((one for one in quotes.COLORS if one == data.color), None)
     with wiring.db.connect() as tx:
-        found = quotes.ask(tx, lane=wiring.lane, lot_id=lot.lot_id, plate=plate, at=at, tokens=wiring.link_tokens)
-        everything = quotes.anywhere(tx, lane=wiring.lane, plate=plate, limit=baskets.CHARGES_MAX, at=at)
-        ids = [one.charge.charge_id for one in found]
+        owed = _owed(tx, wiring, lot, plate)
+        if color is None and len(owed.colors) > 1:
+            return _which(page, lot, token, plate, owed.colors)
+        owed = _only(owed, color)
+        ids = [one.charge.charge_id for one in owed.here]
         due_days = debts.due_days(tx, lane=wiring.lane, charge_ids=ids)
         groups = splits.groups_of(tx, lane=wiring.lane, charge_ids=ids) if len(ids) > 1 else []
-    if not found:
+        disputed = disputes.open_among(tx, lane=wiring.lane, charge_ids=list(due_days))
+    if not owed.here:
         MISSES.count(address)
-    if not (found or is_away):
-        return _nothing(page, lot, token, plate)
-    together = None if _is_one_stay(everything, groups) or not found else _together(wiring, everything)
+    objections = [_objection(page, one) for one in owed.disputes]
+    if not (owed.everywhere or is_away or owed.here):
+        return _nothing(page, lot, token, plate, color, objections)
+    together = None if owed.here and _is_one_stay(owed.everywhere, groups) else _everything(wiring, owed)
     routes = routed(wiring, lot)
     offered = _offers(request, wiring, routes)
     combines = bool(offered) and baskets.limits(wiring.till(), offered[0].channel).legs_max > 1
-    shown = _cards(page, found, groups, due_days, combines=combines)
-    green = facts.is_green(plate, found[0].charge.plate_color if found else "unknown")
-    return _due(page, lot, token, plate, shown, offered, together, is_routed=bool(routes), green=green, is_away=is_away)
+    cards = _cards(page, owed.here, groups, due_days, combines=combines)
+    shown = [msgspec.structs.replace(one, is_disputed=UUID(one.charge_id) in disputed) for one in cards]
+    chip = facts.chip(plate, color or next(iter(owed.colors), "unknown"))
+    return page.answer(
+        "due.html", status=200 if shown or together else 503, keep=True, switch=f"/p/{token}", lot=lot, token=token,
+        plate=facts.plate(plate), chip=chip, charges=shown, offers=offered, together=together, routed=bool(routes),
+        reasons=list(zip(REASONS, page.w.dispute_reasons, strict=True)), away=is_away, typed=plate, color=color or "",
+        objections=objections,
+    )  # fmt: skip
+
+
+class _Owed(Struct, frozen=True):
+    here: Sequence[Quote]
+    everywhere: Sequence[Charge]
+    disputes: Sequence[Dispute]
+    """Objections to debts at this lot that are paid."""
+    colors: Sequence[PlateColor]
+
+
+def _owed(tx: Connection, wiring: Wiring, lot: Lot, plate: str) -> _Owed:
+    """Return what a number owes here and everywhere, whatever the colour."""
+    at = wiring.clock.now()
+    here = quotes.ask(tx, lane=wiring.lane, lot_id=lot.lot_id, plate=plate, at=at, tokens=wiring.link_tokens)
+    everywhere = quotes.anywhere(tx, lane=wiring.lane, plate=plate, limit=quotes.READ_MAX, at=at)
+    objected = disputes.paid_of_plate(tx, lane=wiring.lane, lot_id=lot.lot_id, number=plate, at=at)
+    charged = [*(one.charge for one in here), *everywhere]
+    seen: list[str] = [*(one.plate_color for one in charged), *(one.plate_color for one in objected)]
+    return _Owed(here, everywhere, objected, quotes.colors(seen))
+
+
+def _only(owed: _Owed, color: PlateColor | None) -> _Owed:
+    """Return what of it is the chosen car's, and of other lots no more than a basket holds."""
+    return _Owed(
+        [one for one in owed.here if quotes.fits(one.charge.plate_color, color)],
+        [one for one in owed.everywhere if quotes.fits(one.plate_color, color)][: baskets.CHARGES_MAX],
+        [one for one in owed.disputes if quotes.fits(one.plate_color, color)],
+        owed.colors,
+    )
+
+
+def _everything(wiring: Wiring, owed: _Owed) -> Together | None:
+    return _together(wiring, owed.everywhere, elsewhere=not owed.here) if owed.everywhere else None
+
+
+def _which(page: Page, lot: Lot, token: str, plate: str, colors: Sequence[PlateColor]) -> Response[bytes]:
+    """Return the page that asks which car it is, and shows nothing of any."""
+    names = dict(zip(quotes.COLORS, page.w.plate_colors, strict=True))
+    cars = [Car(color, names[color]) for color in colors]
+    return page.answer(
+        "which.html", keep=True, switch=f"/p/{token}", lot=lot, token=token, plate=facts.plate(plate), typed=plate, cars=cars
+    )  # fmt: skip
+
+
+def _objection(page: Page, dispute: Dispute) -> Objection:
+    words = page.w.objections[PAID_STANDINGS.index(dispute.standing)]
+    return Objection(facts.instant(dispute.entered_at, page.w), words)
 
 
 def _asked(wiring: Wiring, lot: Lot, endpoint: Endpoint, plate: str) -> bool:
@@ -214,33 +300,14 @@ def ask_plate(
     )  # fmt: skip
 
 
-def _nothing(page: Page, lot: Lot, token: str, plate: str) -> Response[bytes]:
+def _nothing(
+    page: Page, lot: Lot, token: str, plate: str, color: PlateColor | None, objections: Sequence[Objection]
+) -> Response[bytes]:  # fmt: skip
     w = page.w
     return page.answer(
         "message.html", keep=True, switch=f"/p/{token}", lot=lot, title=w.nothing_title, text=w.nothing_text, mark="done",
-        more=w.nothing_next, plate=facts.plate(plate), green=facts.is_green(plate), way=f"/p/{token}{page.query}",
-        way_text=w.change_plate,
-    )  # fmt: skip
-
-
-def _due(
-    page: Page,
-    lot: Lot,
-    token: str,
-    plate: str,
-    shown: list[Due],
-    offered: list[Offer],
-    together: Together | None,
-    *,
-    is_routed: bool,
-    green: bool,
-    is_away: bool,
-) -> Response[bytes]:
-    reasons = list(zip(REASONS, page.w.dispute_reasons, strict=True))
-    return page.answer(
-        "due.html", status=200 if shown else 503, keep=True, switch=f"/p/{token}", lot=lot, token=token, plate=facts.plate(plate),
-        green=green, charges=shown, offers=offered, together=together, routed=is_routed, reasons=reasons,
-        away=plate if is_away else None,
+        more=w.nothing_next, plate=facts.plate(plate), chip=facts.chip(plate, color or "unknown"), way=f"/p/{token}{page.query}",
+        way_text=w.change_plate, objections=objections,
     )  # fmt: skip
 
 

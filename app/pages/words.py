@@ -85,6 +85,17 @@ class Words(Struct, frozen=True, kw_only=True):
     nothing_title: str
     nothing_text: str
     nothing_next: str
+    nothing_here: str
+    elsewhere_text: str
+    elsewhere_go: str
+    elsewhere_note: str
+    which_car: str
+    which_text: str
+    plate_colors: tuple[str, ...]
+    """In the order of ``payments.quoting.quotes.COLORS``."""
+    objections: tuple[str, ...]
+    """Of debts that are paid, in the order of ``payments.owed.disputes.PAID_STANDINGS``."""
+    objection_open: str
     opening_title: str
     opening_text: str
     opening_go: str
@@ -229,6 +240,20 @@ ZH: Final = Words(
     nothing_title="没有待缴费用",
     nothing_text="该车在本停车场没有待缴的停车费。",
     nothing_next="如刚刚入场或刚刚结算，请稍候片刻再查；也请核对车牌号是否正确。",
+    nothing_here="本停车场没有待缴费用",
+    elsewhere_text="该车在其他停车场有 {n} 笔待缴停车费，可以在这里支付。",
+    elsewhere_go="支付",
+    elsewhere_note="为保护隐私，这里不显示其他停车场的名称和停车时间；下一页列出每笔的收款单位和金额。",
+    which_car="请选择您的车牌颜色",
+    which_text="有不止一辆车使用这个号码，车牌颜色不同。",
+    plate_colors=("蓝牌", "绿牌", "黄牌", "黑牌", "白牌", "黄绿牌"),
+    objections=(
+        "这笔费用已付清，您的异议仍在核实；异议成立的，所付款项将退回。",
+        "异议成立，所付款项将由收款单位退回。",
+        "异议成立，款项已安排退回，到账时间以支付机构为准。",
+        "经核实，异议不成立，这笔费用无误。",
+    ),
+    objection_open="您对这笔欠费的异议正在核实。现在付款不等于放弃异议：异议成立的，所付款项将退回。",
     opening_title="正在打开支付",
     opening_text="请在弹出的窗口中确认支付。没有反应时，请点下面的按钮。",
     opening_go="没有自动打开时，请点下面的按钮。付完后请回到本页查看结果。",
@@ -372,6 +397,20 @@ EN: Final = Words(
     nothing_title="Nothing to pay",
     nothing_text="There is no parking fee due for this car at this car park.",
     nothing_next="If you have only just arrived or settled, try again in a moment, and check the number plate.",
+    nothing_here="Nothing to pay at this car park",
+    elsewhere_text="This car owes {n} fee(s) at other car parks. You can pay them here.",
+    elsewhere_go="Pay",
+    elsewhere_note="To keep it private, names and times of other car parks are not shown; the next page lists payee and amount.",
+    which_car="What colour is your number plate?",
+    which_text="More than one car has this number, on plates of different colours.",
+    plate_colors=("Blue plate", "Green plate", "Yellow plate", "Black plate", "White plate", "Yellow-green plate"),
+    objections=(
+        "This fee is paid. Your objection is still being looked into; if it is accepted, what you paid goes back.",
+        "Your objection was accepted. The payee will give back what you paid.",
+        "Your objection was accepted. The money is on its way back; your bank or wallet says when it arrives.",
+        "We looked into your objection: the fee was right.",
+    ),
+    objection_open="Your objection is being looked into. Paying now does not withdraw it: if it is accepted, the money goes back.",
     opening_title="Opening the wallet",
     opening_text="Please confirm in the window that opens. If nothing happens, tap the button below.",
     opening_go="If it does not open by itself, tap the button below. Come back to this page afterwards for the result.",

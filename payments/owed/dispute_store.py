@@ -12,6 +12,14 @@ Reason = Literal["not_my_car", "not_there", "times_wrong", "already_paid", "tari
 State = Literal["open", "deciding", "upheld", "partly", "rejected", "withdrawn"]
 
 
+Standing = Literal[
+    "open", "deciding", "paid", "refund_due", "refunded", "waiver_due", "upheld", "partly", "rejected", "withdrawn"
+]  # fmt: skip
+"""Where a dispute stands together with its debt; derived, never stored. paid: the debt was paid and the objection is still to be
+decided. refund_due: it was upheld of a paid debt, and the money has yet to be promised back. refunded: it has been. waiver_due: so
+upheld, but the channel took the payment back before."""
+
+
 class Dispute(Struct, frozen=True, kw_only=True):
     """A dispute of one debt."""
 
@@ -32,6 +40,31 @@ class Dispute(Struct, frozen=True, kw_only=True):
     waiver_id: UUID | None
     decided_at: datetime | None
     decided_note: str | None
+    charge_state: str
+    entered_at: datetime
+    plate_color: str
+    taken_fen: int
+    """What was taken for the debt, by channels and by hand; not what came twice."""
+    back_fen: int
+    """What of it is promised back, or has gone back."""
+
+    @property
+    def standing(self) -> Standing:
+        """Where it stands, with what became of the debt meanwhile."""
+        if self.charge_state == "settled" and self.state in ("open", "deciding"):
+            return "paid"
+        if self.waiver_id is None and self.state in ("upheld", "partly"):
+            if self.charge_state == "settled":
+                return "refund_due" if self.to_give_back_fen else "refunded"
+            if self.charge_state == "open":
+                return "waiver_due"
+        return self.state
+
+    @property
+    def to_give_back_fen(self) -> int:
+        """What is still to be given back of a paid debt if the driver is right; of a part (``partly``) one refund is enough."""
+        is_done = self.back_fen > 0 and self.state == "partly"
+        return 0 if is_done else max(0, self.taken_fen - self.back_fen)
 
 
 class Exhibit(Struct, frozen=True, kw_only=True):
@@ -54,26 +87,42 @@ class Disputable(Struct, frozen=True, kw_only=True):
     lot_id: int
     lot_serial: str
     owed_fen: int
+    paid_fen: int
     state: str
     disputed_at: datetime | None
 
 
 _DISPUTE: Final = """
 select x.dispute_id, x.charge_id, x.operator_id, x.lot_id, c.lot_serial, d.owed_fen, x.opened_by, x.reason, x.statement,
-       x.opened_at, x.answer_until, x.answer, x.answered_at, x.state, x.waiver_id, x.decided_at, x.decided_note
+       x.opened_at, x.answer_until, x.answer, x.answered_at, x.state, x.waiver_id, x.decided_at, x.decided_note,
+       c.state as charge_state, c.entered_at, p.color as plate_color, m.taken_fen, m.back_fen
 from payments.debt_dispute x
 join payments.charge c on c.lane = x.lane and c.charge_id = x.charge_id
 join payments.debt d on d.lane = x.lane and d.charge_id = x.charge_id
+join payments.plate p on p.plate_id = c.plate_id
+cross join lateral (
+    select coalesce(sum(y.taken_fen), 0)::bigint as taken_fen,
+           coalesce(sum((select sum(r.amount_fen) from payments.v_refund r
+                         where r.lane = y.lane and r.payment_id = y.payment_id and r.state <> 'closed')), 0)::bigint as back_fen
+    from payments.payment y
+    join payments.v_payment_fact f
+      on f.lane = y.lane and f.channel = y.channel and f.merchant_no = y.merchant_no and f.trade_no = y.trade_no
+    where y.lane = c.lane and y.charge_id = c.charge_id and y.taken_back_at is null and f.treatment in ('settled', 'part')
+) m
 """
 
 _NOT_OVER: Final = "x.state in ('open', 'deciding') order by x.opened_at, x.dispute_id limit :limit"
+_UPHELD_UNDONE: Final = """x.state in ('upheld', 'partly') and x.waiver_id is null and (
+    (c.state = 'open' and c.reduced_fen = 0)
+    or (c.state = 'settled' and m.back_fen < case when x.state = 'partly' then least(1, m.taken_fen) else m.taken_fen end))"""
+"""The driver was right and the debt was paid, but the money has not been promised back; or it came to be due again."""
 
 
 def hold(tx: Connection, *, lane: int, charge_id: UUID) -> Disputable | None:
     """Return a debt, holding its charge."""
     row = tx.execute(
         text("""
-        select c.charge_id, c.operator_id, c.lot_id, c.lot_serial, d.owed_fen, c.state, d.disputed_at
+        select c.charge_id, c.operator_id, c.lot_id, c.lot_serial, d.owed_fen, c.paid_fen, c.state, d.disputed_at
         from payments.charge c join payments.debt d on d.lane = c.lane and d.charge_id = c.charge_id
         where c.lane = :lane and c.charge_id = :id for update of c
         """),
@@ -149,9 +198,41 @@ def open_of_charge(tx: Connection, *, lane: int, charge_id: UUID) -> Dispute | N
 
 
 def waiting(tx: Connection, *, lane: int, limit: int) -> list[Dispute]:
-    """Return the disputes that are not over, the oldest first."""
-    query = text(_DISPUTE + "where x.lane = :lane and " + _NOT_OVER)
+    """Return the disputes that somebody has to do something about: those that are not over, and those upheld of a paid debt whose
+    money is not promised back. The oldest first."""
+    query = text(
+        _DISPUTE
+        + f"""where x.lane = :lane and (x.state in ('open', 'deciding') or {_UPHELD_UNDONE})
+        order by x.opened_at, x.dispute_id limit :limit"""
+    )
     return [Dispute(**row._mapping) for row in tx.execute(query, {"lane": lane, "limit": limit})]
+
+
+def paid_of_plate(tx: Connection, *, lane: int, lot_id: int, number: str, decided_after: datetime) -> list[Dispute]:
+    """Return the disputes of a number's debts at a lot that are paid: not over, or decided after the payment and after a moment.
+
+    Of whoever has the plate now; the oldest first.
+    """
+    query = text(
+        _DISPUTE
+        + """where x.lane = :lane and x.lot_id = :lot and p.number = :number and c.state = 'settled'
+          and (p.held_since is null or c.entered_at >= p.held_since)
+          and (x.state in ('open', 'deciding')
+               or (x.waiver_id is null and x.state in ('upheld', 'partly', 'rejected')
+                   and x.decided_at >= c.settled_at and x.decided_at > :after))
+        order by x.opened_at, x.dispute_id"""
+    )
+    rows = tx.execute(query, {"lane": lane, "lot": lot_id, "number": number, "after": decided_after})
+    return [Dispute(**row._mapping) for row in rows]
+
+
+def open_of_charges(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> set[UUID]:
+    """Return which of these charges are disputed by their drivers and not decided yet."""
+    query = text("""
+        select charge_id from payments.debt_dispute
+        where lane = :lane and charge_id = any(cast(:ids as uuid[])) and state in ('open', 'deciding')
+        """)
+    return set(tx.execute(query, {"lane": lane, "ids": list(charge_ids)}).scalars())
 
 
 def exhibits(tx: Connection, *, lane: int, dispute_ids: Sequence[UUID]) -> dict[UUID, list[Exhibit]]:
@@ -194,14 +275,19 @@ def wait_for_waiver(
 
 
 def end(
-    tx: Connection, *, lane: int, dispute_id: UUID, charge_id: UUID, state: State, by: str | None, note: str | None, at: datetime
+    tx: Connection, *, lane: int, dispute_id: UUID, charge_id: UUID, state: State, by: str | None, note: str | None, at: datetime,
+    frees: bool = True,
 ) -> None:  # fmt: skip
-    """End a dispute whose debt stands; it may be demanded again. The charge is held by the caller."""
+    """End a dispute. The charge is held by the caller. ``frees``: its debt may be demanded again, now or should it become due."""
     tx.execute(
         text("""
-        with freed as (update payments.debt set disputed_at = null where lane = :lane and charge_id = :charge)
+        with freed as (
+            update payments.debt set disputed_at = null where lane = :lane and charge_id = :charge and cast(:frees as boolean)
+        )
         update payments.debt_dispute set state = :state, decided_by = :by, decided_at = :at, decided_note = :note
         where lane = :lane and dispute_id = :id
         """),
-        {"lane": lane, "id": dispute_id, "charge": charge_id, "state": state, "by": by, "note": note, "at": at},
-    )
+        {
+            "lane": lane, "id": dispute_id, "charge": charge_id, "state": state, "by": by, "note": note, "at": at, "frees": frees,
+        },
+    )  # fmt: skip

@@ -2,9 +2,14 @@
 
 Knows debts and disputes; must not know HTTP. Called by the API, the command line and the pages. While a dispute is open nothing is
 demanded or deducted; what it lets off is a waiver, approved by a second person. Source: docs/DUNNING.md.
+
+Paying a disputed debt does not withdraw the objection: it waits to be decided as before, and ``Dispute.standing`` says that it is
+paid. Upheld of a paid debt, nothing is let off: the money goes back by a credit note or a refund, and until it does the dispute
+stays in the list of those that wait.
 """
 
 import hashlib
+import mimetypes
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -18,7 +23,7 @@ from ledger.ids import Ids
 from payments import events, people
 from payments.owed import debt_desk, dispute_store
 from payments.owed.debt_desk import Ask, Paper
-from payments.owed.dispute_store import Disputable, Dispute, Exhibit, Reason
+from payments.owed.dispute_store import Disputable, Dispute, Exhibit, Reason, Standing
 
 STATEMENT_LETTERS_MAX: Final = 2_000
 ANSWER_LETTERS_MAX: Final = 4_000
@@ -27,6 +32,10 @@ EXHIBIT_BYTES_MAX: Final = 5 * 1024 * 1024
 MEDIA: Final = frozenset({"image/jpeg", "image/png", "application/pdf", "text/plain", "application/json", "video/mp4"})
 ANSWER_WITHIN: Final = timedelta(days=7)
 """How long a lot has to show what it has; after that the staff decides by what there is."""
+DECISION_SHOWN_FOR: Final = timedelta(days=30)
+"""How long the page tells a driver what was decided about a debt that is paid."""
+PAID_STANDINGS: Final[tuple[Standing, ...]] = ("paid", "refund_due", "refunded", "rejected")
+"""Where the dispute of a paid debt can stand, as drivers are told."""
 
 
 class Shown(Struct, frozen=True):
@@ -123,14 +132,21 @@ def uphold(
 ) -> Dispute:  # fmt: skip
     """Decide that the driver is right, in full or for ``amount_fen``: a waiver is proposed and a second person approves it.
 
-    Until then the dispute is ``deciding`` and nothing is demanded. Holds the charge, then the dispute.
+    Until then the dispute is ``deciding`` and nothing is demanded. Of a debt that was paid meanwhile nothing can be let off: the
+    decision stands at once, the lot is told how much goes back, and the dispute waits (``refund_due``) until a credit note or a
+    refund promises it. Holds the charge, then the dispute.
 
     Raises:
-        As ``reject`` and ``debt_desk.propose``.
+        As ``reject`` and ``debt_desk.propose``; Refused: ``document_invalid``, of a paid debt the document's bytes are kept.
     """
     _check_words(note, ANSWER_LETTERS_MAX)
     debt = _debt_of(tx, lane=lane, dispute_id=dispute_id)
     _held(tx, lane=lane, dispute_id=dispute_id, states=("open",))
+    if debt.state == "settled":
+        return _uphold_paid(
+            tx, lane=lane, dispute_id=dispute_id, debt=debt, by=by, note=note, document=document, at=at, ids=ids,
+            amount_fen=debt.paid_fen if amount_fen is None else amount_fen,
+        )  # fmt: skip
     made = debt_desk.propose(
         tx, lane=lane, kind="waiver", asked=[Ask(debt.charge_id, amount_fen)], reason=note[: debt_desk.REASON_LETTERS_MAX],
         document=document, by=by, at=at, ids=ids, dispute_id=dispute_id,
@@ -142,13 +158,24 @@ def uphold(
 
 
 def waiting(tx: Connection, *, lane: int, limit: int = 100) -> list[Dispute]:
-    """Return the disputes that are not over, the oldest first."""
+    """Return the disputes that the staff has to do something about, the oldest first: those that are not over, and those upheld of
+    a paid debt whose money is not promised back yet."""
     return dispute_store.waiting(tx, lane=lane, limit=limit)
 
 
 def of_lot(tx: Connection, *, lane: int, lot_id: int, limit: int = 100) -> list[Dispute]:
     """Return the disputes that a lot may answer, the oldest first."""
     return dispute_store.of_lot(tx, lane=lane, lot_id=lot_id, limit=limit)
+
+
+def paid_of_plate(tx: Connection, *, lane: int, lot_id: int, number: str, at: datetime) -> list[Dispute]:
+    """Return the disputes of a number's paid debts at a lot, whatever its colour: open ones, and what was decided lately."""
+    return dispute_store.paid_of_plate(tx, lane=lane, lot_id=lot_id, number=number, decided_after=at - DECISION_SHOWN_FOR)
+
+
+def open_among(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> set[UUID]:
+    """Return which of these charges are disputed by their drivers and not decided yet."""
+    return dispute_store.open_of_charges(tx, lane=lane, charge_ids=charge_ids) if charge_ids else set()
 
 
 def by_id(tx: Connection, *, lane: int, dispute_id: UUID) -> Dispute:
@@ -159,6 +186,32 @@ def by_id(tx: Connection, *, lane: int, dispute_id: UUID) -> Dispute:
 def exhibits(tx: Connection, *, lane: int, dispute_id: UUID) -> list[Exhibit]:
     """Return what was shown in a dispute."""
     return dispute_store.exhibits(tx, lane=lane, dispute_ids=[dispute_id]).get(dispute_id, [])
+
+
+def _uphold_paid(
+    tx: Connection, *, lane: int, dispute_id: UUID, debt: Disputable, by: str, note: str, document: Paper, at: datetime, ids: Ids,
+    amount_fen: int,
+) -> Dispute:  # fmt: skip
+    """End the dispute of a paid debt for the driver. What channels take back of it later is not demanded: it stays disputed."""
+    people.maker(tx, person_code=by, at=at)
+    if not 0 < amount_fen <= debt.paid_fen:
+        raise Refused(f"{debt.paid_fen} fen were paid; of them 1 to {debt.paid_fen} can go back", code="amount_invalid")
+    if document.body is None:
+        raise Refused("bring the document itself; its bytes are kept with the dispute", code="document_invalid")
+    is_full = amount_fen == debt.paid_fen
+    media_type = mimetypes.guess_type(document.name)[0] or "application/octet-stream"
+    shown = Exhibit(
+        exhibit_id=ids.new(at, f"exhibit {dispute_id} staff", document.body), shown_by="staff", name=document.name.strip(),
+        media_type=media_type, digest=document.digest, body=document.body, shown_at=at,
+    )  # fmt: skip
+    dispute_store.insert_exhibits(tx, lane=lane, dispute_id=dispute_id, exhibits=[shown])
+    dispute_store.end(
+        tx, lane=lane, dispute_id=dispute_id, charge_id=debt.charge_id, state="upheld" if is_full else "partly", by=by,
+        note=note.strip(), at=at, frees=not is_full,
+    )  # fmt: skip
+    reason = "upheld" if is_full else "partly"
+    _tell(tx, lane=lane, dispute_id=dispute_id, debt=debt, reason=reason, at=at, ids=ids, amount_fen=amount_fen)
+    return _found(tx, lane=lane, dispute_id=dispute_id)
 
 
 def _check_words(words: str, letters_max: int) -> None:
@@ -207,10 +260,12 @@ def _held(tx: Connection, *, lane: int, dispute_id: UUID, states: tuple[str, ...
 
 
 def _tell(
-    tx: Connection, *, lane: int, dispute_id: UUID, debt: Disputable, reason: str, at: datetime, ids: Ids
+    tx: Connection, *, lane: int, dispute_id: UUID, debt: Disputable, reason: str, at: datetime, ids: Ids,
+    amount_fen: int | None = None,
 ) -> None:  # fmt: skip
     told = events.DebtEvent(
-        kind="debt.disputed", charge_serial=debt.lot_serial, amount_fen=debt.owed_fen, owed_fen=debt.owed_fen, at=at, reason=reason
+        kind="debt.disputed", charge_serial=debt.lot_serial, amount_fen=debt.owed_fen if amount_fen is None else amount_fen,
+        owed_fen=debt.owed_fen, at=at, reason=reason,
     )  # fmt: skip
     event_id = ids.new(at, f"debt.disputed {dispute_id} {reason}")
     row = events.NewEvent(event_id, debt.operator_id, debt.lot_id, debt.charge_id, debt.charge_id, told.kind, events.encode(told))

@@ -5,16 +5,27 @@ Knows charges; must not know channels or HTTP. Called by the pages.
 What is due of a charge changes only by payments, credit notes and decisions, and none of the latter two happens while an order
 of it is open; so a quote needs no row of its own: the order locks the price. Prices that a lot gave for a moment only
 (``payments.quoting.asking``) are left out when they have ended.
+
+A number is not a car: two cars may have the same one in different colours. ``colors`` says between which of them a payer has to
+choose before anything of either is shown; ``fits`` says what then belongs to the chosen one.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Final, get_args
 
 from msgspec import Struct
 from sqlalchemy import Connection
 
 from payments import plates, store
 from payments.orders import Tokens
+from payments.plates import PlateColor
 from payments.records import Charge
+
+COLORS: Final[tuple[PlateColor, ...]] = tuple(color for color in get_args(PlateColor) if color != "unknown")
+"""The colours that a payer can name, in the order in which they are offered."""
+READ_MAX: Final = 1_000
+"""So many open charges of a number are looked through for its colours; more than any plate was ever seen to owe."""
 
 
 class Quote(Struct, frozen=True):
@@ -46,3 +57,14 @@ def anywhere(tx: Connection, *, lane: int, plate: str, limit: int, at: datetime)
         PlateRefused: this is not a plate.
     """
     return store.open_charges_anywhere(tx, lane=lane, number=plates.checked(plate), limit=limit, at=at)
+
+
+def colors(found: Iterable[str]) -> list[PlateColor]:
+    """Return which cars charges of one number belong to, by their colours; what no lot saw the colour of tells of none. Pure."""
+    seen = set(found)
+    return [color for color in COLORS if color in seen]
+
+
+def fits(color: str, chosen: PlateColor | None) -> bool:
+    """Say whether a charge of this colour is shown to whoever chose a car; an unknown colour fits every one. Pure."""
+    return chosen is None or color in (chosen, "unknown")

@@ -159,6 +159,29 @@ def test_what_is_due_from_before_is_shown_though_the_lot_is_away(
     assert text.index(ZH.sorry_lot_away) < text.index("7.77")
 
 
+@pytest.mark.parametrize(("query", "words"), [("", ZH), ("?lang=en", EN)])
+def test_what_is_owed_elsewhere_is_offered_though_the_lot_is_away(
+    api: Client, page: str, asked: Receiver, product: Wiring, two_lots: City, query: str, words: Any
+) -> None:
+    push(product, two_lots.theirs)
+    asked.answer = lambda _: Says(500)
+    text = shown(api, page + query)
+    assert text.index(words.sorry_lot_away) < text.index("7.77")
+    assert words.try_again in text
+    assert words.nothing_here not in text
+    assert words.nothing_title not in text
+
+
+def test_a_chosen_car_is_kept_when_a_lot_that_is_away_is_asked_again(
+    api: Client, page: str, asked: Receiver, product: Wiring
+) -> None:
+    asked.answer = lambda _: Says(500)
+    form = api.post(page, data={"province": "", "rest": PLATE, "color": "yellow"})
+    assert form.status_code == 503
+    assert re.findall(r'name="color" value="([^"]+)"', form.text) == ["yellow"]
+    assert 'class="chip yellow"' in form.text
+
+
 def test_a_changed_price_takes_the_place_of_the_one_before(
     api: Client, page: str, asked: Receiver, monkeypatch: pytest.MonkeyPatch, product: Wiring
 ) -> None:

@@ -9,13 +9,18 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from app.pages.words import EN, ZH
+from app.pages.words import EN, ZH, Words
 from app.wiring import Wiring
-from payments import lots
-from payments.lots import Lot, NewOperator
+from payments import charges, lots, paycode, results
+from payments.lots import Lot, NewLot, NewOperator
+from payments.owed import disputes
 from payments.owed.debts import Left, open_debts
+from payments.plates import PlateColor
+from payments.records import NewCharge
 from payments.splitting import rules
 from tests.app.test_pages import PLATE, Browser, browser, code, lot, made_keys, owe, text_of, wiring  # noqa: F401  # fixtures
+from tests.payments.conftest import make_attempt
+from tests.payments.owed.owing import MAKER, staff
 
 TYPED = {"province": PLATE[0], "rest": PLATE[1:]}
 
@@ -132,3 +137,177 @@ def test_a_stay_of_two_payees_is_one_card_that_says_who_gets_what(
     answer = browser.post(f"/p/{code}/basket", data={"charges": field(page, "charges"), "basket": field(page, "basket")})
     assert answer.status_code == 200
     assert answer.text.count("<li>") == 2
+
+
+# Owed at other car parks
+
+
+@pytest.fixture
+def elsewhere(wiring: Wiring, lot: Lot) -> str:
+    """The code of another lot, at which the car owes nothing."""
+    with wiring.db.begin() as tx:
+        other = NewLot("LX-02", "LX", "别处停车场", "梁溪区", "别处", 5, "gate", "每小时5元")
+        (registered,) = lots.register_lots(tx, lots=[other], at=wiring.clock.now())
+    return paycode.token(registered.lot_id, keys=wiring.pay_codes)
+
+
+@pytest.mark.parametrize(("lang", "words"), [("", ZH), ("?lang=en", EN)])
+def test_what_is_owed_elsewhere_is_offered_and_tells_neither_place_nor_time(
+    browser: Browser, elsewhere: str, debt: UUID, lot: Lot, lang: str, words: Words
+) -> None:
+    page = due(browser, elsewhere, lang)
+    shown = text_of(page)
+    assert words.nothing_here in shown
+    assert words.elsewhere_text.format(n=1) in shown
+    assert "15.50" in shown
+    assert words.entered not in shown
+    assert lot.name not in shown
+    assert field(page, "charges") == str(debt)
+    basket = browser.post(f"/p/{elsewhere}/basket", data={"charges": str(debt), "basket": field(page, "basket")})
+    shown = text_of(basket.text)
+    assert basket.status_code == 200
+    assert "15.50" in shown
+    assert lot.operator_name in shown
+    assert lot.name not in shown
+
+
+def test_a_part_of_what_is_owed_elsewhere_can_be_paid(browser: Browser, elsewhere: str, debt: UUID) -> None:
+    part = re.findall(r'name="basket" value="([^"]+)"', due(browser, elsewhere))[-1]
+    answer = browser.post(f"/p/{elsewhere}/basket", data={"charges": str(debt), "basket": part, "amount": "5.5"})
+    assert "5.50" in answer.text
+
+
+def test_of_a_car_that_stands_at_another_gate_no_part_is_offered(
+    browser: Browser, elsewhere: str, wiring: Wiring, lot: Lot
+) -> None:
+    owe(wiring, lot)
+    shown = text_of(due(browser, elsewhere))
+    assert "15.50" in shown
+    assert ZH.part not in shown
+
+
+def test_looking_up_plates_that_owe_only_elsewhere_is_slowed_down_too(browser: Browser, elsewhere: str, debt: UUID) -> None:
+    answers = [browser.post(f"/p/{elsewhere}/due", data=TYPED).status_code for _ in range(22)]
+    assert (answers[0], answers[-1]) == (200, 429)
+
+
+# Two cars with one number
+
+
+def stay(wiring: Wiring, lot: Lot, color: PlateColor, amount_fen: int) -> None:
+    now = wiring.clock.now()
+    charge = NewCharge(
+        lot_serial=f"C{amount_fen}", plate=PLATE, plate_color=color, entered_at=now - timedelta(minutes=161), minutes=161,
+        amount_fen=amount_fen, tariff_text="3 小时",
+    )  # fmt: skip
+    with wiring.db.begin() as tx:
+        (posted,) = charges.post(tx, lane=0, lot=lot, charges=[charge], at=now, ids=wiring.ids)
+    assert posted.outcome == "created"
+
+
+@pytest.mark.parametrize(("lang", "words"), [("", ZH), ("?lang=en", EN)])
+def test_where_two_cars_have_one_number_the_driver_says_which_and_sees_nothing_before(
+    browser: Browser, code: str, wiring: Wiring, lot: Lot, lang: str, words: Words
+) -> None:
+    stay(wiring, lot, "blue", 1100)
+    stay(wiring, lot, "yellow", 2200)
+    stay(wiring, lot, "unknown", 300)
+    page = due(browser, code, lang)
+    shown = text_of(page)
+    assert words.which_car in shown
+    assert re.findall(r'name="color" value="(\w+)"', page) == ["blue", "yellow"]
+    assert [words.plate_colors[0] in shown, words.plate_colors[1] in shown, words.plate_colors[2] in shown] == [True, False, True]
+    assert not any(amount in shown for amount in ("11.00", "22.00", "3.00", "¥"))
+    chosen = text_of(browser.post(f"/p/{code}/due{lang}", data=TYPED | {"color": "yellow"}).text)
+    assert ["22.00" in chosen, "3.00" in chosen, "11.00" in chosen] == [True, True, False]
+    assert f"{words.together} ¥25.00" in chosen
+
+
+def test_the_other_car_may_owe_at_another_lot_only(browser: Browser, code: str, elsewhere: str, wiring: Wiring, lot: Lot) -> None:
+    stay(wiring, lot, "blue", 1100)
+    stay(wiring, lot, "yellow", 2200)
+    assert ZH.which_car in text_of(due(browser, elsewhere))
+    shown = text_of(browser.post(f"/p/{elsewhere}/due", data=TYPED | {"color": "blue"}).text)
+    assert ["11.00" in shown, "22.00" in shown] == [True, False]
+
+
+def test_one_car_is_not_asked_for_its_colour_and_a_colour_that_is_none_is_no_choice(
+    browser: Browser, code: str, wiring: Wiring, lot: Lot
+) -> None:
+    stay(wiring, lot, "yellow", 2200)
+    stay(wiring, lot, "unknown", 300)
+    page = due(browser, code)
+    assert ZH.which_car not in text_of(page)
+    assert 'class="chip yellow"' in page
+    stay(wiring, lot, "blue", 1100)
+    for color in ("pink", "unknown", "<b>"):
+        assert ZH.which_car in text_of(browser.post(f"/p/{code}/due", data=TYPED | {"color": color}).text)
+
+
+def test_who_chose_a_car_never_sees_the_other_when_its_own_has_paid(browser: Browser, code: str, wiring: Wiring, lot: Lot) -> None:
+    stay(wiring, lot, "yellow", 2200)
+    shown = text_of(browser.post(f"/p/{code}/due", data=TYPED | {"color": "blue"}).text)
+    assert ZH.nothing_title in shown
+    assert "22.00" not in shown
+
+
+# Objections to debts that were paid
+
+
+def object_to(browser: Browser, code: str, debt: UUID) -> None:
+    answer = browser.post(f"/p/{code}/dispute", data={"charge": str(debt), "reason": "not_there", "statement": "没去过"})
+    assert answer.status_code == 200
+
+
+def pay_off(wiring: Wiring, lot: Lot, debt: UUID) -> str:
+    """Pay a debt in full; returns the link token of its order."""
+    now = wiring.clock.now()
+    with wiring.db.begin() as tx:
+        attempt = make_attempt(tx, lot, debt, at=now)
+        results.apply(tx, lane=0, notices=[attempt.answer(happened_at=now)], at=now, ids=wiring.ids)
+        assert tx.execute(text("select state from payments.charge")).scalar_one() == "settled"
+    return attempt.token
+
+
+@pytest.mark.parametrize(("lang", "words"), [("", ZH), ("?lang=en", EN)])
+def test_a_disputed_debt_says_that_paying_does_not_withdraw_the_objection(
+    browser: Browser, code: str, debt: UUID, wiring: Wiring, lot: Lot, lang: str, words: Words
+) -> None:
+    object_to(browser, code, debt)
+    before = text_of(due(browser, code, lang))
+    assert words.objection_open in before
+    assert words.dispute_go not in before
+    token = pay_off(wiring, lot, debt)
+    assert words.objections[0] in text_of(due(browser, code, lang))
+    assert words.nothing_title in text_of(due(browser, code, lang))
+    assert words.objections[0] in text_of(browser.get(f"/r/{token}{lang}").text)
+
+
+def test_an_objection_to_a_paid_debt_shows_at_its_own_lot_and_for_its_own_car_only(
+    browser: Browser, code: str, elsewhere: str, debt: UUID, wiring: Wiring, lot: Lot
+) -> None:
+    object_to(browser, code, debt)
+    pay_off(wiring, lot, debt)
+    assert ZH.objections[0] not in text_of(due(browser, elsewhere))
+    other = browser.post(f"/p/{code}/due", data={"province": "苏", "rest": "B54321"})
+    assert ZH.objections[0] not in text_of(other.text)
+    with wiring.db.begin() as tx:
+        tx.execute(text("update payments.plate set held_since = :at"), {"at": wiring.clock.now() + timedelta(minutes=1)})
+    assert ZH.objections[0] not in text_of(due(browser, code))
+
+
+def test_what_was_decided_of_a_paid_debt_is_shown_for_a_month(
+    browser: Browser, code: str, debt: UUID, wiring: Wiring, lot: Lot
+) -> None:
+    object_to(browser, code, debt)
+    pay_off(wiring, lot, debt)
+    with wiring.db.begin() as tx:
+        staff(tx)
+        now = wiring.clock.now()
+        [waiting] = disputes.waiting(tx, lane=0)
+        disputes.reject(tx, lane=0, dispute_id=waiting.dispute_id, by=MAKER, note="照片相符", at=now, ids=wiring.ids)
+    assert ZH.objections[3] in text_of(due(browser, code))
+    with wiring.db.begin() as tx:
+        tx.execute(text("update payments.debt_dispute set decided_at = decided_at - interval '31 days'"))
+        tx.execute(text("update payments.charge set settled_at = settled_at - interval '31 days'"))
+    assert ZH.objections[3] not in text_of(due(browser, code))

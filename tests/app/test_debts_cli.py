@@ -13,7 +13,9 @@ from sqlalchemy import text
 from app.commands import debts as debts_cli
 from app.wiring import Wiring
 from ledger.errors import Refused
+from payments import results
 from tests.app.conftest import City
+from tests.payments.conftest import AT, make_attempt
 from tests.payments.owed.owing import CHECKER, MAKER, debt, overdue, owe
 
 Said = Callable[..., str]
@@ -104,6 +106,26 @@ def test_a_dispute_goes_its_way(said: Said, owed: list[UUID], tmp_path: Path) ->
         said("dispute", owed[0], "other", "x", "--by", MAKER)
     with pytest.raises(Refused, match="cannot be read"):
         said("dispute", owed[1], "other", "x", "--show", tmp_path / "none.jpg", "--by", MAKER)
+
+
+def test_a_dispute_of_a_paid_debt_says_so_and_what_is_to_be_done(
+    product: Wiring, said: Said, owed: list[UUID], two_lots: City, tmp_path: Path
+) -> None:
+    dispute = found(r"^(\S+)", said("dispute", owed[0], "not_there", "没去过", "--by", MAKER))
+    with product.db.begin() as tx:
+        paid = make_attempt(tx, two_lots.ours, owed[0])
+        results.apply(tx, lane=0, notices=[paid.answer()], at=AT, ids=product.ids)
+    assert "paid, objection still to be decided" in said("disputes")
+    assert "paid, objection still to be decided" in said("disputes", dispute)
+    paper = ("--reason", "属实", "--document", tmp_path / "paper.pdf", "--by", MAKER)
+    with pytest.raises(Refused, match="1200 fen were paid"):
+        said("dispute-uphold", dispute, "--yuan", "12.01", *paper)
+    upheld = said("dispute-uphold", dispute, *paper)
+    assert "nothing is let off" in upheld
+    assert "12.00 yuan go back" in upheld
+    assert "correction of charge D" in upheld
+    assert "12.00 yuan go back" in said("disputes")
+    assert said("decisions") == "No decision waits."
 
 
 def test_a_debt_file_is_written_and_its_name_tells_no_plate(product: Wiring, said: Said, owed: list[UUID], tmp_path: Path) -> None:

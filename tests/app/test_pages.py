@@ -219,7 +219,10 @@ def test_a_charge_of_another_lot_is_not_shown(browser: Browser, wiring: Wiring, 
     with wiring.db.begin() as tx:
         other = NewLot("LX-02", "LX", "别处停车场", "梁溪区", "别处", 5, "gate", "每小时5元")
         (elsewhere,) = lots.register_lots(tx, lots=[other], at=wiring.clock.now())
-    assert ZH.nothing_title in ask(browser, paycode.token(elsewhere.lot_id, keys=wiring.pay_codes)).text
+    page = ask(browser, paycode.token(elsewhere.lot_id, keys=wiring.pay_codes)).text
+    assert ZH.nothing_here in page
+    assert page.count('class="facts"') == 0
+    assert LOT.name not in text_of(page)
 
 
 def test_whoever_tries_plate_after_plate_is_slowed_down_and_a_driver_is_not(

@@ -26,6 +26,7 @@ from gateways import routing
 from ledger.books import open_lane
 from payments import charges, lots, paycode
 from payments.lots import Lot, NewLot, NewOperator
+from payments.plates import PlateColor
 from payments.records import NewCharge
 from tests.conftest import TEMPLATE
 
@@ -90,13 +91,17 @@ class City:
                 )  # fmt: skip
         return lots.register_lots(tx, lots=wanted, at=now)
 
-    def owe(self, *, amount_fen: int = 1500, minutes: int = 161, plate: str | None = None, lot: Lot | None = None) -> str:
+    def owe(
+        self, *, amount_fen: int = 1500, minutes: int = 161, plate: str | None = None, lot: Lot | None = None,
+        color: PlateColor = "unknown",
+    ) -> str:  # fmt: skip
         """Let a car that was never here before owe a fee, or one that was another; returns its plate."""
         self._serial += 1
         plate = plate or f"苏B{10_000 + self._serial}"
         now = datetime.now(UTC).replace(microsecond=0)
         charge = NewCharge(
-            lot_serial=f"S{self._serial}", plate=plate, entered_at=now - timedelta(minutes=minutes), minutes=minutes,
+            lot_serial=f"S{self._serial}", plate=plate, plate_color=color, entered_at=now - timedelta(minutes=minutes),
+            minutes=minutes,
             amount_fen=amount_fen, tariff_text="首30分钟免费，3小时 × 5元",
         )  # fmt: skip
         with self.wiring.db.begin() as tx:

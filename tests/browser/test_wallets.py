@@ -166,6 +166,24 @@ def test_charges_of_two_operators_are_paid_in_one_act(city: City, phone: Browser
     assert city.paid_over(plate) == [("wechat", 500), ("wechat", 700), ("wechat", 1100)]
 
 
+def test_one_of_two_cars_with_a_number_pays_all_that_it_owes_elsewhere(city: City, phone: BrowserContext) -> None:
+    plate = city.owe(amount_fen=600, lot=city.other_lot, color="blue")
+    city.owe(amount_fen=800, plate=plate, lot=city.other_lot, color="blue")
+    city.owe(amount_fen=900, plate=plate, lot=city.other_lot, color="yellow")
+    page = phone.new_page()
+    scan_and_look_up(city, page, plate)
+    expect(page.get_by_text("¥")).to_have_count(0)
+    page.get_by_role("button", name=ZH.plate_colors[0]).click()
+    expect(page.get_by_text(city.other_lot.name)).to_have_count(0)
+    page.get_by_role("button", name=f"{ZH.together} ¥14.00").click()
+    tap(page, ZH.pay_wechat)
+    pay_at_cashier(page, ZH.pay_wechat)
+    expect(page.get_by_role("status")).to_have_text(ZH.basket_done, timeout=SETTLE_MS)
+    assert city.paid_over(plate) == [("wechat", 600), ("wechat", 800)]
+    scan_and_look_up(city, page, plate)  # one car is left: nothing is asked
+    expect(page.get_by_text("¥9.00").first).to_be_visible()
+
+
 @pytest.mark.parametrize(("agent", "wallet"), [(IN_WECHAT, ZH.pay_wechat), (IN_ALIPAY, ZH.pay_alipay)], ids=["wechat", "alipay"])
 def test_a_basket_is_paid_inside_a_wallet(city: City, chromium: Browser, agent: str, wallet: str) -> None:
     plate = city.owe(amount_fen=500)
