@@ -259,6 +259,11 @@ def own_lot(tx: Connection, *, caller: Caller, code: str) -> Lot:
         lot = lot_by_code(tx, code=code)
     except NotFound:
         lot = None
+    return seen_lot(lot, caller=caller, code=code)
+
+
+def seen_lot(lot: Lot | None, *, caller: Caller, code: str) -> Lot:
+    """Return what was found under a lot's code, if the caller may see it. Raises NotFound as ``own_lot`` does."""
     if lot is None or not caller.sees(lot):
         raise NotFound(f"there is no lot {code}", code="lot_not_found")
     return lot

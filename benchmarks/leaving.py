@@ -109,8 +109,8 @@ def _statement(on: Ground, lot: Lot, seconds: int) -> Figures:
     """Let pgbench ask the product's own statement about random plates."""
     plate = f"array['苏C' || (100000 + :n::integer % {PLATES - 100_000})]"
     given = {
-        "operator": str(lot.operator_id), "lot": str(lot.lot_id), "at": "now()", "plates": plate, "colors": "array['blue']",
-        "entries": plate,
+        "operators": f"array[{lot.operator_id}]", "lots": f"array[{lot.lot_id}]", "at": "now()", "plates": plate,
+        "colors": "array['blue']", "entries": plate,
     }  # fmt: skip
     statement = leaving.STANDING_SQL
     for name, value in given.items():

@@ -14,8 +14,10 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, TextClause, text
 
+from ledger.arrays import texts
 from ledger.books import NewBook, open_books
 from ledger.errors import Conflict, NotFound, Refused
+from ledger.volley import Statement, fire
 
 Regime = Literal["government", "soe", "institution", "social"]
 Scene = Literal["gate", "on_street", "hospital", "shared", "charging"]
@@ -134,6 +136,12 @@ def lot_by_code(tx: Connection, *, code: str) -> Lot:
     return found[0]
 
 
+def lots_by_code(tx: Connection, *, codes: Sequence[str]) -> dict[str, Lot]:
+    """Return lots by their public codes, those that there are; for questions that come often (see ``ledger.volley``)."""
+    [rows] = fire(tx, [_LOTS_BY_CODE.shot(codes=texts(codes))])
+    return {lot.code: lot for lot in (Lot(**dict(zip(_LOT_COLUMNS, row, strict=True))) for row in rows)}
+
+
 def lot_by_id(tx: Connection, *, lot_id: int) -> Lot:
     """Return the lot a pay code stands for. Raises NotFound (``lot_not_found``)."""
     row = tx.execute(text(_SELECT_LOTS + "where l.lot_id = :lot_id"), {"lot_id": lot_id}).mappings().first()
@@ -162,6 +170,11 @@ select l.lot_id, l.operator_id, l.code, o.code as operator_code, o.legal_name as
        l.berths, l.scene, l.tariff_text
 from payments.lot l join payments.operator o on o.operator_id = l.operator_id
 """
+_LOT_COLUMNS: Final = (
+    "lot_id", "operator_id", "code", "operator_code", "operator_name", "name", "district", "address", "berths", "scene",
+    "tariff_text",
+)  # fmt: skip
+_LOTS_BY_CODE: Final = Statement(_SELECT_LOTS + "where l.code = any(%(codes)s::text[])")
 _INSERT_OPERATORS: Final = text(
     """
     insert into payments.operator (operator_id, lane, book_id, code, legal_name, credit_code, district, regime, created_at)

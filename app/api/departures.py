@@ -1,14 +1,11 @@
-"""Departures and leaving first: a lot asks whether a barrier may open, tells of cars that have gone, and of plates at the gate.
+"""Departures: a lot asks whether a barrier may open, and tells of cars that have gone.
 
-Knows the form of requests and answers; must not know how anything is decided. Mounted by ``app.api``. Of what a plate owes
-elsewhere nothing leaves here but yes or no and a reason.
+Knows the form of requests and answers; must not know how anything is decided. Mounted by ``app.api``.
 """
 
-import logging
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-import msgspec
 from litestar import Request, Response, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, RawBody
@@ -16,21 +13,14 @@ from msgspec import Meta, Struct
 
 from app import auth
 from app.api import bulk
-from app.api.bulk import Malformed
 from app.auth import Called, Caller
 from app.wiring import Wired, Wiring
 from ledger.errors import NotAllowed
-from payments import plates
 from payments.lots import Lot, Scene
-from payments.owed import departures, leaving
+from payments.owed import departures
 from payments.owed.departures import Departed, Departure, Stay
-from payments.owed.leaving import Asked
 from payments.plates import PlateColor
 from payments.records import NewCharge
-
-LOG: Final = logging.getLogger("tongting.lookups")
-CARS_MAX: Final = 1_000
-"""Most cars in one question."""
 
 
 class DepartureIn(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -52,24 +42,7 @@ class DepartureIn(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     scene: Scene | None = None
 
 
-class LeaveIn(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A plate at the gate; ``amount_fen`` is what its stay costs, 0 when that is not known yet."""
-
-    plate: Annotated[str, Meta(min_length=1, max_length=32)]
-    plate_color: PlateColor = "unknown"
-    amount_fen: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
-
-
-class LeaveView(Struct, frozen=True):
-    """Whether the plate may leave first, and why or why not."""
-
-    may_leave: bool
-    reason: str
-
-
 _reader: Final = bulk.Reader(DepartureIn, most=departures.DEPARTURES_MAX, words="cars")
-_leaves: Final = msgspec.json.Decoder(list[LeaveIn])
-_leave: Final = msgspec.json.Decoder(LeaveIn)
 
 
 @post(
@@ -101,36 +74,6 @@ def post_departures(
     else:
         told = iter([departures.depart(till, lot=lot, departure=one, body=body) for one in cars])
     return given.answer([next(told) if isinstance(one, Departure) else one for one in read], _wrong)
-
-
-@post(
-    "/v1/lots/{lot_code:str}/leave-first",
-    sync_to_thread=True,
-    status_code=200,
-    tags=["lots"],
-    summary="Ask whether a plate may leave first",
-    responses={200: ResponseSpec(LeaveView, description="Yes or no with a reason; a list of plates has a list of answers")},
-)
-def post_leave_first(wiring: Wired, caller: Called, lot_code: FromPath[str], body: RawBody) -> Response[bytes]:
-    """Say of a plate, or of a list of up to 1,000, whether it may leave this lot first.
-
-    The rule in force decides, with what the plate owes anywhere in the city; how much and to whom is not said.
-    """
-    many = body.lstrip()[:1] == b"["
-    try:
-        asked = _leaves.decode(body) if many else [_leave.decode(body)]
-    except msgspec.DecodeError as wrong:
-        raise Malformed(f"the body is not a plate or a list of plates: {wrong}") from None
-    if len(asked) > CARS_MAX:
-        raise Malformed(f"at most {CARS_MAX} plates fit into one call")
-    cars = [Asked(plates.checked(one.plate, one.plate_color), one.plate_color, one.amount_fen) for one in asked]
-    lot = _lot(wiring, caller, lot_code)
-    with wiring.db.begin() as tx:
-        found = leaving.ask(tx, operator_id=lot.operator_id, lot_id=lot.lot_id, cars=cars, at=wiring.clock.now())
-    for car, one in zip(cars, found, strict=True):
-        LOG.info("%s asked at lot %s about %s: %s", caller.client_id, lot.code, plates.masked(car.plate), one.reason)
-    views = [LeaveView(one.may_leave, one.reason) for one in found]
-    return Response(msgspec.json.encode(views if many else views[0]), status_code=200, media_type="application/json")
 
 
 def _departure_of(given: DepartureIn) -> Departure | Departed:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from gateways.etc.lists import plate_entry
-from ledger.arrays import instant, integer, texts
+from ledger.arrays import instant, integers, texts
 from ledger.clock import business_date
 from ledger.errors import Conflict, Refused
 from ledger.volley import Statement, fire
@@ -35,6 +35,13 @@ class Asked(Struct, frozen=True):
     plate: str
     plate_color: PlateColor = "unknown"
     amount_fen: int = 0
+
+
+class Gate(Struct, frozen=True):
+    """Where a car would leave: whose rule counts."""
+
+    operator_id: int
+    lot_id: int
 
 
 class Leave(Struct, frozen=True):
@@ -61,19 +68,24 @@ class Standing(Struct, frozen=True):
 
 
 STANDING_SQL: Final = """
-with rule as materialized (
-    select rule_id, admits, debts_max, owed_fen_max, overdue_days_max, checks_lists from payments.leave_rule
-    where (operator_id is null or operator_id = %(operator)s::integer) and (lot_id is null or lot_id = %(lot)s::integer)
-      and valid_from <= %(at)s::timestamptz
-    order by lot_id nulls last, operator_id nulls last, valid_from desc limit 1
+with asked as materialized (
+    select * from unnest(%(operators)s::integer[], %(lots)s::integer[], %(plates)s::text[], %(colors)s::text[], %(entries)s::text[])
+        with ordinality as a (operator_id, lot_id, number, color, entry, place)
+), rule as materialized (
+    select p.operator_id, p.lot_id, r.* from (select distinct operator_id, lot_id from asked) p cross join lateral (
+        select n.rule_id, n.admits, n.debts_max, n.owed_fen_max, n.overdue_days_max, n.checks_lists from payments.leave_rule n
+        where (n.operator_id is null or n.operator_id = p.operator_id) and (n.lot_id is null or n.lot_id = p.lot_id)
+          and n.valid_from <= %(at)s::timestamptz
+        order by n.lot_id nulls last, n.operator_id nulls last, n.valid_from desc limit 1
+    ) r
 )
 select r.rule_id, r.admits, r.debts_max, r.owed_fen_max, r.overdue_days_max, coalesce(m.is_open, false),
        s.debts, s.owed_fen, s.oldest_due_on,
        r.checks_lists and exists (
            select from payments.status_entry e join payments.status_list l on l.kind = e.kind and l.province = e.province
            where e.kind = 'PLATE' and e.entry = a.entry and e.is_listed)
-from unnest(%(plates)s::text[], %(colors)s::text[], %(entries)s::text[]) with ordinality as a (number, color, entry, place)
-cross join rule r
+from asked a
+join rule r on r.operator_id = a.operator_id and r.lot_id = a.lot_id
 cross join lateral (
     select count(*) as debts, coalesce(sum(d.owed_fen), 0)::bigint as owed_fen, min(d.due_on) as oldest_due_on
     from payments.plate p join payments.debt d on d.plate_id = p.plate_id
@@ -99,24 +111,34 @@ def ask(
     A colour that one side does not know fits every colour. What waits for a card's issuer and what the driver disputes does not
     count against a plate, nor what an owner before owed.
     """
+    return ask_at(tx, gates=[Gate(operator_id, lot_id)] * len(cars), cars=cars, at=at)
+
+
+def ask_at(
+    tx: Connection, *, gates: Sequence[Gate], cars: Sequence[Asked], at: datetime, and_commit: bool = False
+) -> list[Leave]:  # fmt: skip
+    """Say of each car whether it may leave the gate of its place in ``gates`` first, in order, in one read for all gates.
+
+    As ``ask`` does for one lot. With ``and_commit`` the transaction is over when this returns.
+    """
     today = business_date(at)
-    found = standings(tx, operator_id=operator_id, lot_id=lot_id, cars=cars, at=at)
+    found = standings(tx, gates=gates, cars=cars, at=at, and_commit=and_commit)
     return [decide(standing, amount_fen=car.amount_fen, today=today) for car, standing in zip(cars, found, strict=True)]
 
 
 def standings(
-    tx: Connection, *, operator_id: int, lot_id: int, cars: Sequence[Asked], at: datetime
+    tx: Connection, *, gates: Sequence[Gate], cars: Sequence[Asked], at: datetime, and_commit: bool = False
 ) -> list[Standing]:  # fmt: skip
     """Return what the answers depend on, in the order of the cars."""
     shot = _STANDING.shot(
-        operator=integer(operator_id),
-        lot=integer(lot_id),
+        operators=integers([gate.operator_id for gate in gates]),
+        lots=integers([gate.lot_id for gate in gates]),
         at=instant(at),
         plates=texts([car.plate for car in cars]),
         colors=texts([car.plate_color for car in cars]),
         entries=texts([plate_entry(car.plate, car.plate_color) for car in cars]),
     )
-    [rows] = fire(tx, [shot])
+    [rows] = fire(tx, [shot], and_commit=and_commit)
     return [Standing(*row) for row in rows]
 
 
