@@ -213,17 +213,23 @@ def paid_of_plate(tx: Connection, *, lane: int, lot_id: int, number: str, decide
 
     Of whoever has the plate now; the oldest first.
     """
+    paid = text("""
+        select c.charge_id from payments.plate p join payments.charge c on c.plate_id = p.plate_id
+        where p.number = :number and c.lane = :lane and c.lot_id = :lot and c.state = 'settled' and c.is_receivable
+          and (p.held_since is null or c.entered_at >= p.held_since)
+        """)
+    ids = list(tx.execute(paid, {"lane": lane, "lot": lot_id, "number": number}).scalars())
+    if not ids:  # most look-ups: nobody's disputes are read for them
+        return []
     query = text(
         _DISPUTE
-        + """where x.lane = :lane and x.lot_id = :lot and p.number = :number and c.state = 'settled'
-          and (p.held_since is null or c.entered_at >= p.held_since)
+        + """where x.lane = :lane and x.charge_id = any(cast(:ids as uuid[]))
           and (x.state in ('open', 'deciding')
                or (x.waiver_id is null and x.state in ('upheld', 'partly', 'rejected')
                    and x.decided_at >= c.settled_at and x.decided_at > :after))
         order by x.opened_at, x.dispute_id"""
     )
-    rows = tx.execute(query, {"lane": lane, "lot": lot_id, "number": number, "after": decided_after})
-    return [Dispute(**row._mapping) for row in rows]
+    return [Dispute(**row._mapping) for row in tx.execute(query, {"lane": lane, "ids": ids, "after": decided_after})]
 
 
 def open_of_charges(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> set[UUID]:
