@@ -23,6 +23,7 @@ from app.day.owing import FATES, GATES, LEAVERS_MIN, STREETS, draw_days
 from app.day.plan import CLOSES_MINUTE, Plan, Stay
 from app.day.receiver import Heard, Receiver, is_lost
 from app.day.reckoning import check
+from app.day.taking_back import BOOKED_AFTER_MINUTES, UNTIL_MINUTE
 from app.simulation import DAILY, daily_jobs
 from ledger.clock import CHINA
 from payments import plates
@@ -243,7 +244,7 @@ def summary(**changes: Any) -> Summary:
         "invariants_broken": [], "debts": debts | {"credit_notes": {"count": 0, "amount_fen": 0}}, **{name: {} for name in counted},
     }  # fmt: skip
     for name, change in changes.items():
-        said[name] = said[name] | change if isinstance(change, dict) else change
+        said[name] = said.get(name, {}) | change if isinstance(change, dict) else change
     return msgspec.convert(said, Summary)
 
 
@@ -264,3 +265,35 @@ def test_records_are_added_field_by_field() -> None:
     one.cards.records = 3
     total = added([one, two])
     assert (total.charges, total.wallets, total.cards.records) == (5, {"wechat inside": 3, "alipay browser": 1}, 3)
+
+
+# What is taken back.
+
+
+def test_issuers_take_back_a_few_deductions_in_a_week_of_the_day_before_and_of_the_same_day() -> None:
+    plans = days_of(4, 7, 200)
+    found = [(plan.number, one) for plan in plans for one in plan.taken_back]
+    assert [number for number, _ in found] == [1, 3, 5]
+    for number, one in found:
+        paid_on = number if number == 3 else number - 1
+        assert one.stay in plans[paid_on].stays
+        assert one.stay.mandate is not None
+        assert (one.stay.mandate.channel, one.stay.mandate.takes) == ("etc", True)
+        assert one.minute in plans[number].minutes()
+        assert number != paid_on or one.minute >= one.stay.charged_minute + BOOKED_AFTER_MINUTES
+        assert one.minute < UNTIL_MINUTE
+
+
+@pytest.mark.parametrize("channels", [("alipay", "unionpay", "wechat"), ("wechat",)])
+def test_where_there_is_no_etc_nothing_is_taken_back(channels: tuple[str, ...]) -> None:
+    assert [plan.taken_back for plan in days_of(4, 7, 200, channels)] == [()] * 7
+
+
+def test_a_single_day_takes_nothing_back() -> None:
+    assert days_of(4, days=1, payments=200)[0].taken_back == ()
+
+
+def test_what_was_taken_back_and_is_not_booked_so_is_a_sentence() -> None:
+    told = summary(seen={"taken_back": {"etc": 3}}, taken_back={"etc": 2})
+    assert told.wrong() == ["channels took back {'etc': 3}, and the book has {'etc': 2}"]
+    assert summary(seen={"taken_back": {"etc": 3}}, taken_back={"etc": 3}).wrong() == []
