@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 
 from ledger.accounts import Account
@@ -123,6 +123,20 @@ def test_many_of_one_call_share_their_evidence_and_a_wrong_one_stops_no_good_one
     assert tx.execute(text("select count(distinct evidence_id), count(*) from payments.taking_return")).one() == (1, 3)
     assert [(gap.series, gap.first) for gap in numbers.gaps(tx, lot_id=lot.lot_id)] == [("return", 3)]
     assert till(tx, lot) == 0
+    assert_sound(tx)
+
+
+def test_many_hand_backs_ask_no_more_of_the_database_than_two(tx: Connection, lot: Lot) -> None:
+    for number in range(12):
+        owe(tx, lot, f"S{number}")
+    asked: list[int] = []
+    for first, last in ((0, 2), (2, 12)):
+        statements: list[str] = []
+        event.listen(tx, "before_cursor_execute", lambda *said, kept=statements: kept.append(said[2]))
+        answers = post(tx, lot, *[back(f"R{n}", charge_serial=f"S{n}", number=n + 1) for n in range(first, last)])
+        assert {one.outcome for one in answers} == {"created"}
+        asked.append(len(statements))
+    assert 0 < asked[0] == asked[1]
     assert_sound(tx)
 
 
