@@ -60,7 +60,7 @@ _DESKS: Final[tuple[tuple[str, Desk, str], ...]] = (
     ("cards", cards, "list packages of card charges, or pack anew what was rejected"),
     ("tariff", tariffs, "enter, assign and list tariffs and passes, or price a stay"),
     ("incentive", incentive, "parties, rules, settlements and reports of recovered debts"),
-    ("split", splits, "list or add rules by which a lot's charges are cut for several payees"),
+    ("split", splits, "rules by which charges are cut for several payees, and what bearers of discounts owe"),
 )
 
 

@@ -20,6 +20,7 @@ from app.problems import HANDLERS
 from app.wiring import Wired, Wiring
 from app.worker import (
     ask_about_payments,
+    claim_from_bearers,
     deduct_debts,
     make_refunds,
     plan_deductions,
@@ -116,6 +117,7 @@ class SimulationRoutes(Controller):
             lists=pull_status_lists(wiring), deducted=deduct_debts(wiring, threads=1), reminders=reminders, pushed=0,
         )  # fmt: skip
         share_incentives(wiring)
+        claim_from_bearers(wiring)
         watch_lots(wiring)
         return msgspec.structs.replace(ran, pushed=_push(wiring))
 

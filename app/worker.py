@@ -25,6 +25,7 @@ from gateways.contract import MerchantAccount
 from ledger.clock import CHINA, business_date
 from ledger.seal import Sealer, SealRefused
 from payments import jobs
+from payments.bearers import following as bearing
 from payments.cards import packing
 from payments.incentive import following
 from payments.lot_records import alarms
@@ -43,7 +44,7 @@ ASKING_THREADS: Final = 8
 LISTS_MINUTES: Final = 2
 """How often it is looked whether a status list is due: each is, hourly."""
 SHARES_MINUTES: Final = 5
-"""How often the sealed book is read on for recovered debts."""
+"""How often the sealed book is read on for recovered debts, and for parts of stays that others bear."""
 QUOTES_MINUTES: Final = 1
 """How often quotes whose price has ended are marked; no page waits for it."""
 WATCH_MINUTES: Final = 1
@@ -89,6 +90,7 @@ def schedule(wiring: Wiring, *, stop: Event | None = None) -> BackgroundSchedule
     scheduler.add_job(_logged(plan_deductions, wiring), "cron", hour=3, timezone=CHINA)
     scheduler.add_job(_logged(forget_deliveries, wiring, stop=stop), "cron", hour=4, timezone=CHINA)
     scheduler.add_job(_logged(share_incentives, wiring), "interval", minutes=SHARES_MINUTES)
+    scheduler.add_job(_logged(claim_from_bearers, wiring), "interval", minutes=SHARES_MINUTES)
     scheduler.add_job(_logged(end_quotes, wiring), "interval", minutes=QUOTES_MINUTES)
     scheduler.add_job(_logged(watch_lots, wiring), "interval", minutes=WATCH_MINUTES)
     scheduler.add_job(_logged(dun, wiring), "cron", hour=9, minute=30, timezone=CHINA)
@@ -231,6 +233,11 @@ def share_incentives(wiring: Wiring) -> int:
 def end_quotes(wiring: Wiring) -> int:
     """Mark the quotes whose price has ended. Returns how many."""
     return ending.end_all(wiring.db, lane=wiring.lane, at=wiring.clock.now())
+
+
+def claim_from_bearers(wiring: Wiring) -> int:
+    """Claim from bearers the parts of stays earned since the last time, and return what was cancelled. Returns how many."""
+    return bearing.follow(wiring.db, lane=wiring.lane, at=wiring.clock.now, say=LOG.info).claimed
 
 
 def watch_lots(wiring: Wiring) -> int:

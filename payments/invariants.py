@@ -12,6 +12,7 @@ from ledger.accounts import Account
 from ledger.invariants import Violation
 from ledger.journal import REVERSAL, EntryKind
 from payments.amends import corrections
+from payments.bearers import invariants as bearers
 from payments.incentive import invariants as incentive
 from payments.quoting import invariants as asked_quotes
 from payments.splitting import splits
@@ -359,10 +360,13 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
 )
 
 
+_OF_ROOMS: Final = (splits.check, incentive.check, bearers.check, corrections.check, asked_quotes.check)
+
+
 def check(tx: Connection) -> list[Violation]:
     """Run every check of this room, read only; nothing in the list means that they all hold."""
     return [
         Violation(invariant, str(detail))
         for invariant, query in _CHECKS
         for detail in tx.execute(text(f"{query} limit {FOUND_MAX}")).scalars()
-    ] + [violation for each in (splits.check, incentive.check, corrections.check, asked_quotes.check) for violation in each(tx)]
+    ] + [violation for each in _OF_ROOMS for violation in each(tx)]

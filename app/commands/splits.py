@@ -1,4 +1,4 @@
-"""``tongting split``: how a lot's charges are cut for several payees, entered from a file and listed by a person.
+"""``tongting split``: how a lot's charges are cut for several payees, entered from a file and listed by a person; and bearers.
 
 Knows the words of the command and of its answers; must not know what makes a rule legal. Called by the command line.
 """
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from app.commands import bearers
 from app.wiring import Wiring
 from ledger.clock import CHINA
 from ledger.errors import Refused
@@ -24,14 +25,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     listed.add_argument("--lot", help="the lot's code; without it all lots'")
     added = acts.add_parser("add", help="let a lot's charges be cut for several payees from a date on")
     added.add_argument("file", type=Path, help="a rule in TOML with its document, see docs/SPLITS.md")
+    bearers.add_acts(acts)
 
 
 def run(wiring: Wiring, given: argparse.Namespace) -> str:
-    """Do what was asked for, in one transaction, and return what to print.
+    """Do what was asked for and return what to print.
 
     Raises:
-        Refused: what ``rules.add_rule`` refuses; ``file_unreadable``, the file is not there or has another form.
+        Refused: what ``rules.add_rule`` and the acts of bearers refuse; ``file_unreadable``, no file or one of another form.
     """
+    if (act := bearers.ACTS.get(given.act)) is not None:
+        return act(wiring, given)
     if given.act == "list":
         with wiring.db.connect() as tx:
             found = rules.rules(tx, lot=given.lot)

@@ -20,6 +20,7 @@ from ledger.errors import Conflict, NotFound, Refused
 from ledger.ids import Ids
 from ledger.invariants import Violation
 from payments import lots
+from payments.bearers import bearers
 from payments.lots import Scene
 from payments.splitting import split_store
 from payments.splitting.split_store import Leg, Rule
@@ -41,7 +42,7 @@ class NewLeg(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     share_bps: int | None = None
     """Share, in basis points, of what energy and fixed amounts leave."""
     bearer: str | None = None
-    """Who pays this leg in place of the driver; None: the driver."""
+    """Code of the bearer who pays this leg in place of the driver; None: the driver."""
     words: str
     """What it is paid for, as the payer reads it, such as 充电费."""
     words_en: str
@@ -64,7 +65,7 @@ def add_rule(tx: Connection, *, lane: int, rule: NewRule, at: datetime, ids: Ids
     """Let a lot's charges be cut from a date on, and seal the rule. May be repeated: the same rule is the same.
 
     Raises:
-        NotFound: ``lot_not_found``, ``operator_not_found``.
+        NotFound: ``lot_not_found``, ``operator_not_found``, ``bearer_not_found``.
         Refused: ``split_rule_invalid``, with what is wrong.
         Conflict: ``split_rule_conflict``, the lot has another rule of that scene and moment.
     """
@@ -74,6 +75,8 @@ def add_rule(tx: Connection, *, lane: int, rule: NewRule, at: datetime, ids: Ids
     for leg in legs:
         if leg.operator not in payees:
             raise NotFound(f"there is no operator {leg.operator}", code="operator_not_found")
+        if leg.bearer is not None:
+            bearers.by_code(tx, code=leg.bearer)
     if {payees[code].lane for code in (lot.operator_code, *(leg.operator for leg in legs))} != {lane}:
         raise Refused("all payees of a lot keep their books in one lane", code="split_rule_invalid")
     valid_from = checked(rule.valid_from)

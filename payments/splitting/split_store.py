@@ -252,11 +252,12 @@ def insert_parts(tx: Connection, *, lane: int, lot_id: int, parts: Sequence[NewP
 _PARTS: Final = """
 select g.group_id, g.lot_serial, g.lot_id, g.rule_id, g.amount_fen as whole_fen, p.number, p.operator_id, o.legal_name as payee,
        p.amount_fen, case when c.state = 'open' then c.amount_fen - c.paid_fen - c.reduced_fen else 0 end as owed_fen, p.charge_id,
-       c.state, l.words, l.words_en, l.bearer
+       c.state, l.words, l.words_en, b.name as bearer
 from payments.charge_part p
 join payments.charge_group g on g.lane = p.lane and g.group_id = p.group_id
 join payments.split_leg l on l.lane = p.lane and l.rule_id = g.rule_id and l.number = p.number
 join payments.operator o on o.operator_id = p.operator_id
+left join payments.v_bearer b on b.code = l.bearer
 left join payments.charge c on c.lane = p.lane and c.charge_id = p.charge_id
 """
 

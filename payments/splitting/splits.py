@@ -15,12 +15,15 @@ from typing import Final, Protocol
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 from sqlalchemy import Connection, text
 
 from ledger.errors import Refused
 from ledger.ids import Ids
 from ledger.invariants import Violation
 from payments import store
+from payments.bearers import parts as borne_parts
+from payments.bearers.parts import BornePart
 from payments.lots import Lot
 from payments.records import Charge, Posted
 from payments.splitting import cutting, rules, split_store
@@ -82,7 +85,7 @@ def post(
     before = split_store.groups(tx, lane=lane, lot_id=lot.lot_id, serials=[charge.lot_serial for charge in charges])
     uncut = store.charges_by_serial(tx, lane=lane, lot_id=lot.lot_id, serials=[charge.lot_serial for charge in charges])
     results: dict[str, Posted] = {}
-    cuts: list[tuple[Whole, NewGroup, list[NewPart]]] = []
+    cuts: list[_Cut] = []
     for charge in sorted(charges, key=attrgetter("lot_serial")):
         rule = rules.in_force(known, scene=charge.scene or lot.scene, at=charge.left_at or at)
         if rule is None or charge.lot_serial in before or charge.lot_serial in uncut:
@@ -94,7 +97,7 @@ def post(
                 lot_serial=charge.lot_serial, outcome="refused", reason=wrong.code, field="energy_fen", detail=str(wrong)
             )
     created = _insert(tx, lane=lane, lot=lot, cuts=cuts, at=at, results=results)
-    grouped = before.keys() | {charge.lot_serial for charge, _, _ in cuts} - results.keys()
+    grouped = before.keys() | {one.charge.lot_serial for one in cuts} - results.keys()
     asked = [charge for charge in charges if charge.lot_serial in grouped]
     return results | _answers(tx, lane, lot, asked, energy_fen, created)
 
@@ -147,6 +150,15 @@ def complete(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> list[G
     return [group for group in groups_of(tx, lane=lane, charge_ids=charge_ids) if group.is_complete]
 
 
+class _Cut(Struct, frozen=True):
+    """A charge with the group that it becomes, its parts, and those of them that somebody bears in place of the driver."""
+
+    charge: Whole
+    group: NewGroup
+    parts: list[NewPart]
+    borne: list[BornePart]
+
+
 def _cut_up(
     charge: Whole,
     rule: Rule,
@@ -155,7 +167,7 @@ def _cut_up(
     energy_fen: int | None,
     at: datetime,
     ids: Ids,
-) -> tuple[Whole, NewGroup, list[NewPart]]:
+) -> _Cut:
     name = f"{lot.lot_id} {charge.lot_serial}"
     content = [charge.lot_serial, charge.amount_fen, energy_fen, charge.left_at, *(getattr(charge, field) for field in _CONTENT)]
     digest = hashlib.sha256(msgspec.json.encode(content)).digest()
@@ -175,31 +187,48 @@ def _cut_up(
         for leg, amount_fen in zip(rule.legs, amounts, strict=True)
         if amount_fen
     ]  # fmt: skip
-    return charge, group, parts
+    bearers = {leg.number: leg.bearer for leg in rule.legs if leg.bearer is not None}
+    borne = [
+        BornePart(
+            part_id=ids.new(at, f"borne part {name}{PART_MARK}{part.number}"), source="split", source_id=group.group_id,
+            number=part.number, bearer=bearers[part.number], operator_id=part.operator_id, lot_id=lot.lot_id,
+            lot_serial=charge.lot_serial, charge_id=_beside(part, parts), amount_fen=part.amount_fen, document_id=rule.rule_id,
+            happened_at=charge.left_at or at,
+        )
+        for part in parts
+        if part.number in bearers
+    ]  # fmt: skip
+    return _Cut(charge, group, parts, borne)
+
+
+def _beside(borne: NewPart, parts: Sequence[NewPart]) -> UUID | None:
+    """Return the driver's charge with which a borne part is earned: its own payee's, else the first; None: there is none."""
+    drivers = [part for part in parts if part.charge_id is not None]
+    return next((part.charge_id for part in sorted(drivers, key=lambda part: part.operator_id != borne.operator_id)), None)
 
 
 def _insert(
-    tx: Connection, *, lane: int, lot: Lot, cuts: Sequence[tuple[Whole, NewGroup, list[NewPart]]], at: datetime,
-    results: dict[str, Posted],
+    tx: Connection, *, lane: int, lot: Lot, cuts: Sequence[_Cut], at: datetime, results: dict[str, Posted]
 ) -> set[str]:  # fmt: skip
     """Insert what is new; returns its serials. A part whose serial belongs to another charge of the lot refuses the whole."""
     if not cuts:
         return set()
-    wanted = [part.lot_serial for _, _, parts in cuts for part in parts]
+    wanted = [part.lot_serial for one in cuts for part in one.parts]
     taken = split_store.serials_taken(tx, lane=lane, lot_id=lot.lot_id, serials=wanted)
-    free = []
-    for charge, group, parts in cuts:
-        if clash := sorted(taken & {part.lot_serial for part in parts}):
-            results[charge.lot_serial] = Posted(
-                lot_serial=charge.lot_serial, outcome="refused", reason="serial_taken", field="lot_serial",
+    free: list[_Cut] = []
+    for one in cuts:
+        if clash := sorted(taken & {part.lot_serial for part in one.parts}):
+            results[one.charge.lot_serial] = Posted(
+                lot_serial=one.charge.lot_serial, outcome="refused", reason="serial_taken", field="lot_serial",
                 detail=f"serial {clash[0]}, which a part of this charge needs, is another charge of the lot; take a new serial",
             )  # fmt: skip
         else:
-            free.append((group, parts))
-    made = split_store.insert_groups(tx, lane=lane, lot_id=lot.lot_id, groups=[group for group, _ in free], at=at)
-    rows = [part for group, parts in free if group.group_id in made for part in parts]
-    split_store.insert_parts(tx, lane=lane, lot_id=lot.lot_id, parts=rows, at=at)
-    return {group.lot_serial for group, _ in free if group.group_id in made}
+            free.append(one)
+    ids = split_store.insert_groups(tx, lane=lane, lot_id=lot.lot_id, groups=[one.group for one in free], at=at)
+    made = [one for one in free if one.group.group_id in ids]
+    split_store.insert_parts(tx, lane=lane, lot_id=lot.lot_id, parts=[part for one in made for part in one.parts], at=at)
+    borne_parts.note(tx, lane=lane, parts=[part for one in made for part in one.borne], at=at)
+    return {one.group.lot_serial for one in made}
 
 
 _CONTENT: Final = ("plate", "plate_color", "entered_at", "minutes", "tariff_text", "scene")
@@ -251,6 +280,12 @@ _CHECK: Final = """
     left join payments.charge c on c.lane = p.lane and c.charge_id = p.charge_id
     where p.charge_id is not null
       and (c.charge_id is null or (c.operator_id, c.lot_id, c.amount_fen) <> (p.operator_id, g.lot_id, p.amount_fen))
+    union all
+    select format('part %s of charge %s is borne by somebody and not noted so', p.number, p.group_id)
+    from payments.charge_part p
+    left join payments.v_borne_part b
+        on b.lane = p.lane and b.source = 'split' and b.source_id = p.group_id and b.number = p.number
+    where p.charge_id is null and (b.amount_fen, b.operator_id) is distinct from (p.amount_fen, p.operator_id)
     limit 100
 """
 

@@ -30,6 +30,7 @@ from ledger.errors import Conflict, NotFound, Refused
 from ledger.ids import payment_number
 from payments import baskets, charges, store
 from payments.baskets import Status
+from payments.bearers import bearers
 from payments.charge_store import Kept
 from payments.checkout import Payer
 from payments.lots import Lot
@@ -364,9 +365,10 @@ def test_a_serial_that_a_part_needs_and_another_charge_has_is_refused(tx: Connec
 
 def test_what_a_bearer_pays_is_not_asked_of_the_driver(tx: Connection, three: list[Lot]) -> None:
     legs = (
-        NewLeg(operator="op-1", fixed_fen=500, bearer="示例商场", words="会员减免", words_en="member discount"),
+        NewLeg(operator="op-1", fixed_fen=500, bearer="mall", words="会员减免", words_en="member discount"),
         NewLeg(operator="op-1", share_bps=10_000, words="停车费", words_en="parking"),
     )
+    bearers.register(tx, code="mall", name="示例商场", document="agreement 3", at=AT)
     add(tx, rule(leg=legs))
     posted = post(tx, three[0], new_charge("S1", amount_fen=1200), new_charge("S2", amount_fen=400))
     found, free = group(tx, three[0]), group(tx, three[0], "S2")
