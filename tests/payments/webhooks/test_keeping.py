@@ -19,7 +19,8 @@ TRIES = "select delivery_id from payments.webhook_try order by 1"
 
 
 def forget(town: Town, **other: Any) -> Forgotten:
-    return keeping.forget(town.db, **({"lane": 0, "days": 180, "at": town.clock.now} | other))
+    given: dict[str, Any] = {"lane": 0, "days": 180, "at": town.clock.now} | other
+    return keeping.forget(town.db, **given)
 
 
 def sound(town: Town) -> bool:
