@@ -3,8 +3,8 @@
 Knows which routes exist and what they share; must not know what they do. Called by ``tongting web`` and the tests.
 """
 
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Final
 
@@ -43,26 +43,32 @@ def create_app(wiring: Wiring) -> Litestar:
 
     In a simulated city it also opens the callbacks' port, because the clock that the notices are judged by stands in this process.
     """
-    watches, doors = wiring.key_watches(), _simulated_doors(wiring)
     simulation = [SimulationRoutes] if wiring.settings.simulated else []
-    return Litestar(
+    app = Litestar(
         route_handlers=[health, *api.routes, *pages.routes, *simulation],
-        dependencies={"wiring": Provide(lambda: wiring, sync_to_thread=False)},
+        dependencies={"wiring": Provide(lambda: app.state.wiring, sync_to_thread=False)},
         state=State({"wiring": wiring}),
         exception_handlers={NotFoundException: missing, Exception: unexpected},
-        on_startup=[*(watch.start for watch in watches), *(_opening(one, wiring) for one in doors)],
-        on_shutdown=[*(one.close for one in doors), *(watch.stop for watch in watches)],
+        lifespan=[_watched],
         openapi_config=OpenAPIConfig(
             title="Tongting 通停", version=version("tongting"), description=_ABOUT, path="/schema", render_plugins=[PlainDocs()]
         ),
         request_max_body_size=BODY_BYTES_MAX,
         logging_config=None,  # the framework's own would switch off loggers that exist already
     )
+    return app
 
 
-def _simulated_doors(wiring: Wiring) -> list[Doors]:
-    return [Doors(gate(wiring))] if wiring.settings.simulated else []
-
-
-def _opening(doors: Doors, wiring: Wiring) -> Callable[[], Awaitable[None]]:
-    return partial(doors.open, wiring.settings.callback_host, wiring.settings.callback_port)
+@asynccontextmanager
+async def _watched(app: Litestar) -> AsyncIterator[None]:
+    """While the application lives, key files are watched and a simulated city's callbacks port is open."""
+    wiring: Wiring = app.state.wiring
+    async with AsyncExitStack() as ending:
+        for watch in wiring.key_watches():
+            watch.start()
+            ending.callback(watch.stop)
+        if wiring.settings.simulated:
+            doors = Doors(gate(wiring))
+            ending.push_async_callback(doors.close)
+            await doors.open(wiring.settings.callback_host, wiring.settings.callback_port)
+        yield

@@ -6,10 +6,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 import psycopg
 import pytest
+from cryptography.hazmat.primitives import serialization
 from sqlalchemy import Connection, Engine
 
 from app.database import prepare
@@ -29,6 +31,8 @@ THROWN_AWAY = {
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 6 * 1024**3
 _numbers = itertools.count(1)
+serialization.load_pem_private_key = cache(serialization.load_pem_private_key)  # type: ignore[assignment]
+"""Reading an RSA key proves its primes, and every test reads the same dozen: each is proven once in a process."""
 
 
 def _quick_place() -> Path | None:

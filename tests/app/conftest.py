@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from litestar import Litestar
+from litestar.datastructures import State
 from litestar.testing import TestClient
 from msgspec import Struct
 
@@ -22,6 +23,7 @@ from tests.payments.conftest import AT, make_city
 
 Client = TestClient[Litestar]
 SECRET = "correct horse battery staple"
+_made: dict[bool, Litestar] = {}
 
 
 @pytest.fixture(scope="session")
@@ -61,9 +63,16 @@ def two_lots(product: Wiring) -> City:
         return City(make_city(tx, number=1), make_city(tx, number=2))
 
 
+def app_of(wiring: Wiring) -> Litestar:
+    """The application around this wiring. Its routes are made once for each kind of city: they are the same for all of a kind."""
+    app = _made.get(wiring.settings.simulated) or _made.setdefault(wiring.settings.simulated, create_app(wiring))
+    app.state = State({"wiring": wiring})
+    return app
+
+
 @pytest.fixture
 def api(product: Wiring) -> Iterator[Client]:
-    with TestClient(create_app(product)) as client:
+    with TestClient(app_of(product)) as client:
         yield client
 
 

@@ -9,12 +9,11 @@ import msgspec
 import pytest
 from litestar.testing import TestClient
 
-from app.main import create_app
 from app.wiring import Wiring
 from gateways.etc import uploads
 from gateways.sandbox.wechat.signing import Pair
 from payments.lots import Lot
-from tests.app.conftest import Client, bearer
+from tests.app.conftest import Client, app_of, bearer
 from tests.gateways.conftest import fresh_pair, pair  # noqa: F401  # fixtures
 from tests.payments.conftest import make_city
 from tests.payments.mandates.deducting import city
@@ -42,7 +41,7 @@ class Lots:
 def lots(product: Wiring, fresh_pair: Pair, tmp_path: Path) -> Iterator[Lots]:  # noqa: F811  # a fixture
     with city(product.db, fresh_pair, tmp_path) as around:
         wired = msgspec.structs.replace(product, channels=around.registry, transport=around.transport, clock=around.clock)
-        with TestClient(create_app(wired)) as api:
+        with TestClient(app_of(wired)) as api:
             yield Lots(wired, Lane(around), api)
 
 

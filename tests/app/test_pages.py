@@ -18,7 +18,6 @@ from PIL import Image
 from sqlalchemy import text
 
 from app import keys
-from app.main import create_app
 from app.pages import scan
 from app.pages.limits import Misses, address_of
 from app.pages.render import assets
@@ -31,6 +30,7 @@ from ledger.books import open_lane
 from payments import charges, lots, paycode, results
 from payments.lots import Lot, NewLot, NewOperator
 from payments.records import NewCharge
+from tests.app.conftest import app_of
 from tests.payments.conftest import AT, MERCHANT, PROVIDER, make_attempt, make_charge
 
 Browser = TestClient[Litestar]
@@ -77,7 +77,7 @@ def lot(wiring: Wiring) -> Lot:
 @pytest.fixture
 def browser(wiring: Wiring, lot: Lot, monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
     monkeypatch.setattr(scan, "MISSES", Misses())
-    with TestClient(create_app(wiring), base_url="http://pay.test") as client:
+    with TestClient(app_of(wiring), base_url="http://pay.test") as client:
         yield client
 
 
@@ -455,7 +455,7 @@ def test_inside_an_app_that_the_operator_has_no_route_to_the_driver_is_told_wher
     shutil.copytree(made_keys, home)
     real = build(settings_of(home, database, sandbox="false"))
     owe(real, lot)
-    with TestClient(create_app(real), base_url="http://pay.test") as client:
+    with TestClient(app_of(real), base_url="http://pay.test") as client:
         code = paycode.token(lot.lot_id, keys=real.pay_codes)
         form = shown(client, code)
         page = client.post(f"/p/{code}/pay", data=form, headers={"user-agent": "Mozilla AlipayClient/10.5"})

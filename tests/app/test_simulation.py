@@ -9,7 +9,6 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from app.keys import make_missing
-from app.main import create_app
 from app.run import RunError, _keep_apart
 from app.wiring import Wiring, build, origin
 from config.settings import Settings, load
@@ -17,6 +16,7 @@ from ledger import book
 from ledger.books import NewBook, open_books, open_lane
 from ledger.clock import business_date
 from ledger.recipes import charge_paid
+from tests.app.conftest import app_of
 
 Client = TestClient[Litestar]
 
@@ -39,7 +39,7 @@ def wiring(tmp_path: Path, database: str) -> Iterator[Wiring]:
 
 @pytest.fixture
 def client(wiring: Wiring) -> Iterator[Client]:
-    with TestClient(create_app(wiring)) as opened:
+    with TestClient(app_of(wiring)) as opened:
         yield opened
 
 
@@ -73,7 +73,7 @@ def test_a_real_city_has_none_of_these_routes(tmp_path: Path, database: str) -> 
     settings = settings_of(tmp_path, database)
     make_missing(settings)
     built = build(settings)
-    with TestClient(create_app(built)) as real:
+    with TestClient(app_of(built)) as real:
         assert real.get("/_simulation/state").status_code == 404
         assert real.post("/_simulation/clock", json={"at": "2026-03-02T07:00:00+08:00"}).status_code == 404
     built.close()

@@ -9,13 +9,12 @@ import msgspec
 import pytest
 from litestar.testing import TestClient
 
-from app.main import create_app
 from app.wiring import Wiring
 from app.worker import pull_status_lists
 from config.settings import SettingsError, changed
 from gateways.registry import Registry
 from gateways.sandbox.wechat.signing import Pair
-from tests.app.conftest import Client, bearer
+from tests.app.conftest import Client, app_of, bearer
 from tests.gateways.conftest import fresh_pair, pair  # noqa: F401  # fixtures
 from tests.payments.mandates.deducting import PLATE, City, city
 
@@ -40,7 +39,7 @@ class Lanes:
 def lanes(product: Wiring, fresh_pair: Pair, tmp_path: Path) -> Iterator[Lanes]:  # noqa: F811  # a fixture
     with city(product.db, fresh_pair, tmp_path) as around:
         wired = msgspec.structs.replace(product, channels=around.registry, transport=around.transport, clock=around.clock)
-        with TestClient(create_app(wired)) as api:
+        with TestClient(app_of(wired)) as api:
             yield Lanes(wired, around, api)
 
 

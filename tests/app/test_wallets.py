@@ -16,7 +16,6 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from app import demo, keys
-from app.main import create_app
 from app.pages import pay, payer
 from app.pages.payer import Paying
 from app.pages.render import headers
@@ -32,6 +31,7 @@ from ledger.books import open_lane
 from payments import charges, lots, paycode
 from payments.lots import Lot, NewLot, NewOperator
 from payments.records import NewCharge
+from tests.app.conftest import app_of
 
 Browser = TestClient[Litestar]
 PLATE = "苏B12345"
@@ -97,7 +97,7 @@ def lot(wiring: Wiring) -> Lot:
 @pytest.fixture
 def browser(wiring: Wiring, lot: Lot, monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
     monkeypatch.setattr(pay, "address_of", lambda *_: "203.0.113.7")  # this client has none, and WeChat's H5 wants one
-    with TestClient(create_app(wiring), base_url="http://pay.test") as client:
+    with TestClient(app_of(wiring), base_url="http://pay.test") as client:
         client.follow_redirects = False
         yield client
 
