@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from types import TracebackType
 from typing import Final, Protocol, Self
 
@@ -20,6 +21,12 @@ BYTES_PER_SECOND_MIN: Final = 256 * 1024
 
 _NOT_SENT: Final = frozenset({"dns", "connect", "tls"})
 """Reasons under which the other side has certainly not seen the request."""
+
+
+@cache
+def trust() -> ssl.SSLContext:
+    """Return whom this process believes over TLS: the authorities that httpx comes with, read once."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 class Transport(Protocol):
@@ -46,6 +53,7 @@ class HttpTransport:
             headers={"accept-encoding": "identity"},  # signatures and digests cover the bytes as they are sent
             follow_redirects=False,
             trust_env=False,
+            verify=trust(),
         )
 
     def send(self, request: Request, *, bytes_max: int = BODY_BYTES_MAX) -> Answer | Unanswered:

@@ -26,7 +26,7 @@ from payments.lots import Lot
 from payments.owed import debt_list, disputes
 from payments.owed.debt_ageing import Ageing, By, ageing
 from payments.owed.debt_list import LIMIT_MAX, DebtLine, Scope, State
-from payments.owed.dispute_store import Dispute, Reason
+from payments.owed.dispute_store import Dispute, Reason, Standing
 from payments.owed.disputes import EXHIBITS_MAX, Shown
 
 
@@ -54,7 +54,10 @@ class AnswerIn(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DisputeView(Struct, frozen=True, kw_only=True):
-    """A dispute as its lot sees it. ``deciding``: a waiver waits for the second person."""
+    """A dispute as its lot sees it. ``deciding``: a waiver waits for the second person.
+
+    ``standing`` is the state with what became of the debt meanwhile: ``paid``, ``refund_due``, ``refunded``, ``waiver_due``;
+    ``to_give_back_fen`` is what the lot has to refund if the driver is right."""
 
     dispute_id: UUID
     lot_serial: str
@@ -68,6 +71,8 @@ class DisputeView(Struct, frozen=True, kw_only=True):
     state: Literal["open", "deciding", "upheld", "partly", "rejected", "withdrawn"]
     decided_at: datetime | None
     decided_note: str | None
+    standing: Standing
+    to_give_back_fen: int
 
 
 class AgeingView(Struct, frozen=True):

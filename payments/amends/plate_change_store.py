@@ -187,7 +187,12 @@ def hand_over(tx: Connection, *, lane: int, plate_id: int, held_since: datetime,
 
 
 _OPEN: Final = (
-    ("a charge is open", "from payments.charge c where c.lane = :lane and c.plate_id = :plate and c.state = 'open'"),
+    (
+        "a charge is open",
+        """from payments.charge c where c.lane = :lane and c.plate_id = :plate and c.state = 'open' and (c.is_receivable
+           or not exists (select from payments.charge_quote q
+                          where q.charge_id = c.charge_id and q.lane = c.lane and q.ended_at is not null))""",
+    ),
     (
         "a payment is not decided",
         """from payments.payment y join payments.charge c on c.lane = y.lane and c.charge_id = y.charge_id

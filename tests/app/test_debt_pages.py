@@ -18,7 +18,7 @@ from payments.owed.debts import Left, open_debts
 from payments.plates import PlateColor
 from payments.records import NewCharge
 from payments.splitting import rules
-from tests.app.test_pages import PLATE, Browser, browser, code, lot, made_keys, owe, text_of, wiring  # noqa: F401  # fixtures
+from tests.app.test_pages import PLATE, Browser, browser, code, lot, owe, text_of, wiring  # noqa: F401  # fixtures
 from tests.payments.conftest import make_attempt
 from tests.payments.owed.owing import MAKER, staff
 

@@ -17,7 +17,6 @@ from litestar.testing import TestClient
 from PIL import Image
 from sqlalchemy import text
 
-from app import keys
 from app.pages import scan
 from app.pages.limits import Misses, address_of
 from app.pages.render import assets
@@ -39,23 +38,15 @@ OPERATOR = NewOperator("LX", "无锡梁溪<示范>停车管理有限公司", "91
 LOT = NewLot("LX-01", "LX", "中山路 & 人民路停车场", "梁溪区", "中山路 100 号", 80, "gate", "30分钟内免费,超过后每小时5元。")
 
 
-@pytest.fixture(scope="session")
-def made_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with keys, made once."""
-    home = tmp_path_factory.mktemp("home")
-    keys.make_missing(settings_of(home, ""))
-    return home
-
-
 def settings_of(home: Path, database: str, **other: str) -> Settings:
     given = {"TONGTING_HOME": str(home), "TONGTING_DATABASE_URL": database, "TONGTING_PUBLIC_URL": "http://pay.test"}
     return load(given | {f"TONGTING_{name.upper()}": value for name, value in other.items()})
 
 
 @pytest.fixture
-def wiring(made_keys: Path, database: str, tmp_path: Path) -> Iterator[Wiring]:
+def wiring(home_with_keys: Path, database: str, tmp_path: Path) -> Iterator[Wiring]:
     home = tmp_path / "home"
-    shutil.copytree(made_keys, home)
+    shutil.copytree(home_with_keys, home)
     built = build(settings_of(home, database))
     yield built
     built.close()
@@ -449,10 +440,10 @@ def test_a_link_that_is_not_ours_is_not_found(browser: Browser, path: str) -> No
 
 
 def test_inside_an_app_that_the_operator_has_no_route_to_the_driver_is_told_where_to_pay(
-    made_keys: Path, database: str, tmp_path: Path, lot: Lot
+    home_with_keys: Path, database: str, tmp_path: Path, lot: Lot
 ) -> None:
     home = tmp_path / "real"
-    shutil.copytree(made_keys, home)
+    shutil.copytree(home_with_keys, home)
     real = build(settings_of(home, database, sandbox="false"))
     owe(real, lot)
     with TestClient(app_of(real), base_url="http://pay.test") as client:

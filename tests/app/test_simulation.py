@@ -1,5 +1,6 @@
 """The control routes of a simulated city: there only when simulated, and time never goes back."""
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,13 +27,21 @@ def settings_of(home: Path, database: str = "", **more: str) -> Settings:
     return load(given | {f"TONGTING_{name.upper()}": value for name, value in more.items()})
 
 
+@pytest.fixture(scope="module")
+def made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The keys of the seed, made once: that takes seconds."""
+    home = tmp_path_factory.mktemp("simulated")
+    make_missing(settings_of(home, simulated="true", simulated_seed="9"))
+    return home
+
+
 @pytest.fixture
-def wiring(tmp_path: Path, database: str) -> Iterator[Wiring]:
-    settings = settings_of(tmp_path, database, simulated="true", simulated_seed="9")
-    make_missing(settings)
-    built = build(settings)
+def wiring(made_home: Path, tmp_path: Path, database: str) -> Iterator[Wiring]:
+    home = tmp_path / "home"
+    shutil.copytree(made_home, home)
+    built = build(settings_of(home, database, simulated="true", simulated_seed="9"))
     with built.db.begin() as tx:
-        open_lane(tx, lane=0, origin=origin(settings))
+        open_lane(tx, lane=0, origin=origin(built.settings))
     yield built
     built.close()
 

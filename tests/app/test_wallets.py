@@ -15,7 +15,7 @@ from httpx import Response
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from app import demo, keys
+from app import demo
 from app.pages import pay, payer
 from app.pages.payer import Paying
 from app.pages.render import headers
@@ -39,18 +39,10 @@ WECHAT, ALIPAY = "Mozilla MicroMessenger/8.0", "Mozilla AliApp(AP/10.5) AlipayCl
 ORDINARY, UNIONPAY = "Mozilla Chrome/124.0 Mobile Safari", "Mozilla (com.unionpay.mobilepay) CloudPay"
 
 
-@pytest.fixture(scope="session")
-def home_of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with the keys of both sides of every channel, made once."""
-    home = tmp_path_factory.mktemp("home")
-    keys.make_missing(load({"TONGTING_HOME": str(home)}))
-    return home
-
-
 @pytest.fixture
-def wiring(home_of_all: Path, database: str, tmp_path: Path) -> Iterator[Wiring]:
+def wiring(home_with_keys: Path, database: str, tmp_path: Path) -> Iterator[Wiring]:
     """An installation beside its stand-ins, which are served on a port of their own."""
-    shutil.copytree(home_of_all, tmp_path / "home")
+    shutil.copytree(home_with_keys, tmp_path / "home")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

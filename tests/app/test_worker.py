@@ -1,6 +1,7 @@
 """The worker: what is committed gets sealed, by one worker at a time, through broken connections and past refusals."""
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,6 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from app.keys import make_missing
 from app.wiring import Wiring, build, origin
 from app.worker import check, prepare_months, schedule, seal_all, work
 from config.settings import load
@@ -28,9 +28,9 @@ IDS = SeededIds(1)
 
 
 @pytest.fixture
-def wiring(database: str, tmp_path: Path) -> Iterator[Wiring]:
+def wiring(home_with_keys: Path, database: str, tmp_path: Path) -> Iterator[Wiring]:
+    shutil.copytree(home_with_keys, tmp_path, dirs_exist_ok=True)
     settings = load({"TONGTING_HOME": str(tmp_path), "TONGTING_DATABASE_URL": database, "TONGTING_SEAL_SECONDS": "0.02"})
-    make_missing(settings)
     built = build(settings)
     with built.db.begin() as tx:
         open_lane(tx, lane=0, origin=origin(settings))

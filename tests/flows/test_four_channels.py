@@ -29,10 +29,10 @@ from payments.refunding import refund_jobs, refunds
 from reconciliation import daily, matching
 from tests.app.conftest import bearer
 from tests.app.test_callbacks import served
-from tests.flows.test_one_payment import CHARGE, simulated, simulated_home
+from tests.flows.conftest import simulated
+from tests.flows.test_one_payment import CHARGE
 from tests.payments.conftest import AT, IDS, books, make_city
 
-__all__ = ["simulated_home"]
 WALLETS: Final = ("wechat", "alipay", "unionpay")
 INCOME: Final = 600101
 

@@ -10,13 +10,11 @@ from uuid import UUID
 import httpx
 import pytest
 
-from app import keys
 from app.checks import violations
 from app.day.command import free_ports
 from app.main import create_app
 from app.stand_in import sandbox_config
 from app.wiring import Wiring, build
-from config.settings import Settings, load
 from gateways.sandbox.server import running
 from ledger.clock import SetClock
 from payments import checkout, jobs
@@ -24,7 +22,8 @@ from payments.lots import Lot
 from payments.records import Order
 from tests.app.conftest import bearer
 from tests.app.test_callbacks import kept, served
-from tests.payments.conftest import AT, books, make_city
+from tests.flows.conftest import simulated
+from tests.payments.conftest import books, make_city
 
 CLEARING, INCOME, SUSPENSE = 101201, 600101, 224101
 CHARGE: dict[str, Any] = {
@@ -69,19 +68,6 @@ class Stage:
     def events(self) -> list[tuple[str, str]]:
         page = self.http.get(f"{self.web}/v1/lots/lot-1/events").json()
         return [(one["event"]["charge_serial"], one["event"]["kind"]) for one in page["events"]]
-
-
-@pytest.fixture(scope="session")
-def simulated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with the keys of a simulation, made once: they are valid on its day."""
-    home = tmp_path_factory.mktemp("simulated")
-    keys.make_missing(simulated(home))
-    return home
-
-
-def simulated(home: Path, **other: object) -> Settings:
-    given = {"home": home, "simulated": "true", "simulated_start_at": AT.isoformat()} | other
-    return load({f"TONGTING_{name.upper()}": str(value) for name, value in given.items()})
 
 
 @pytest.fixture

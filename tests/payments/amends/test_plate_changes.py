@@ -320,6 +320,19 @@ def test_while_something_is_open_a_plate_is_not_forgotten(desk: Connection, city
         forget(desk)
 
 
+def test_a_price_that_has_ended_keeps_no_plate(desk: Connection, city: Lot) -> None:  # noqa: F811
+    make_charge(desk, city, "S1")
+    desk.execute(
+        text("""
+        insert into payments.charge_quote
+            (charge_id, lane, lot_id, serial, stay_serial, valid_until, asked_at, evidence_id, ended_at)
+        select charge_id, 0, lot_id, lot_serial, 'stay 1', :at, :at, charge_id, :at from payments.charge
+        """),
+        {"at": AT},
+    )
+    assert forget(desk).change_id
+
+
 def test_what_opens_after_the_proposal_stops_the_second_person(desk: Connection, city: Lot) -> None:  # noqa: F811
     charge_id = make_charge(desk, city, "S1")
     results.apply(desk, lane=0, notices=[make_attempt(desk, city, charge_id).callback()], at=AT, ids=IDS)

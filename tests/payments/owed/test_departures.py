@@ -360,8 +360,8 @@ def test_a_price_that_another_one_replaced_opens_no_barrier(at: City) -> None:
         tx.execute(
             text("""
             insert into payments.charge_quote (charge_id, lane, lot_id, serial, stay_serial, valid_until, asked_at, evidence_id,
-                                               superseded_at, superseded_by, superseded_fen)
-            select charge_id, 0, lot_id, lot_serial, 'stay 1', :at, :at, charge_id, :at, 'S2', amount_fen from payments.charge
+                                               superseded_at, superseded_by, superseded_fen, ended_at)
+            select charge_id, 0, lot_id, lot_serial, 'stay 1', :at, :at, charge_id, :at, 'S2', amount_fen, :at from payments.charge
             """),
             {"at": AT},
         )

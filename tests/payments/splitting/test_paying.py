@@ -29,8 +29,8 @@ from payments.refunding import refund_jobs, refunds
 from payments.splitting import splits, wording
 from payments.splitting.split_store import Group
 from tests.app.test_callbacks import served
+from tests.flows.conftest import simulated
 from tests.flows.test_four_channels import Stage
-from tests.flows.test_one_payment import simulated
 from tests.payments.conftest import AT, IDS, make_city, new_charge
 from tests.payments.splitting.test_splits import add, group, post, rule
 
