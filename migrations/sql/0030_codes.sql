@@ -1,0 +1,1 @@
+-- Pay codes on walls: the registry, batches that were printed, what became of each.

@@ -1,0 +1,1 @@
+-- Codes that operators had before, where the one code counts from when on, and codes that look wrong.

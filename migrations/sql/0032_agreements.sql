@@ -1,0 +1,1 @@
+-- Mandates that drivers sign, with the words they agreed to.

@@ -1,0 +1,1 @@
+-- Discounts: coupons and what merchants validate, and who bears them.

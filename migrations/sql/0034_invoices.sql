@@ -1,0 +1,1 @@
+-- Invoices and refunds that drivers ask for on their receipt.
