@@ -6,8 +6,10 @@ Knows payments and how pages look; must not know the book or any channel's wire.
 from typing import Final
 
 from litestar import Router
+from litestar.middleware import DefineMiddleware
+from litestar.middleware.compression import CompressionMiddleware
 
-from app.pages import basket, codes, dispute, pay, result, scan, sorry
+from app.pages import basket, board, codes, dispute, pay, render, result, scan, sorry
 
 BODY_BYTES_MAX: Final = 8_192
 """Largest form of a page: a plate, or the numbers of a charge."""
@@ -16,7 +18,7 @@ routes: Final = [
     Router(
         path="/",
         route_handlers=[
-            codes.board,
+            board.board,
             codes.code,
             codes.asset,
             scan.scan,
@@ -36,6 +38,7 @@ routes: Final = [
             dispute.dispute,
         ],
         exception_handlers=dict(sorry.HANDLERS),
+        middleware=[DefineMiddleware(CompressionMiddleware, config=render.COMPRESSION)],
         request_max_body_size=BODY_BYTES_MAX,
     )
 ]

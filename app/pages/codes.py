@@ -1,13 +1,12 @@
-"""The pay code of a lot as picture and printable sheet, the city's notice board, and the files beside the pages.
+"""The pay code of a lot as picture and printable sheet, and the files beside the pages.
 
 Knows lots and how codes are drawn; must not know payments. Mounted by ``app.pages``.
 """
 
-from typing import Any, Final
+from typing import Any
 
 from litestar import Request, Response, get
 from litestar.params import FromPath
-from msgspec import Struct
 
 from app.pages.render import Page, assets
 from app.pages.wallets import payable
@@ -16,15 +15,7 @@ from ledger.errors import NotFound
 from payments import lots, paycode, qr
 from payments.lots import Lot
 
-BOARD_LOTS: Final = 30
 AnyRequest = Request[Any, Any, Any]
-
-
-class BoardEntry(Struct, frozen=True):
-    """A car park on the notice board, and the address its code leads to."""
-
-    lot: Lot
-    page: str
 
 
 def page_of(request: AnyRequest, wiring: Wiring) -> Page:
@@ -35,16 +26,6 @@ def page_of(request: AnyRequest, wiring: Wiring) -> Page:
 def link(wiring: Wiring, lot: Lot) -> str:
     """Return the address inside a lot's code."""
     return paycode.link(wiring.settings.public_url, lot.lot_id, keys=wiring.pay_codes)
-
-
-@get("/", sync_to_thread=True, include_in_schema=False)
-def board(request: AnyRequest, wiring: Wired) -> Response[bytes]:
-    """Show what this is, and car parks to try it at."""
-    with wiring.db.connect() as tx:
-        found = lots.lots(tx, limit=BOARD_LOTS)
-    page = page_of(request, wiring)
-    entries = [BoardEntry(lot, f"/p/{paycode.token(lot.lot_id, keys=wiring.pay_codes)}{page.query}") for lot in found]
-    return page.answer("board.html", entries=entries)
 
 
 @get("/codes/{name:str}", sync_to_thread=True, include_in_schema=False)
@@ -68,9 +49,9 @@ def _picture(body: bytes, kind: str) -> Response[bytes]:
 
 
 @get("/assets/{name:str}", sync_to_thread=False, include_in_schema=False)
-def asset(name: FromPath[str]) -> Response[bytes]:
+def asset(request: AnyRequest, name: FromPath[str]) -> Response[bytes]:
     """Return a file that the pages use."""
     found = assets().get(name)
     if found is None:
         raise NotFound(f"there is no file {name}")
-    return found.answer()
+    return found.answer(gzipped="gzip" in request.headers.get("accept-encoding", ""))

@@ -3,8 +3,12 @@
 Knows templates, assets and HTTP headers; must not know payments. Called by the page views.
 
 Nothing of a page comes from another host, no script stands inside a page, no page is kept by a shared cache or shown in a frame.
+
+Pages go out compressed. Whose length may be measured (BREACH) must not hold a secret that is the same at every request beside words
+of the asker: what a cookie says stands in no page, and the tokens of forms are made anew for every answer.
 """
 
+import gzip
 import hashlib
 from collections.abc import Mapping
 from functools import cache
@@ -14,6 +18,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Response
+from litestar.config.compression import CompressionConfig
 from litestar.enums import MediaType
 
 from app.pages.words import Words, words
@@ -24,6 +29,8 @@ _KINDS: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/sv
 RETURN_BYTES_MAX: Final = 65_536
 """Largest form with which a wallet leads a payer back: UnionPay's carries a certificate. Nothing of it is used."""
 _YEAR_SECONDS: Final = 31_536_000
+COMPRESSION: Final = CompressionConfig(backend="gzip", gzip_compress_level=6, minimum_size=800, exclude=["^/assets/", r"\.png$"])
+"""Of the pages; files beside them are compressed once, when they are read."""
 
 
 class Asset:
@@ -32,10 +39,16 @@ class Asset:
     def __init__(self, path: Path) -> None:
         self.body = path.read_bytes()
         self.kind = _KINDS[path.suffix]
+        self.gzipped = gzip.compress(self.body, mtime=0)
         self.address = f"/assets/{path.name}?{hashlib.sha256(self.body).hexdigest()[:12]}"
 
-    def answer(self) -> Response[bytes]:
-        headers = {"cache-control": f"public, max-age={_YEAR_SECONDS}, immutable", "x-content-type-options": "nosniff"}
+    def answer(self, *, gzipped: bool) -> Response[bytes]:
+        headers = {
+            "cache-control": f"public, max-age={_YEAR_SECONDS}, immutable", "x-content-type-options": "nosniff",
+            "vary": "accept-encoding",
+        }  # fmt: skip
+        if gzipped:
+            return Response(self.gzipped, media_type=self.kind, headers=headers | {"content-encoding": "gzip"})
         return Response(self.body, media_type=self.kind, headers=headers)
 
 
@@ -86,7 +99,8 @@ class Page:
         ``leads_to`` is an address of another host that this page leads to, by a link or a form; it is told our origin, no more.
         ``keep`` lets this browser keep the page for its back button: an answer to a form could not be shown again otherwise.
         """
-        other = (switch or self._path) + ("" if self.is_english else "?lang=en")
+        here = switch or self._path
+        other = here if self.is_english else f"{here}{'&' if '?' in here else '?'}lang=en"
         context = {
             "w": self.w,
             "query": self.query,

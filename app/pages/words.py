@@ -48,6 +48,11 @@ class Words(Struct, frozen=True, kw_only=True):
     plate_delete: str
     plate_energy: str
     plate_place: str
+    plate_plain: str
+    plate_recent: str
+    plate_recent_note: str
+    plate_forget: str
+    plate_forget_all: str
     look_up: str
     entered: str
     left: str
@@ -68,6 +73,13 @@ class Words(Struct, frozen=True, kw_only=True):
     change_plate: str
     together: str
     together_text: str
+    choose_all: str
+    choose_sum: str
+    choose_go: str
+    choose_none: str
+    choose_elsewhere: str
+    by_mandate: str
+    price_changed: str
     basket_title: str
     basket_open: str
     basket_done: str
@@ -134,6 +146,18 @@ class Words(Struct, frozen=True, kw_only=True):
     board_title: str
     board_text: str
     board_lots: str
+    board_how: str
+    board_with: str
+    board_search: str
+    board_search_hint: str
+    board_search_go: str
+    board_search_all: str
+    board_missing: str
+    board_forward: str
+    board_backward: str
+    board_wall: str
+    board_leave_first: str
+    board_report: str
     board_open: str
     board_code: str
     board_facts: str
@@ -203,6 +227,11 @@ ZH: Final = Words(
     plate_delete="退格",
     plate_energy="新能源",
     plate_place="第 {n} 位",
+    plate_plain="改用普通输入框",
+    plate_recent="这部手机查过的车牌",
+    plate_recent_note="只保存在这部手机上，不会上传。",
+    plate_forget="删除 {plate}",
+    plate_forget_all="全部清除",
     look_up="查询停车费",
     entered="入场时间",
     left="离场时间",
@@ -223,6 +252,13 @@ ZH: Final = Words(
     change_plate="更换车牌",
     together="一并支付",
     together_text="该车辆共有 {n} 笔待缴停车费，可以一并支付。",
+    choose_all="全选",
+    choose_sum="已选合计",
+    choose_go="支付所选",
+    choose_none="没有选择任何费用，请返回并至少选择一笔。",
+    choose_elsewhere="其他停车场",
+    by_mandate="由 {channels} 代扣，无需操作。如现在自行支付，不会重复扣款。",
+    price_changed="价格已由 ¥{old} 变为 ¥{new}，请核对后重新确认支付。",
     basket_title="合并缴费",
     basket_open="待支付",
     basket_done="全部付清",
@@ -243,7 +279,7 @@ ZH: Final = Words(
     nothing_here="本停车场没有待缴费用",
     elsewhere_text="该车在其他停车场有 {n} 笔待缴停车费，可以在这里支付。",
     elsewhere_go="支付",
-    elsewhere_note="为保护隐私，这里不显示其他停车场的名称和停车时间；下一页列出每笔的收款单位和金额。",
+    elsewhere_note="为保护隐私，其他停车场的费用只显示收款单位和金额，不显示名称和停车时间。",
     which_car="请选择您的车牌颜色",
     which_text="有不止一辆车使用这个号码，车牌颜色不同。",
     plate_colors=("蓝牌", "绿牌", "黄牌", "黑牌", "白牌", "黄绿牌"),
@@ -292,6 +328,18 @@ ZH: Final = Words(
     board_title="扫一个码，全城停车都能付",
     board_text="停车费由支付渠道直接付到停车场经营单位自己的账户，平台不经手资金。",
     board_lots="停车场",
+    board_how="三步缴费",
+    board_with="支持{wallets}。",
+    board_search="查找停车场",
+    board_search_hint="名称、编号、区或地址",
+    board_search_go="查找",
+    board_search_all="显示全部",
+    board_missing="没有找到“{typed}”，请换个说法试试。",
+    board_forward="下一页",
+    board_backward="上一页",
+    board_wall="示范支付码墙（可直接扫描）",
+    board_leave_first="登记“先离场、后付费”",
+    board_report="举报可疑的支付码",
     board_open="打开缴费页",
     board_code="支付码",
     board_facts="{n} 个泊位",
@@ -360,6 +408,11 @@ EN: Final = Words(
     plate_delete="Delete",
     plate_energy="EV",
     plate_place="Character {n}",
+    plate_plain="Type in a plain field",
+    plate_recent="Plates looked up on this phone",
+    plate_recent_note="They are kept on this phone only.",
+    plate_forget="Forget {plate}",
+    plate_forget_all="Forget all",
     look_up="Show the fee",
     entered="Entered",
     left="Left",
@@ -380,6 +433,13 @@ EN: Final = Words(
     change_plate="Other plate",
     together="Pay all together",
     together_text="This car owes {n} parking fees. You can pay them together.",
+    choose_all="Choose all",
+    choose_sum="Chosen",
+    choose_go="Pay what is chosen",
+    choose_none="Nothing is chosen. Please go back and choose at least one fee.",
+    choose_elsewhere="Another car park",
+    by_mandate="It will be deducted by {channels}; you need not do anything. If you pay now, nothing is deducted.",
+    price_changed="The amount has changed from ¥{old} to ¥{new}. Please check it and confirm again.",
     basket_title="Pay together",
     basket_open="To be paid",
     basket_done="All paid",
@@ -400,7 +460,7 @@ EN: Final = Words(
     nothing_here="Nothing to pay at this car park",
     elsewhere_text="This car owes {n} fee(s) at other car parks. You can pay them here.",
     elsewhere_go="Pay",
-    elsewhere_note="To keep it private, names and times of other car parks are not shown; the next page lists payee and amount.",
+    elsewhere_note="To keep it private, of other car parks only payee and amount are shown, no names and times.",
     which_car="What colour is your number plate?",
     which_text="More than one car has this number, on plates of different colours.",
     plate_colors=("Blue plate", "Green plate", "Yellow plate", "Black plate", "White plate", "Yellow-green plate"),
@@ -449,6 +509,18 @@ EN: Final = Words(
     board_title="One code pays for parking all over the city",
     board_text="Fees go from the payment channel straight into each operator's own account. The platform never holds them.",
     board_lots="Car parks",
+    board_how="Three steps",
+    board_with="With {wallets}.",
+    board_search="Find a car park",
+    board_search_hint="Name, code, district or address",
+    board_search_go="Search",
+    board_search_all="Show all",
+    board_missing="Nothing found for “{typed}”. Please try other words.",
+    board_forward="Next page",
+    board_backward="Previous page",
+    board_wall="A wall of demo codes to scan",
+    board_leave_first="Register to leave first and pay later",
+    board_report="Report a suspicious code",
     board_open="Open the payment page",
     board_code="Pay code",
     board_facts="{n} berths",
