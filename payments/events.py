@@ -36,8 +36,9 @@ DebtKind = Literal["debt.opened", "debt.reduced", "debt.settled", "debt.disputed
 ``debt.settled``: nothing is owed any more, it was paid. ``debt.disputed``: the driver disputes it, or the dispute is over;
 ``reason`` says which. ``debt.waived``: it was let off. ``debt.written_off``: it is not expected any more."""
 
-EventKind = Literal[PaymentKind, DebtKind, "release.granted", "charge.corrected"]
-"""``release.granted``: the barrier may open for the car. ``charge.corrected``: a credit note made the charge smaller."""
+EventKind = Literal[PaymentKind, DebtKind, "release.granted", "charge.corrected", "refund.requested"]
+"""``release.granted``: the barrier may open for the car. ``charge.corrected``: a credit note made the charge smaller.
+``refund.requested``: a driver asks for money back; it comes once more as a reminder."""
 
 
 class PaymentEvent(Struct, frozen=True, kw_only=True):
@@ -92,6 +93,20 @@ class CorrectionEvent(Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class RefundRequestEvent(Struct, frozen=True, kw_only=True):
+    """A driver asks for ``amount_fen`` at most of a payment back, behind the payment's link; the lot answers ``request``."""
+
+    kind: EventKind = "refund.requested"
+    charge_serial: str
+    receipt: str
+    channel: str
+    request: str
+    amount_fen: int
+    answer_until: datetime
+    at: datetime
+    reason: str
+
+
 class Told(Struct, frozen=True, kw_only=True):
     """An event as it is read again, whatever its kind; a field that the kind does not have is not there.
 
@@ -109,6 +124,8 @@ class Told(Struct, frozen=True, kw_only=True):
     at: datetime | UnsetType = UNSET
     reason: str | UnsetType | None = UNSET
     refund: str | UnsetType | None = UNSET
+    request: str | UnsetType = UNSET
+    answer_until: datetime | UnsetType = UNSET
 
 
 class NewEvent(Struct, frozen=True):

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from payments import events
-from payments.events import CorrectionEvent, DebtEvent, PaymentEvent, ReleaseEvent
+from payments.events import CorrectionEvent, DebtEvent, PaymentEvent, RefundRequestEvent, ReleaseEvent
 from payments.webhooks import message, subscriptions
 from tests.payments.conftest import AT, IDS
 from tests.payments.webhooks.conftest import Town
@@ -20,6 +20,9 @@ ALL: dict[str, msgspec.Struct] = {
     **{kind: PaymentEvent(kind=kind, **PAID) for kind in get_args(events.PaymentKind)},
     **{kind: DebtEvent(kind=kind, **DEBT) for kind in get_args(events.DebtKind)},
     "release.granted": ReleaseEvent(charge_serial="S1", at=AT, reason="paid"),
+    "refund.requested": RefundRequestEvent(
+        charge_serial="S1", receipt="P1", channel="wechat", request="0" * 32, amount_fen=1200, answer_until=AT, at=AT, reason="other"
+    ),
     "charge.corrected": CorrectionEvent(charge_serial="S1", note="C1", amount_fen=100, at=AT, reason="wrong_time"),
 }
 

@@ -10,7 +10,7 @@ import pytest
 
 from ledger.clock import SystemClock
 from payments import events
-from payments.events import CorrectionEvent, DebtEvent, PaymentEvent, ReleaseEvent
+from payments.events import CorrectionEvent, DebtEvent, PaymentEvent, RefundRequestEvent, ReleaseEvent
 from payments.webhooks import message, subscriptions
 from tests.payments.webhooks.conftest import Town
 
@@ -75,6 +75,14 @@ EXAMPLES: dict[str, tuple[str, msgspec.Struct]] = {
     "debt.written_off": (
         "The debt is not expected any more. When it is paid after all, that is told as a payment.",
         DebtEvent(kind="debt.written_off", amount_fen=1200, owed_fen=0, reason="written_off", **DEBT),
+    ),
+    "refund.requested": (
+        "A driver asks for money back; `amount_fen` is what is left of the payment. Answer `request` ([RECEIPTS.md](RECEIPTS.md)). It "
+        "comes once more, with a later `at`, while it is not answered.",
+        RefundRequestEvent(
+            charge_serial=PAID["charge_serial"], receipt=PAID["receipt"], channel="wechat", request="019cacb3f2007dd397112b7289cd0f00",
+            amount_fen=1200, answer_until=AT + timedelta(days=7), at=AT, reason="barrier",
+        ),
     ),
     "charge.corrected": (
         "A credit note made the charge smaller; `note` is its number.",
