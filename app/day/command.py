@@ -51,8 +51,6 @@ BILL_AFTER: Final = timedelta(hours=11)
 """From 23:30 to the next morning, when the channels' bills are ready."""
 COMPARING_FROM: Final = 4 * 60
 """From 10:00 on the bills of the day before are there: they are compared by the hour."""
-STAND_INS_PORT: Final = 18_621
-"""Where the stand-ins of a city of its own listen when they can."""
 NIGHT: Final = (timedelta(hours=-5, minutes=-30), timedelta(hours=-2, minutes=-50), timedelta(minutes=-20))
 """When the product is at work between two days, from the beginning of the second: 0:30, 3:10 and 5:40."""
 HOOKED: Final = "liangxi"
@@ -196,7 +194,7 @@ def _own_city(settings: Settings, seed: int, out: Path) -> Iterator[Settings]:
     """Run a fresh simulated city beside whatever else runs here, and remove it afterwards; its logs stay when the day fails."""
     home = Path(tempfile.mkdtemp(prefix="tongting-day-"))
     home.chmod(0o711)
-    own = simulated(settings, home=home, seed=seed, ports=_ports())
+    own = simulated(settings, home=home, seed=seed, ports=free_ports())
     print(f"Starting a simulated city at {own.public_url} ...", file=sys.stderr, flush=True)
     try:
         with run.served_database(own, tuned=_THROWN_AWAY):
@@ -220,22 +218,6 @@ def simulated(settings: Settings, *, home: Path, seed: int, ports: Mapping[str, 
         dunning_outbox="", token_minutes=str(24 * 60), simulated="true", simulated_seed=str(seed),
         **ports,
     )  # fmt: skip
-
-
-def _ports() -> dict[str, str]:
-    """Return ports for a city of its own: free ones, but the stand-ins' is the same each time unless somebody listens there.
-
-    A clearing file's address is inside the signed answer that proves what ETC took back, and the proof's id is in the books: two
-    such cities at once agree in everything but the tree's root.
-    """
-    ports = free_ports()
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", STAND_INS_PORT))
-        except OSError:
-            return ports
-    return ports | {"sandbox_port": str(STAND_INS_PORT)}
 
 
 def free_ports() -> dict[str, str]:

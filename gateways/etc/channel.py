@@ -8,6 +8,7 @@ Called through the contract by payments, reconciliation and the application. Cha
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, BinaryIO, Final, TypeVar
+from urllib.parse import urljoin
 
 import msgspec
 from msgspec import Struct
@@ -337,7 +338,7 @@ class Etc(Channel[EtcKeys]):
             return BillAbsent("field_missing")
         if link.file_name != orders.file_subject(bill):
             return BillAbsent("other_bill")
-        return BillLink(url=link.url, digest_kind="SM3", digest=link.sm3, compressed=False)
+        return BillLink(url=urljoin(self.provider.api_url, link.url), digest_kind="SM3", digest=link.sm3, compressed=False)
 
     def build_bill_download(self, link: BillLink, *, keys: EtcKeys, now: datetime, nonce: str) -> Request:
         """Fetch the file at the address given, verbatim; its digest came signed."""

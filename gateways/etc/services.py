@@ -287,10 +287,12 @@ class ReconFileAsk(Struct, frozen=True, rename={"clear_on": "clearTargetDate", "
 
 
 class ReconFileLink(Struct, frozen=True, rename={"file_name": "fileName"}):
-    """``data`` of the reply [P]: where the file is and its SM3; beside it lies the same digest with the suffix ``.sm3``."""
+    """``data`` of the reply [P]: where the file is and its SM3; beside it lies the same digest with the suffix ``.sm3``.
+
+    ``url`` is an address, or a path on the gateway that answers."""
 
     file_name: Annotated[str, Meta(pattern=r"^WXETC_DETAIL_[0-9A-Za-z_\-]{1,32}_[0-9]{8}\.txt\Z")]
-    url: Annotated[str, Meta(pattern=r"^https?://[\x21-\x7e]{1,1000}\Z")]
+    url: Annotated[str, Meta(pattern=r"^(https?:/)?/[\x21-\x2e\x30-\x7e][\x21-\x7e]{0,999}\Z")]
     sm3: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 

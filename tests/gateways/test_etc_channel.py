@@ -525,6 +525,25 @@ def test_the_file_is_fetched_checked_and_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "fetched"),
+    [
+        ("/etc/files/x", "https://etc.example/etc/files/x"),
+        ("https://files.example/x", "https://files.example/x"),
+        ("//files.example/x", None),
+        ("files/x", None),
+        ("ftp://files.example/x", None),
+    ],
+)
+def test_a_file_lies_at_an_address_or_on_a_path_of_the_gateway(told: str, fetched: str | None) -> None:
+    given = case()
+    assert isinstance(given.link, BillLink)
+    asked = CHANNEL.build_bill(BILL, **GIVEN)
+    data = {"fileName": given.link.url.rpartition("/")[2], "url": told, "sm3": given.link.digest}
+    link = CHANNEL.parse_bill_link(replied(asked.body, data=data), bill=BILL, keys=KEYS, now=NOW)
+    assert (link.url if isinstance(link, BillLink) else None) == fetched
+
+
+@pytest.mark.parametrize(
     ("result", "data", "reason"),
     [
         (Receipt.BUSY, None, "not_ready"),

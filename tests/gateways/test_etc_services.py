@@ -122,6 +122,7 @@ MESSAGES = [
     StatusList(version="20250618.1", full=False, add=("苏BD12345",), remove=("3201220012345678",)),
     ReconFileAsk(CLEAR_ON, "M1"),
     ReconFileLink("WXETC_DETAIL_M1_20250619.txt", "https://etc.example/f", "0" * 64),
+    ReconFileLink("WXETC_DETAIL_M1_20250619.txt", "/etc/files/WXETC_DETAIL_M1_20250619.txt", "0" * 64),
 ]
 
 

@@ -138,8 +138,7 @@ class Api:
         if not self._files.ready(asked.clear_on):
             return Told(Receipt.BUSY, "the file is there from 09:00 on the next day")
         issued = self._files.issue(asked.merchant_no, asked.clear_on)
-        url = f"{self._desk.around.base_url}/etc/files/{issued.name}"
-        return taken(services.ReconFileLink(issued.name, url, issued.sm3))
+        return taken(services.ReconFileLink(issued.name, f"/etc/files/{issued.name}", issued.sm3))
 
     def _fetch(self, _incoming: Incoming, found: re.Match[str]) -> Reply:
         content = self._files.fetch(found["name"])
