@@ -16,6 +16,8 @@ from app.pages.pay import NoWallet
 from app.pages.render import Page
 from app.wiring import Wiring
 from ledger.errors import Conflict, NotFound, Refused, TongtingError, Unavailable
+from payments import paycode
+from payments.codes.errors import CodeMoved, CodeOver, CodeReplaced, CodeReported, CodeRetired
 from payments.errors import CardUnderWay, ChargeUnknown, DebtReserved, DeductionUnderWay, OrderUnknown, PartRefused
 from payments.paycode import PayCodeRefused
 from payments.quoting.asked_quote_store import QuoteOver
@@ -32,7 +34,12 @@ def refused(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
         _log.info("%s %s: %s: %s", request.method, _route(request), error.code, error)
     elif not isinstance(error, HTTPException):
         _log.exception("%s %s failed", request.method, _route(request), exc_info=error)
-    return _answer(page, error, way_back(request))
+    return _answer(page, error, _lot_of_screen(wiring, error) or way_back(request))
+
+
+def _lot_of_screen(wiring: Wiring, error: Exception) -> str | None:
+    """Return the page where a plate is typed, of the lot whose code on a screen is over."""
+    return f"/p/{paycode.token(error.lot_id, keys=wiring.pay_codes)}" if isinstance(error, CodeOver) else None
 
 
 def missing(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
@@ -56,12 +63,16 @@ def _route(request: Request[Any, Any, Any]) -> str:
 def _answer(page: Page, error: Exception, back: str | None) -> Response[bytes]:
     w = page.w
     status, title, text, more = _words(page, error)
-    if isinstance(error, PayCodeRefused) or (isinstance(error, NotFound) and not isinstance(error, ChargeUnknown)):
+    if isinstance(error, PayCodeRefused | NotFound) and not isinstance(error, CodeOver | ChargeUnknown):
         back = None
-    way = f"{back}{page.query}" if back else None
+    way, way_text = (f"{back}{page.query}", w.scan_again) if back else (None, w.scan_again)
+    if isinstance(error, CodeRetired | CodeReplaced | CodeMoved):
+        way, way_text = f"/{page.query}", w.sorry_code_lots
+    elif isinstance(error, CodeOver):
+        way_text = w.plate_enter
     return page.answer(
         "message.html", status=status, title=title, text=text, more=more, mark="warn" if status == 503 else "bad", way=way,
-        way_text=w.scan_again,
+        way_text=way_text,
     )  # fmt: skip
 
 
@@ -69,6 +80,16 @@ def _words(page: Page, error: Exception) -> tuple[int, str, str, str | None]:
     """Return status, title, sentence and what to do."""
     w = page.w
     match error:
+        case CodeRetired():
+            return 410, w.sorry_title, w.sorry_code_retired, w.sorry_code_look
+        case CodeReplaced():
+            return 410, w.sorry_title, w.sorry_code_replaced, w.sorry_code_look
+        case CodeMoved():
+            return 410, w.sorry_title, w.sorry_code_moved, w.sorry_code_look
+        case CodeReported():
+            return 410, w.sorry_title, w.sorry_code_reported, w.sorry_code_reported_next
+        case CodeOver():
+            return 410, w.sorry_title, w.sorry_code_over, w.sorry_code_over_next
         case PayCodeRefused():
             return 404, w.sorry_title, w.sorry_code, w.sorry_code_next
         case OrderUnknown():

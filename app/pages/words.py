@@ -169,6 +169,21 @@ class Words(Struct, frozen=True, kw_only=True):
     sheet_print: str
     sorry_code: str
     sorry_code_next: str
+    sorry_code_retired: str
+    sorry_code_replaced: str
+    sorry_code_moved: str
+    sorry_code_look: str
+    sorry_code_reported: str
+    sorry_code_reported_next: str
+    sorry_code_over: str
+    sorry_code_over_next: str
+    sorry_code_lots: str
+    shown_done_title: str
+    shown_done: str
+    shown_others: str
+    shown_note: str
+    place_lane: str
+    place_berth: str
     sorry_plate: str
     sorry_gone: str
     sorry_busy: str
@@ -351,6 +366,21 @@ ZH: Final = Words(
     sheet_print="打印",
     sorry_code="这个二维码不是有效的无锡停车支付码。",
     sorry_code_next="请不要付款。请向停车场工作人员索取正确的支付码，或重新扫描。",
+    sorry_code_retired="这个支付码已停用，没有扣款。",
+    sorry_code_replaced="这个支付码已换新，没有扣款。",
+    sorry_code_moved="这个支付码不属于这里，没有扣款。",
+    sorry_code_look="请扫描现场的新支付码，或从停车场列表选择您所在的停车场后输入车牌。",
+    sorry_code_reported="这个支付码已被报失或可能被他人挪用，不能付款。",
+    sorry_code_reported_next="请不要付款，并告诉停车场工作人员或拨打下方电话。",
+    sorry_code_over="这个支付码只在几分钟内有效，现在已过期，没有扣款。",
+    sorry_code_over_next="请重新扫描屏幕上的码，或输入车牌查询。",
+    sorry_code_lots="选择停车场",
+    shown_done_title="已缴清",
+    shown_done="这个支付码对应的停车费已经缴清，无需再付。",
+    shown_others="不是这辆车？输入车牌",
+    shown_note="此页面只显示这个码对应的停车费。",
+    place_lane="{name} 车道",
+    place_berth="{name} 号泊位",
     sorry_plate="车牌号似乎不完整，请核对后重新输入。",
     sorry_gone="这笔费用已经结清或发生变化，请重新查询。",
     sorry_busy="支付渠道暂时没有回应，没有扣款，请稍后再试。",
@@ -532,6 +562,21 @@ EN: Final = Words(
     sheet_print="Print",
     sorry_code="This is not a valid Wuxi Parking pay code.",
     sorry_code_next="Please do not pay. Ask the staff for the right code, or scan again.",
+    sorry_code_retired="This pay code is no longer in use. Nothing was charged.",
+    sorry_code_replaced="This pay code was replaced by a new one. Nothing was charged.",
+    sorry_code_moved="This pay code does not belong here. Nothing was charged.",
+    sorry_code_look="Please scan the new code at this place, or choose the car park you are in from the list and enter your plate.",
+    sorry_code_reported="This pay code was reported as lost or misused and cannot be paid with.",
+    sorry_code_reported_next="Please do not pay. Tell the staff of the car park, or call the number below.",
+    sorry_code_over="This pay code was good for a few minutes only, which are over. Nothing was charged.",
+    sorry_code_over_next="Please scan the code on the screen again, or enter your plate.",
+    sorry_code_lots="Choose a car park",
+    shown_done_title="All paid",
+    shown_done="The parking fee of this code is paid. There is nothing more to pay.",
+    shown_others="Another car? Enter its plate",
+    shown_note="This page shows the fee of this code only.",
+    place_lane="lane {name}",
+    place_berth="berth {name}",
     sorry_plate="The number plate looks incomplete. Please check and enter it again.",
     sorry_gone="This fee has been settled or has changed. Please look it up again.",
     sorry_busy="The payment channel does not answer at the moment. Nothing was charged; please try again later.",

@@ -1,0 +1,1 @@
+"""Pay codes for print: sheets of stickers and posters as PDF and SVG, vector throughout."""

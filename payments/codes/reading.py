@@ -1,0 +1,65 @@
+"""What a scanned code stands for, and whether it still counts: the one function that the pages ask.
+
+Knows tokens, the registry and lots; must not know pages. One statement a scan, whatever the code.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from sqlalchemy import Connection, text
+
+from payments import lots, paycode
+from payments.codes.errors import CodeMoved, CodeOver, CodeReplaced, CodeReported, CodeRetired, CodeUnknown
+from payments.codes.records import GOOD, WHOLE_LOT, Place, Scanned
+from payments.lots import Lot
+from payments.paycode import LotCode, PayCodeRefused, WallCode
+
+BEGUN_MINUTES: Final = timedelta(minutes=30)
+"""So much longer than it is shown may a code of minutes be gone on with by whoever opened it in time."""
+_REFUSALS: Final[Mapping[str, type[PayCodeRefused]]] = {
+    "moved": CodeMoved, "retired": CodeRetired, "replaced": CodeReplaced, "reported": CodeReported,
+}  # fmt: skip
+_WALL: Final = text("""
+    select c.place, c.place_name, c.state, c.successor_no, l.lot_id, l.operator_id, l.code, o.code as operator_code,
+           o.legal_name as operator_name, l.name, l.district, l.address, l.berths, l.scene, l.tariff_text
+    from payments.pay_code c
+    join payments.lot l on l.lot_id = c.lot_id
+    join payments.operator o on o.operator_id = l.operator_id
+    where c.code_no = :code_no
+    """)
+_OF_CODE: Final = ("place", "place_name", "state", "successor_no")
+
+
+def scanned(
+    tx: Connection, *, token: str, public_keys: Mapping[int, Ed25519PublicKey], at: datetime, begun: bool = False
+) -> Scanned:  # fmt: skip
+    """Return what a scanned token stands for. ``begun``: its page was opened before, so a code of minutes has some longer.
+
+    A lot's own code of version 1 is not in the registry and counts as posted for the whole lot, as long as its key is in the ring.
+
+    Raises:
+        PayCodeRefused: not a code of ours, see ``paycode.read``; CodeUnknown, CodeRetired, CodeReplaced, CodeReported, CodeMoved,
+            CodeOver: ours, but not to be paid with.
+        NotFound: ``lot_not_found``, the lot is gone.
+    """
+    content = paycode.read(token, public_keys=public_keys)
+    if isinstance(content, WallCode):
+        return _on_wall(tx, content)
+    if isinstance(content, LotCode):
+        return Scanned(lots.lot_by_id(tx, lot_id=content.lot_id), WHOLE_LOT, "posted", content)
+    if at >= content.good_until + (BEGUN_MINUTES if begun else timedelta()):
+        raise CodeOver(f"this code was good until {content.good_until.isoformat()}", lot_id=content.lot_id)
+    return Scanned(lots.lot_by_id(tx, lot_id=content.lot_id), WHOLE_LOT, "posted", content)
+
+
+def _on_wall(tx: Connection, content: WallCode) -> Scanned:
+    row = tx.execute(_WALL, {"code_no": content.code_no}).mappings().first()
+    if row is None:
+        raise CodeUnknown(f"there is no code {content.code_no}")
+    if row["state"] not in GOOD:
+        successor = f", see {row['successor_no']}" if row["successor_no"] else ""
+        raise _REFUSALS[row["state"]](f"code {content.code_no} is {row['state']}{successor}")
+    of_lot: dict[str, Any] = {name: value for name, value in row.items() if name not in _OF_CODE}
+    return Scanned(Lot(**of_lot), Place(row["place"], row["place_name"]), row["state"], content)
