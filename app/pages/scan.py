@@ -16,7 +16,7 @@ from litestar.response import Redirect
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from app.pages import facts
+from app.pages import facts, shown
 from app.pages.codes import AnyRequest, page_of
 from app.pages.limits import Misses, address_of
 from app.pages.render import Page
@@ -26,7 +26,9 @@ from gateways import routing
 from gateways.parking import addresses
 from gateways.parking.quotes import Network
 from ledger.money import yuan
-from payments import baskets, lots, paycode, plates
+from payments import baskets, lots, plates
+from payments.codes import reading
+from payments.codes.records import Scanned
 from payments.errors import PlateRefused
 from payments.lots import Lot
 from payments.owed import debts, disputes
@@ -121,14 +123,19 @@ def _together(wiring: Wiring, found: Sequence[Charge], *, elsewhere: bool) -> To
     return Together(ids, token, len(found), amount, elsewhere, f"{token[:56]}-p" if divisible else None)
 
 
+def scanned_of(tx: Connection, wiring: Wiring, token: str, *, begun: bool = False) -> Scanned:
+    """Return what a scanned code stands for; ``begun`` when its page was opened before. Raises as ``reading.scanned`` does."""
+    return reading.scanned(tx, token=token, public_keys=wiring.pay_codes.public_keys, at=wiring.clock.now(), begun=begun)
+
+
 def lot_of(tx: Connection, wiring: Wiring, token: str) -> Lot:
-    """Return the lot a scanned code stands for.
+    """Return the lot of a code whose page was opened before.
 
     Raises:
-        PayCodeRefused: not a code of ours.
+        PayCodeRefused: not a code of ours, or one that is not to be paid with any more.
         NotFound: the lot is gone.
     """
-    return lots.lot_by_id(tx, lot_id=paycode.read(token, public_keys=wiring.pay_codes.public_keys))
+    return scanned_of(tx, wiring, token, begun=True).lot
 
 
 def routed(wiring: Wiring, lot: Lot) -> tuple[str, ...]:
@@ -154,10 +161,12 @@ def _offers(request: AnyRequest, wiring: Wiring, routed: Collection[str]) -> lis
 
 @get("/p/{token:str}", sync_to_thread=True, include_in_schema=False)
 def scan(request: AnyRequest, wiring: Wired, token: FromPath[str]) -> Response[bytes]:
-    """Show lot and payee, and ask for the plate."""
+    """Show lot and payee, and ask for the plate; a code that was made for one stay or set of debts shows exactly that."""
     with wiring.db.connect() as tx:
-        lot = lot_of(tx, wiring, token)
-    return ask_plate(page_of(request, wiring), lot, token, PlateForm(province=HOME_PROVINCE))
+        found = scanned_of(tx, wiring, token)
+    if found.shown is not None:
+        return shown.answer(request, wiring, found, token, offered=offers_of(request, wiring, found.lot))
+    return ask_plate(page_of(request, wiring), found.lot, token, PlateForm(province=HOME_PROVINCE))
 
 
 @post("/p/{token:str}/due", sync_to_thread=True, include_in_schema=False, status_code=200)
