@@ -215,6 +215,7 @@ def _wechat(settings: Settings, _keys: Any) -> AnyChannel:
         api_url=settings.wechat_api_url,
         site_name=SITE_NAME,
         site_url=settings.public_url,
+        sign_url=settings.wechat_sign_url,
     )
     return WeChat(provider)
 
@@ -227,6 +228,7 @@ def _alipay(settings: Settings, keys: alipay_keys.AlipayKeys) -> AnyChannel:
         notify_url=settings.alipay_notify_url,
         api_url=settings.alipay_api_url,
         login_url=settings.alipay_login_url,
+        sign_url=settings.alipay_sign_url,
     )
     return Alipay(provider)
 

@@ -54,12 +54,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     wechat_authorize_url: str
     wechat_openid_url: str
     wechat_cashier_url: str | None
+    wechat_sign_url: str | None
     wechat_notify_url: str
     wechat_key_mode: Literal["public_key", "certificate"]
     alipay_app_id: str
     alipay_merchant_no: str | None
     alipay_api_url: str
     alipay_login_url: str
+    alipay_sign_url: str | None
     alipay_notify_url: str
     unionpay_provider_no: str
     unionpay_acquirer_no: str | None
@@ -236,7 +238,9 @@ def _sandbox_addresses(sandbox: str) -> dict[str, str | None]:
         "wechat_authorize_url": f"{sandbox}/connect/oauth2/authorize",
         "wechat_openid_url": f"{sandbox}/sns/oauth2/access_token",
         "wechat_cashier_url": f"{sandbox}/cashier",
+        "wechat_sign_url": f"{sandbox}{{path}}",
         "alipay_api_url": f"{sandbox}/alipay/gateway.do",
+        "alipay_sign_url": f"{sandbox}/alipay/agreements?plate={{plate}}&plate_color={{color}}&return_url={{return_url}}",
         "alipay_login_url": f"{sandbox}/alipay/oauth2/publicAppAuthorize.htm",
         "unionpay_gateway_url": sandbox,
         "unionpay_file_url": f"{sandbox}/unionpay/file",

@@ -105,6 +105,8 @@ class Operation(StrEnum):
     ENTRY = "entry"
     """Telling the channel that a car has come, where a deduction needs it."""
     MANDATE_QUERY = "mandate_query"
+    MANDATE_SIGN = "mandate_sign"
+    """Leading a payer to the channel's own page, where a plate's mandate is signed, seen and ended."""
     DEDUCT = "deduct"
     """Taking a charge by a plate's mandate."""
     BILL = "bill"
@@ -442,9 +444,10 @@ class HandOff(Struct, frozen=True):
 
     ``jsapi``: ``fields`` are the arguments of the wallet's script call. ``redirect``: the browser goes to ``url``. ``form``: the
     browser posts ``fields`` to ``url``. ``code``: ``fields["code"]`` is shown as a QR code. ``none``: nothing is to be done.
+    ``mini_program``: ``fields`` name a page of the wallet (``app_id``, ``username``, ``path``); ``url`` opens it, if there is one.
     """
 
-    kind: Literal["jsapi", "redirect", "form", "code", "none"]
+    kind: Literal["jsapi", "redirect", "form", "code", "mini_program", "none"]
     fields: Mapping[str, str] = {}
     url: str | None = None
     valid_until: datetime | None = None
@@ -748,6 +751,13 @@ class Channel(Generic[K]):
 
     def parse_mandate_query(self, answer: Answer | Unanswered, *, mandate: MandateRef, keys: K, now: datetime) -> MandateOutcome:
         raise self._unsupported(Operation.MANDATE_QUERY)
+
+    def sign_hand_off(self, mandate: MandateRef, *, return_url: str) -> HandOff:
+        """Return the channel's own page for a payer's mandate; nothing is sent. Who comes back from it proves nothing: ask.
+
+        ``mandate`` names its payer. ``none``: the channel's contract gave no address, and the payer opens it in the wallet by hand.
+        """
+        raise self._unsupported(Operation.MANDATE_SIGN)
 
     def build_entry(self, entrance: Entrance, *, keys: K, now: datetime, nonce: str) -> Request:
         raise self._unsupported(Operation.ENTRY)

@@ -22,6 +22,9 @@ class Provider(Struct, frozen=True, kw_only=True):
     """The platform's own merchant number (PID): orders name it for the rebate."""
     api_url: str = wire.API_URL
     login_url: str = wire.LOGIN_URL
+    sign_url: str | None = None
+    """Where a payer lets a plate be debited; ``{plate}``, ``{color}`` and ``{return_url}`` in it are filled in. None: the contract
+    gave none, and the payer opens it inside the wallet by hand."""
     jsapi_product: str = wire.PRODUCT_JSAPI
     """Older contracts have ``FACE_TO_FACE_PAYMENT``."""
 

@@ -7,6 +7,7 @@ contract by payments, reconciliation and the application.
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, time, timedelta
 from typing import BinaryIO, Final, Literal, TypeVar
+from urllib.parse import quote
 
 from msgspec import Struct
 
@@ -79,8 +80,8 @@ class Alipay(Channel[AlipayKeys]):
     name: str = "alipay"
     supports: frozenset[Operation] = frozenset({
         Operation.CALLBACK, Operation.PREPAY, Operation.QUERY, Operation.CLOSE, Operation.CANCEL, Operation.ENTRY,
-        Operation.MANDATE_QUERY, Operation.DEDUCT, Operation.BILL, Operation.BILL_FILE, Operation.FUND_BILL, Operation.REFUND,
-        Operation.REFUND_QUERY,
+        Operation.MANDATE_QUERY, Operation.MANDATE_SIGN, Operation.DEDUCT, Operation.BILL, Operation.BILL_FILE,
+        Operation.FUND_BILL, Operation.REFUND, Operation.REFUND_QUERY,
     })  # fmt: skip
     ways: frozenset[Way] = frozenset({Way.IN_WALLET, Way.BROWSER, Way.CODE})
     bills_by: Literal["provider", "merchant"] = "merchant"
@@ -285,6 +286,16 @@ class Alipay(Channel[AlipayKeys]):
         state, word = outcomes.agreement(told.agreement_scene, told.agreement_status)
         reason = "field_missing" if state == "unknown" else None
         return MandateOutcome(verdict="verified", state=state, word=word, payer_id=mandate.payer_id, reason=reason)
+
+    def sign_hand_off(self, mandate: MandateRef, *, return_url: str) -> HandOff:
+        """Return the page of agreements that the contract names, with the plate filled in."""
+        if not self.provider.sign_url:
+            return HandOff(kind="none")
+        given = {"plate": mandate.plate, "color": wire.PLATE_COLORS.get(mandate.plate_color) or "", "return_url": return_url}
+        url = self.provider.sign_url
+        for name, value in given.items():
+            url = url.replace(f"{{{name}}}", quote(value, safe=""))
+        return HandOff(kind="redirect", url=url)
 
     def build_entry(self, entrance: Entrance, *, keys: AlipayKeys, now: datetime, nonce: str) -> Request:
         """Tell that a car has come, and ask in the same call whether its plate may be debited."""

@@ -41,8 +41,8 @@ class WeChat(Combined, Parking, Refunds, Bills, Certificates):
     name: str = CHANNEL
     supports: frozenset[Operation] = frozenset({
         Operation.CALLBACK, Operation.PREPAY, Operation.COMBINE, Operation.QUERY, Operation.CLOSE, Operation.MANDATE_QUERY,
-        Operation.ENTRY, Operation.DEDUCT, Operation.REFUND, Operation.REFUND_QUERY, Operation.BILL, Operation.BILL_FILE,
-        Operation.FUND_BILL, Operation.CERTIFICATES,
+        Operation.MANDATE_SIGN, Operation.ENTRY, Operation.DEDUCT, Operation.REFUND, Operation.REFUND_QUERY, Operation.BILL,
+        Operation.BILL_FILE, Operation.FUND_BILL, Operation.CERTIFICATES,
     })  # fmt: skip
     ways: frozenset[Way] = frozenset({Way.IN_WALLET, Way.BROWSER, Way.CODE})
     evidence_headers: frozenset[str] = frozenset(

@@ -17,6 +17,7 @@ from gateways.contract import (
     Entrance,
     EntryOutcome,
     EntryTold,
+    HandOff,
     MandateOutcome,
     MandateRef,
     OrderRef,
@@ -69,6 +70,22 @@ class Parking(Orders):
             return MandateOutcome(verdict="verified", state="unknown", word=told.service_state, reason="state_unlisted")
         word = None if state == "open" else told.service_state
         return MandateOutcome(verdict="verified", state=state, payer_id=told.openid, word=word)
+
+    def sign_hand_off(self, mandate: MandateRef, *, return_url: str) -> HandOff:  # noqa: ARG002  # the mini program leads nowhere back
+        """Return the mini program's page for a plate, and the address that opens it where the contract gave one."""
+        query = {
+            "mchid": self.provider.provider_no,
+            "sub_mchid": mandate.merchant_no,
+            "openid": mandate.payer_id or "",
+            "plate_number": mandate.plate,
+            "plate_color": _color(mandate.plate_color),
+            "trade_scene": parking_wire.SCENE,
+        }
+        path = f"{parking_wire.SIGN_PATH}?{urlencode(query, quote_via=quote)}"
+        fields = {"app_id": parking_wire.SIGN_APP_ID, "username": parking_wire.SIGN_USERNAME, "path": path}
+        base = self.provider.sign_url
+        url = None if not base else base.replace("{path}", path).replace("{path_quoted}", quote(path, safe=""))
+        return HandOff(kind="mini_program", fields=fields, url=url)
 
     def build_entry(self, entrance: Entrance, *, keys: KeyRing, now: datetime, nonce: str) -> Request:
         """Tell of a car that has come. A newer entry of the plate makes the older one's number void."""

@@ -18,6 +18,10 @@ PARKING_SERVICE_PATH: Final = "/v3/vehicle/parking/services/find"
 PARKING_ENTRY_PATH: Final = "/v3/vehicle/parking/parkings"
 DEDUCT_PATH: Final = "/v3/vehicle/transactions/parking"
 DEDUCTION_PATH: Final = "/v3/vehicle/transactions/out-trade-no/"
+SIGN_APP_ID: Final = "wxbcad394b3d99dac9"
+SIGN_USERNAME: Final = "gh_518c42c65952"
+SIGN_PATH: Final = "/pages/auth-creditpay/auth-creditpay"
+"""The channel's mini program in which a payer opens, sees and ends the service for a plate."""
 DEVICE_CHARACTERS_MAX: Final = 32
 WORD_CHARACTERS_MAX: Final = 64
 """Of the channel's word for why a plate is blocked; its own have up to seven."""

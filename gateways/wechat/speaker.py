@@ -32,6 +32,9 @@ class Provider(Struct, frozen=True):
     """Name of the pay page, as the channel asks for it when a browser is led to the wallet."""
     site_url: str | None = None
     """Address of the pay page; its domain is registered with the channel for payments by browser."""
+    sign_url: str | None = None
+    """Opens a page of the channel's mini program: ``{path}`` in it stands for page and query, ``{path_quoted}`` for the same as one
+    value. None: the contract gave none."""
 
 
 class Opened(Struct, frozen=True):

@@ -23,7 +23,7 @@ from payments import charges, checkout, orders, results, store
 from payments.checkout import Till
 from payments.decisions import ACCEPTED, Finding
 from payments.errors import AlreadyPaid, CardUnderWay
-from payments.mandates import deduction_store, status_lists
+from payments.mandates import agreements, deduction_store, status_lists
 from payments.mandates.deduction_store import Asked, Entry, MandateState, Terms, Word
 from payments.owed import debt_store
 from payments.records import Attempt, Charge
@@ -39,6 +39,9 @@ CLAIM: Final = timedelta(minutes=1)
 """How long one call may hold a deduction; after that the next one takes it over."""
 ATTEMPTS_MAX: Final = 5
 """Most deductions of one charge over one channel: a plate that is refused five times is for a person."""
+
+CONSENT_ENDED: Final = "consent_ended"
+"""Reason why nothing is asked for: the driver ended the mandate on our pages, whatever the channel says."""
 
 State = Literal["succeeded", "pending", "failed", "unknown", "none"]
 """succeeded: the money was taken. pending: the channel proved that it took the charge on. failed: the channel refused, proven.
@@ -180,6 +183,8 @@ def _try(till: Till, charge: Charge, channel: str, *, named: bool) -> Tried:
         stay = _stay(tx, charge, route)
         if channel == status_lists.CHANNEL and status_lists.plate_listed(tx, plate=charge.plate, color=stay.color, at=at):
             return Tried(channel=channel, state="none", reason="plate_listed")
+        if agreements.ended(tx, plate=charge.plate, color=stay.color, channel=channel):
+            return Tried(channel=channel, state="none", reason=CONSENT_ENDED)
     state, mandate_no, reason = _mandate(till, stay, route)
     if state == "unknown" and named and reason is None:
         reason = _entry_needed(stay, wire.supports)
@@ -187,8 +192,8 @@ def _try(till: Till, charge: Charge, channel: str, *, named: bool) -> Tried:
     if state != "open":
         return Tried(channel=channel, state="none", reason=reason or f"mandate_{state}")
     made, fresh = _make(till, stay, route, mandate_no, channel if named else None)
-    if made is None:
-        return Tried(channel=channel, state="none", reason="attempts_exhausted")
+    if isinstance(made, str):
+        return Tried(channel=channel, state="none", reason=made)
     return _call(till, stay.charge, made, fresh=True) if fresh else _again(till, charge, made)
 
 
@@ -239,10 +244,11 @@ def _mandate(till: Till, stay: _Stay, route: MerchantAccount) -> tuple[MandateSt
 
 def _make(
     till: Till, stay: _Stay, route: MerchantAccount, mandate_no: str | None, channel: str | None
-) -> tuple[Attempt | None, bool]:
+) -> tuple[Attempt | str, bool]:
     """Commit order and payment before anything is said to the channel; returns the payment, claimed, and whether it is new.
 
-    Holds the charge: of calls that come together one makes the payment and the others find it. None: it was tried too often.
+    Holds the charge: of calls that come together one makes the payment and the others find it. Instead of a payment the reason why
+    none is made: ``attempts_exhausted``, it was tried too often; ``consent_ended``, the driver ended it meanwhile.
     """
     charge, at = stay.charge, till.clock.now()
     with till.db.begin() as tx:
@@ -253,7 +259,9 @@ def _make(
         before = deduction_store.attempts_at(tx, lane=charge.lane, charge_id=charge.charge_id)
         mine = [one for one in before if one.way is Way.DEDUCTION and one.channel == route.channel]
         if len(mine) >= ATTEMPTS_MAX:
-            return None, False
+            return "attempts_exhausted", False
+        if agreements.ended(tx, plate=charge.plate, color=stay.color, channel=route.channel):
+            return CONSENT_ENDED, False
         order = orders.open_order(
             tx, lane=charge.lane, lot_id=charge.lot_id, charge_id=charge.charge_id,
             token=till.tokens.new(f"deduction {charge.charge_id} {len(before) + 1}"), at=at, ids=till.ids,

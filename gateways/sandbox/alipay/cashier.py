@@ -136,7 +136,9 @@ class Cashier:
     # Plates
 
     def _agreements(self, incoming: Incoming, _found: re.Match[str]) -> Reply:
-        return self._plate(incoming.query.get("plate", "").strip())
+        return self._plate(
+            incoming.query.get("plate", "").strip(), color=incoming.query.get("plate_color", ""), back=_return_url(incoming)
+        )
 
     def _agree(self, incoming: Incoming, _found: re.Match[str]) -> Reply:
         """Sign or end a plate's agreement, as its owner does in the app."""
@@ -144,29 +146,34 @@ class Cashier:
         plate, color = form.get("plate", "").strip().upper(), form.get("plate_color", "BLUE")
         buyer_id = form.get("buyer_id") or _cookie(incoming) or f"2088{secrets.randbelow(10**12):012d}"
         if not 0 < len(plate) <= 16 or color not in _COLORS or not _BUYER.fullmatch(buyer_id):
-            return self._plate(plate, warning="车牌、颜色或付款人不正确。", status=400)
+            return self._plate(plate, warning="车牌、颜色或付款人不正确。", status=400, back=_web(form.get("return_url")))
         if form.get("act") == "end":
             self._parking.end(plate)
         else:
             self._parking.agree(Agreement(plate=plate, plate_color=color, buyer_id=buyer_id))
-        return redirect(303, f"{_AGREEMENTS}?{urlencode({'plate': plate})}")
+        back = _web(form.get("return_url"))
+        query = {"plate": plate, "plate_color": color} | ({"return_url": back} if back else {})
+        return redirect(303, f"{_AGREEMENTS}?{urlencode(query)}")
 
-    def _plate(self, plate: str, *, warning: str = "", status: int = 200) -> Reply:
+    def _plate(self, plate: str, *, warning: str = "", status: int = 200, color: str = "", back: str = "") -> Reply:
         agreement = self._parking.agreement(plate) if plate else None
         state = ""
         if plate:
             words = "未开通" if agreement is None else f"已开通（付款人 {agreement.buyer_id}）"
             state = f"<dl><div><dt>{escape(plate)}</dt><dd>{escape(words)}</dd></div></dl>"
         alert = f'<p class="warning" role="alert">{escape(warning)}</p>' if warning else ""
-        colors = "".join(f'<option value="{value}">{words}</option>' for value, words in _COLORS.items())
+        colors = "".join(
+            f'<option value="{value}"{" selected" if value == color else ""}>{words}</option>' for value, words in _COLORS.items()
+        )
         fields = (
             f'<div class="entry"><form method="post" action="{_AGREEMENTS}"><label for="plate">车牌</label>'
             f'<input id="plate" name="plate" required maxlength="16" value="{escape(plate)}">'
             f'<label for="color">颜色</label><select id="color" name="plate_color">{colors}</select>'
+            f'<input type="hidden" name="return_url" value="{escape(back)}">'
             '<button class="pay" type="submit" name="act" value="sign">开通</button>'
             '<button class="cancel" type="submit" name="act" value="end">解约</button></form></div>'
         )
-        content = f'<p class="payee">停车无感支付</p>{alert}{state}{fields}'
+        content = f'<p class="payee">停车无感支付</p>{alert}{state}{fields}{_back_link(back)}'
         return page(status, title="停车无感支付（模拟）", heading="支付宝 · 模拟车牌代扣", content=content, kind="list")
 
 

@@ -5,6 +5,7 @@ Knows HTML and the control form; must not know the API. Its routes are mounted w
 """
 
 import re
+from collections.abc import Mapping
 from html import escape
 from typing import Final
 from urllib.parse import parse_qs
@@ -19,8 +20,9 @@ from gateways.sandbox.wechat.desk import Desk
 from gateways.sandbox.wechat.notify import Courier
 from gateways.sandbox.wechat.parking import ParkingService
 from gateways.sandbox.wechat.parking_shapes import PlateIn, PlatesIn
+from gateways.wechat import parking_wire
 
-PATH: Final = "/pages/auth-creditpay/auth-creditpay"
+PATH: Final = parking_wire.SIGN_PATH
 _FIELDS: Final = ("openid", "plate_number", "plate_color")
 _ACTS: Final = {
     "NORMAL": ("开通停车服务", "已开通停车服务"),
@@ -35,6 +37,7 @@ class Plates:
     """Page and control route over the parking counter."""
 
     def __init__(self, desk: Desk, courier: Courier) -> None:
+        self._desk = desk
         self._service = ParkingService(desk)
         self._courier = courier
 
@@ -45,6 +48,8 @@ class Plates:
         wanted = _plate(incoming.query)
         if wanted is None:
             return _said(400, "车牌信息不正确，请回到停车缴费页面重试")
+        if not self._is_ours(incoming.query):
+            return _said(400, "商户号或场景不正确，请联系商家")
         kept = self._service.standing(wanted.plate_number, wanted.plate_color, wanted.openid)
         state = "OUT_SERVICE" if kept is None else kept.state
         rows = (("车牌", wanted.plate_number), ("状态", _STANDS[state]))
@@ -52,6 +57,12 @@ class Plates:
         offered = ["NORMAL"] if state == "OUT_SERVICE" else [act for act in _ACTS if act != state]
         forms = "".join(_form(wanted, act) for act in offered)
         return page(200, title="停车服务（模拟）", heading="微信支付分 · 模拟停车服务", content=lines, buttons=forms)
+
+    def _is_ours(self, query: Mapping[str, str]) -> bool:
+        """Say whether the page was called as a provider calls it, or by hand with the plate alone."""
+        named = [query.get(name) for name in ("mchid", "sub_mchid", "trade_scene")]
+        fits = (named[0], named[2]) == (self._desk.config.provider_no, parking_wire.SCENE) and bool(named[1])
+        return fits or named == [None, None, None]
 
     def _open(self, incoming: Incoming, _found: re.Match[str]) -> Reply:
         form = {name: values[-1] for name, values in parse_qs(incoming.body.decode("latin-1"), encoding="utf-8").items()}
