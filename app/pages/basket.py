@@ -5,8 +5,11 @@ Knows baskets and how a wallet is opened; must not know any channel's wire. Moun
 Of stays at other car parks the page shows payee and amount, never place or time: whoever types a plate need not be its owner.
 """
 
+import re
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 from litestar import Response, get, post
@@ -30,6 +33,7 @@ from payments.owed import disputes
 
 REFRESH_SECONDS: Final = 4
 CHARGE_LETTERS_MAX: Final = 40 * baskets.CHARGES_MAX
+_YUAN: Final = re.compile(r"\d{1,7}\.\d\d", re.ASCII)
 
 
 class BasketForm(Struct, frozen=True):
@@ -39,12 +43,17 @@ class BasketForm(Struct, frozen=True):
     basket: str = ""
     amount: str = ""
     """Yuan to be paid of them, the oldest first; empty: all."""
+    of: str = ""
+    """``chosen``: of the charges only those that are ``chosen`` are meant."""
+    chosen: str | list[str] = ""
+    """The boxes that were ticked; each names the charges of one stay."""
 
 
 class WalletForm(Struct, frozen=True):
-    """The wallet that was tapped on a basket's page."""
+    """The wallet that was tapped on a basket's page, and what the page said is to be paid."""
 
     channel: str = ""
+    open: str = ""
 
 
 class Row(Struct, frozen=True):
@@ -73,15 +82,34 @@ class Choice(Struct, frozen=True):
 @post("/p/{token:str}/basket", sync_to_thread=True, include_in_schema=False)
 def fill(request: AnyRequest, wiring: Wired, token: FromPath[str], data: URLEncodedBody[BasketForm]) -> Response[Any]:
     """Put the shown charges into a basket and lead to its page."""
+    page = page_of(request, wiring)
     with wiring.db.begin() as tx:
         lot = scan.lot_of(tx, wiring, token)
-        basket_token = pay.token_of(data.basket)
-        ids = [pay.charge_of(part) for part in data.charges[:CHARGE_LETTERS_MAX].split(",")]
+        ids, basket_token = _meant(data)
+        if not ids:
+            return page.answer(
+                "message.html", status=422, switch=f"/p/{token}", lot=lot, title=page.w.sorry_title, text=page.w.choose_none,
+                mark="warn", more=None, way=f"/p/{token}{page.query}", way_text=page.w.scan_again,
+            )  # fmt: skip
         baskets.open_basket(
             tx, till=wiring.till(), lot_id=lot.lot_id, charge_ids=ids, token=basket_token, at=wiring.clock.now(),
             amount_fen=_amount(data.amount),
         )  # fmt: skip
-    return pay.see(wiring, f"/b/{basket_token}{page_of(request, wiring).query}")
+    return pay.see(wiring, f"/b/{basket_token}{page.query}")
+
+
+def _meant(data: BasketForm) -> tuple[list[UUID], str]:
+    """Return the charges that are meant and the token of their basket: another choice of the same page is another basket."""
+    token = pay.token_of(data.basket)
+    offered = [pay.charge_of(part) for part in data.charges[:CHARGE_LETTERS_MAX].split(",")]
+    if data.of != "chosen":
+        return offered, token
+    boxes = [data.chosen] if isinstance(data.chosen, str) else data.chosen
+    chosen = {part for box in boxes for part in box.split(",")}
+    ids = [one for one in offered if str(one) in chosen]
+    if len(ids) == len(offered):
+        return ids, token
+    return ids, f"{token[:40]}-{sha256(' '.join(map(str, ids)).encode()).hexdigest()[:16]}"
 
 
 def _amount(yuan_text: str) -> int | None:
@@ -107,13 +135,16 @@ def show(request: AnyRequest, wiring: Wired, basket_token: FromPath[str]) -> Res
     page = page_of(request, wiring)
     is_over = status.basket.expires_at - wiring.clock.now() < LAST_MINUTE
     choices = [] if is_over else _choices(request, wiring, status)
+    was, still_open = request.query_params.get("was", ""), yuan(status.open_fen)
+    is_changed = _YUAN.fullmatch(was) is not None and was != still_open and status.open_fen > 0
     first = status.legs[0].charge
     return page.answer(
         "basket.html", lot=lot, token=basket_token, plate=facts.plate(first.plate),
         chip=facts.chip(first.plate, first.plate_color),
         rows=[_row(page, lot, payees, leg) for leg in status.legs], choices=choices, done=status.open_fen == 0, over=is_over,
         objection=page.w.objections[0] if is_disputed else None, payable=any(cut.acts for cut in status.cuts.values()),
-        open=yuan(status.open_fen), paid=yuan(status.paid_fen) if status.paid_fen else None, waiting=status.waiting,
+        open=still_open, changed=page.w.price_changed.format(old=was, new=still_open) if is_changed else None,
+        paid=yuan(status.paid_fen) if status.paid_fen else None, waiting=status.waiting,
         refresh_seconds=REFRESH_SECONDS if status.waiting else None, refresh_at=f"/b/{basket_token}{page.query}",
         back_at=f"/p/{paycode.token(lot.lot_id, keys=wiring.pay_codes)}{page.query}",
     )  # fmt: skip
@@ -129,6 +160,8 @@ def come_back(request: AnyRequest, wiring: Wired, basket_token: FromPath[str]) -
 def pay_next(request: AnyRequest, wiring: Wired, basket_token: FromPath[str], data: URLEncodedBody[WalletForm]) -> Response[Any]:
     """Start the next act over the wallet that was tapped."""
     offer = _offer(request, wiring, basket_token, data.channel)
+    if data.open and data.open != yuan(baskets.status(wiring.till(), token=basket_token).open_fen):
+        return pay.see(wiring, page_of(request, wiring).link(f"/b/{basket_token}", was=data.open))
     who = pay.payer_id(request, offer)
     if who is None:
         return pay.ask_wallet(request, wiring, f"/b/{basket_token}/payer", Paying("", offer.channel, "", basket_token))

@@ -29,15 +29,18 @@ from app.pages.wallets import Offer, without_payer
 from app.wiring import Wired, Wiring
 from gateways.contract import HandOff, Way
 from ledger.errors import Refused
-from ledger.money import yuan
-from payments import checkout, lots, orders
+from ledger.money import fen, yuan
+from payments import charges, checkout, lots, orders
 from payments.checkout import Payer, Started
-from payments.errors import ChannelBusy, ChannelRefused, ChargeUnknown, NoRoute
+from payments.errors import ChannelBusy, ChannelRefused, ChargeUnknown, NoRoute, OrderUnknown
 from payments.lots import Lot
+from payments.quoting.asked_quote_store import QuoteOver
+from payments.records import Charge
 
 UNNAMED: Final = "browser"
 """In the query of our addresses: the wallet is reached without naming its payer."""
 _TOKEN: Final = re.compile(r"[0-9A-Za-z_-]{20,64}")
+_YUAN: Final = re.compile(r"\d{1,7}\.\d\d", re.ASCII)
 _CHANNEL: Final = re.compile(r"[a-z]{2,16}")
 T = TypeVar("T")
 
@@ -48,6 +51,8 @@ class PayForm(Struct, frozen=True):
     charge: str = ""
     order: str = ""
     channel: str = ""
+    shown: str = ""
+    """Yuan that the page said are due; empty: it is not compared."""
 
 
 class NoWallet(Refused):
@@ -62,11 +67,13 @@ def pay(request: AnyRequest, wiring: Wired, token: FromPath[str], data: URLEncod
     with wiring.db.connect() as tx:
         lot = scan.lot_of(tx, wiring, token)
     charge_id, order_token = charge_of(data.charge), token_of(data.order)
+    if (charge := _at_another_price(wiring, lot, charge_id, order_token, data.shown)) is not None:
+        return scan.changed(request, wiring, token, charge, shown_fen=fen(data.shown))
     offer = offer_of(request, wiring, lot, data.channel)
     who = payer_id(request, offer)
     if who is None:
         return ask_wallet(request, wiring, f"/p/{token}/payer", Paying("", offer.channel, str(charge_id), order_token))
-    return _started(request, wiring, lot.lot_id, charge_id, order_token, offer, who)
+    return _started_or_changed(request, wiring, lot, token, charge_id, order_token, offer, who)
 
 
 @get("/p/{token:str}/payer", sync_to_thread=True, include_in_schema=False)
@@ -84,7 +91,7 @@ def came_back(request: AnyRequest, wiring: Wired, token: FromPath[str]) -> Respo
     if told is None:
         return ask_wallet(request, wiring, f"/p/{token}/payer", msgspec.structs.replace(was_paying, again=True))
     charge_id, order_token = charge_of(was_paying.charge_id), token_of(was_paying.token)
-    return _started(request, wiring, lot.lot_id, charge_id, order_token, *told)
+    return _started_or_changed(request, wiring, lot, token, charge_id, order_token, *told)
 
 
 @get("/r/{order_token:str}/pay", sync_to_thread=True, include_in_schema=False)
@@ -100,6 +107,21 @@ def open_wallet(request: AnyRequest, wiring: Wired, order_token: FromPath[str]) 
     offer, started = named_or_not(offer, who, _starter(request, wiring, order.lot_id, order.charge_id, order_token))
     result = _result(page_of(request, wiring), order_token, offer)
     return handed_off(request, wiring, offer, started.hand_off, lot=lot, amount=yuan(order.amount_fen), result=result)
+
+
+def _at_another_price(wiring: Wiring, lot: Lot, charge_id: UUID, order_token: str, shown: str) -> Charge | None:
+    """Return a charge of this lot of which another amount is due than the page said; None where the price is locked already."""
+    if not _YUAN.fullmatch(shown):
+        return None
+    with wiring.db.connect() as tx:
+        charge = charges.by_id(tx, lane=wiring.lane, charge_id=charge_id)
+        if charge.lot_id != lot.lot_id or charge.state != "open" or charge.owed_fen == fen(shown):
+            return None
+        try:
+            orders.by_token(tx, lane=wiring.lane, token=order_token)
+        except OrderUnknown:
+            return charge
+    return None
 
 
 def charge_of(text: str) -> UUID:
@@ -236,6 +258,20 @@ def _started(
 ) -> Response[Any]:
     offer, _ = named_or_not(offer, who, _starter(request, wiring, lot_id, charge_id, order_token))
     return lead_on(request, wiring, f"/r/{order_token}/pay", offer, who)
+
+
+def _started_or_changed(
+    request: AnyRequest, wiring: Wiring, lot: Lot, token: str, charge_id: UUID, order_token: str, offer: Offer, who: str
+) -> Response[Any]:  # fmt: skip
+    """Start, or show the new price where the lot's price has ended meanwhile."""
+    try:
+        return _started(request, wiring, lot.lot_id, charge_id, order_token, offer, who)
+    except QuoteOver:
+        with wiring.db.connect() as tx:
+            charge = charges.by_id(tx, lane=wiring.lane, charge_id=charge_id)
+        if charge.lot_id != lot.lot_id:
+            raise
+        return scan.changed(request, wiring, token, charge, shown_fen=charge.amount_fen - charge.paid_fen)
 
 
 def lead_on(request: AnyRequest, wiring: Wiring, path: str, offer: Offer, who: str) -> Redirect:

@@ -31,6 +31,7 @@ from payments.codes import reading
 from payments.codes.records import Scanned
 from payments.errors import PlateRefused
 from payments.lots import Lot
+from payments.mandates import standing
 from payments.owed import debts, disputes
 from payments.owed.dispute_store import Dispute, Reason
 from payments.owed.disputes import PAID_STANDINGS
@@ -86,10 +87,24 @@ class Due(Struct, frozen=True):
     """Who gets what of it, in words."""
     is_disputed: bool = False
     """Its driver has objected, and that is not decided."""
+    by_mandate: str | None = None
+    """Who will deduct it without the driver doing anything, in words."""
+
+
+class Choosable(Struct, frozen=True):
+    """One thing that a plate owes, to be chosen or not. Of another car park no more than payee and amount is known here."""
+
+    charges: str
+    amount: str
+    fen: int
+    label: str
+    detail: str
+    is_chosen: bool
+    """Chosen before the driver says anything: what is owed here; where nothing is, all of it."""
 
 
 class Together(Struct, frozen=True):
-    """All that a plate owes, to be paid together. Of other car parks only the sum is shown."""
+    """All that a plate owes, to be paid together or in part."""
 
     charges: str
     token: str
@@ -99,6 +114,9 @@ class Together(Struct, frozen=True):
     """All of it is owed at other car parks."""
     part_token: str | None
     """None: no part of it can be paid, for a car may still stand at a gate."""
+    rows: Sequence[Choosable]
+    chosen: str
+    """Sum of what is chosen beforehand."""
 
 
 class Car(Struct, frozen=True):
@@ -115,12 +133,14 @@ class Objection(Struct, frozen=True):
     text: str
 
 
-def _together(wiring: Wiring, found: Sequence[Charge], *, elsewhere: bool) -> Together:
+def _together(wiring: Wiring, found: Sequence[Charge], rows: Sequence[Choosable], *, elsewhere: bool) -> Together:
     ids = ",".join(str(charge.charge_id) for charge in found)
     token = wiring.link_tokens.new(f"basket {ids} {wiring.clock.now().isoformat()}")
     divisible = elsewhere and all(charge.is_receivable for charge in found)
-    amount = yuan(sum(charge.owed_fen for charge in found))
-    return Together(ids, token, len(found), amount, elsewhere, f"{token[:56]}-p" if divisible else None)
+    return Together(
+        ids, token, len(found), yuan(sum(charge.owed_fen for charge in found)), elsewhere,
+        f"{token[:56]}-p" if divisible else None, rows, yuan(sum(row.fen for row in rows if row.is_chosen)),
+    )  # fmt: skip
 
 
 def scanned_of(tx: Connection, wiring: Wiring, token: str, *, begun: bool = False) -> Scanned:
@@ -180,19 +200,46 @@ def due(
 
     Where several cars with this number owe something the driver is asked which one it is before anything of either is shown.
     """
-    page, peer = page_of(request, wiring), request.client.host if request.client else ""
-    address = address_of(peer, request.headers.get("x-forwarded-for", ""))
+    page, address = page_of(request, wiring), _address(request)
     with wiring.db.connect() as tx:
         lot = lot_of(tx, wiring, token)
-        endpoint = endpoint_store.endpoint(tx, lane=wiring.lane, lot_id=lot.lot_id)
     if MISSES.is_over(address):
         return ask_plate(page, lot, token, data, sorry=page.w.sorry_often, status=429)
     try:
         plate = plates.checked(_typed(data))
     except PlateRefused:
         return ask_plate(page, lot, token, data, sorry=page.w.sorry_plate, status=422)
+    return _due(request, wiring, lot, token, plate, next((one for one in quotes.COLORS if one == data.color), None))
+
+
+def changed(request: AnyRequest, wiring: Wiring, token: str, charge: Charge, *, shown_fen: int) -> Response[bytes]:
+    """Show anew what a charge's plate owes here, and say how the price that was shown has changed: it is to be confirmed again.
+
+    The charge is of the lot of ``token``: whoever names it has seen this page before.
+    """
+    with wiring.db.connect() as tx:
+        found = scanned_of(tx, wiring, token, begun=True)
+    if found.shown is not None:
+        return shown.answer(request, wiring, found, token, offered=offers_of(request, wiring, found.lot), was_fen=shown_fen)
+    lot = found.lot
+    color = None if charge.plate_color == "unknown" else charge.plate_color
+    return _due(request, wiring, lot, token, charge.plate, color, was=charge, shown_fen=shown_fen)
+
+
+def _address(request: AnyRequest) -> str:
+    peer = request.client.host if request.client else ""
+    return address_of(peer, request.headers.get("x-forwarded-for", ""))
+
+
+def _due(
+    request: AnyRequest, wiring: Wiring, lot: Lot, token: str, plate: str, color: PlateColor | None, *,
+    was: Charge | None = None, shown_fen: int = 0,
+) -> Response[bytes]:  # fmt: skip
+    """Return the page of what a plate owes here, after its lot's own system was asked where there is one."""
+    page, routes = page_of(request, wiring), routed(wiring, lot)
+    with wiring.db.connect() as tx:
+        endpoint = endpoint_store.endpoint(tx, lane=wiring.lane, lot_id=lot.lot_id)
     is_away = endpoint is not None and not _asked(wiring, lot, endpoint, plate)
-    color: PlateColor | None = next((one for one in quotes.COLORS if one == data.color), None)
     with wiring.db.connect() as tx:
         owed = _owed(tx, wiring, lot, plate)
         if color is None and len(owed.colors) > 1:
@@ -202,24 +249,44 @@ def due(
         due_days = debts.due_days(tx, lane=wiring.lane, charge_ids=ids)
         groups = splits.groups_of(tx, lane=wiring.lane, charge_ids=ids) if len(ids) > 1 else []
         disputed = disputes.open_among(tx, lane=wiring.lane, charge_ids=list(due_days))
+        found = [one.charge for one in owed.here]
+        mandates = standing.by_charge(tx, lane=wiring.lane, charges=found, channels=routes)
+        is_more = bool(owed.everywhere) and not (owed.here and _is_one_stay(owed.everywhere, groups))
+        payees = {one.operator_id: one.legal_name for one in lots.operators(tx)} if is_more else {}
     if not owed.here:
-        MISSES.count(address)
+        MISSES.count(_address(request))
     objections = [_objection(page, one) for one in owed.disputes]
     if not (owed.everywhere or is_away or owed.here):
         return _nothing(page, lot, token, plate, color, objections)
-    together = None if owed.here and _is_one_stay(owed.everywhere, groups) else _everything(wiring, owed)
-    routes = routed(wiring, lot)
+    rows = _rows(page, lot, owed, groups, payees)
+    together = _together(wiring, owed.everywhere, rows, elsewhere=not owed.here) if is_more else None
     offered = _offers(request, wiring, routes)
     combines = bool(offered) and baskets.limits(wiring.till(), offered[0].channel).legs_max > 1
-    cards = _cards(page, owed.here, groups, due_days, combines=combines)
-    shown = [msgspec.structs.replace(one, is_disputed=UUID(one.charge_id) in disputed) for one in cards]
-    chip = facts.chip(plate, color or next(iter(owed.colors), "unknown"))
+    cards = [
+        msgspec.structs.replace(
+            one, is_disputed=UUID(one.charge_id) in disputed, by_mandate=_by_mandate(page, mandates.get(UUID(one.charge_id), []))
+        )
+        for one in _cards(page, owed.here, groups, due_days, combines=combines)
+    ]
     return page.answer(
-        "due.html", status=200 if shown or together else 503, keep=True, switch=f"/p/{token}", lot=lot, token=token,
-        plate=facts.plate(plate), chip=chip, charges=shown, offers=offered, together=together, routed=bool(routes),
-        reasons=list(zip(REASONS, page.w.dispute_reasons, strict=True)), away=is_away, typed=plate, color=color or "",
-        objections=objections,
+        "due.html", status=200 if cards or together else 503, keep=True, switch=f"/p/{token}", lot=lot, token=token,
+        plate=facts.plate(plate), chip=facts.chip(plate, color or next(iter(owed.colors), "unknown")), charges=cards,
+        offers=offered, together=together, routed=bool(routes), away=is_away,
+        reasons=list(zip(REASONS, page.w.dispute_reasons, strict=True)), typed=plate, color=color or "", objections=objections,
+        changed=_change(page, owed.here, was, shown_fen),
     )  # fmt: skip
+
+
+def _change(page: Page, here: Sequence[Quote], was: Charge | None, shown_fen: int) -> str | None:
+    """Say how the price of a stay changed, where it is known which of the prices now is that stay's."""
+    now = [one for one in here if was is not None and one.charge.entered_at == was.entered_at]
+    amount_fen = sum(one.amount_fen for one in now)
+    return page.w.price_changed.format(old=yuan(shown_fen), new=yuan(amount_fen)) if now and amount_fen != shown_fen else None
+
+
+def _by_mandate(page: Page, channels: Sequence[str]) -> str | None:
+    names = page.w.app_or.join(page.w.channel_name(channel) for channel in channels)
+    return page.w.by_mandate.format(channels=names) if names else None
 
 
 class _Owed(Struct, frozen=True):
@@ -249,10 +316,6 @@ def _only(owed: _Owed, color: PlateColor | None) -> _Owed:
         [one for one in owed.disputes if quotes.fits(one.plate_color, color)],
         owed.colors,
     )
-
-
-def _everything(wiring: Wiring, owed: _Owed) -> Together | None:
-    return _together(wiring, owed.everywhere, elsewhere=not owed.here) if owed.everywhere else None
 
 
 def _which(page: Page, lot: Lot, token: str, plate: str, colors: Sequence[PlateColor]) -> Response[bytes]:
@@ -324,6 +387,33 @@ def _is_one_stay(everything: Sequence[Charge], groups: Sequence[Group]) -> bool:
     """Say whether all that a plate owes is one card: nothing is to be paid together with it."""
     ids = {charge.charge_id for charge in everything}
     return len(ids) < 2 or any(ids <= set(group.charge_ids) for group in groups)
+
+
+def _rows(
+    page: Page, lot: Lot, owed: _Owed, groups: Sequence[Group], payees: Mapping[int, str]
+) -> list[Choosable]:  # fmt: skip
+    """Return all that is owed, stay by stay: here with times, elsewhere by payee and amount only."""
+    here = {one.charge.charge_id for one in owed.here}
+    group_of = {charge_id: group.charge_ids for group in groups for charge_id in group.charge_ids}
+    rows, listed = [], set[UUID]()
+    for charge in sorted(owed.everywhere, key=lambda one: one.charge_id not in here):
+        stay = [one for one in owed.everywhere if one.charge_id in group_of.get(charge.charge_id, (charge.charge_id,))]
+        if charge.charge_id not in listed:
+            listed |= {one.charge_id for one in stay}
+            is_here = charge.charge_id in here
+            rows.append(_row(page, lot, stay, payees, is_here=is_here, is_chosen=is_here or not here))
+    return rows
+
+
+def _row(
+    page: Page, lot: Lot, stay: Sequence[Charge], payees: Mapping[int, str], *, is_here: bool, is_chosen: bool
+) -> Choosable:  # fmt: skip
+    amount_fen = sum(one.owed_fen for one in stay)
+    when = f"{page.w.entered} {facts.instant(stay[0].entered_at, page.w)}"
+    return Choosable(
+        ",".join(str(one.charge_id) for one in stay), yuan(amount_fen), amount_fen,
+        lot.name if is_here else payees.get(stay[0].operator_id, ""), when if is_here else page.w.choose_elsewhere, is_chosen,
+    )  # fmt: skip
 
 
 def _cards(
