@@ -13,12 +13,13 @@ from sqlalchemy import Connection, text
 from ledger.errors import Conflict, Refused
 from payments.lots import Lot, Scene
 
-RuleKind = Literal["silent", "leak", "unreturned"]
+RuleKind = Literal["silent", "leak", "unreturned", "drop"]
 MOST_MAX: Final = 100_000
+WEEKS_MAX: Final = 12
 DOCUMENT_LETTERS_MAX: Final = 200
 
 IN_FORCE: Final = """
-    select r.rule_id, r.most, r.valid_from from payments.alarm_rule r
+    select r.rule_id, r.most, r.valid_from, r.weeks, r.least from payments.alarm_rule r
     where r.kind = {kind} and r.valid_from <= :at and (r.operator_id is null or r.operator_id = l.operator_id)
       and (r.lot_id is null or r.lot_id = l.lot_id) and (r.scene is null or r.scene = l.scene)
     order by r.lot_id is null, r.operator_id is null, r.scene is null, r.valid_from desc, r.rule_id desc limit 1
@@ -32,12 +33,16 @@ class NewRule(Struct, frozen=True, kw_only=True):
     kind: RuleKind
     most: int
     """silent: minutes within which a lot is heard; leak: openings of the exit per 100 cars that left; unreturned: days within which
-    what was promised of money taken by hand is reported as handed back."""
+    what was promised of money taken by hand is reported as handed back; drop: percent below the median of the same weekday."""
     document: str
     valid_from: datetime
     operator_id: int | None = None
     lot_id: int | None = None
     scene: Scene | None = None
+    weeks: int | None = None
+    """drop: how many weeks before the day count, 2 to 12."""
+    least: int | None = None
+    """drop: a lot whose median is smaller is too quiet to ring."""
 
 
 def enter(tx: Connection, *, rule: NewRule, at: datetime) -> int:
@@ -49,9 +54,10 @@ def enter(tx: Connection, *, rule: NewRule, at: datetime) -> int:
     """
     if not 0 < rule.most <= MOST_MAX or not 0 < len(rule.document.strip()) <= DOCUMENT_LETTERS_MAX:
         raise Refused(f"a rule has a number from 1 to {MOST_MAX} and names its document", code="alarm_rule_invalid")
+    _check_drop(rule)
     query = text("""
-        insert into payments.alarm_rule (kind, operator_id, lot_id, scene, valid_from, document, most, entered_at)
-        values (:kind, :operator_id, :lot_id, :scene, :valid_from, :document, :most, :at)
+        insert into payments.alarm_rule (kind, operator_id, lot_id, scene, valid_from, document, most, weeks, least, entered_at)
+        values (:kind, :operator_id, :lot_id, :scene, :valid_from, :document, :most, :weeks, :least, :at)
         on conflict (kind, operator_id, lot_id, scene, valid_from) do nothing
         returning rule_id
         """)
@@ -60,6 +66,17 @@ def enter(tx: Connection, *, rule: NewRule, at: datetime) -> int:
     if number is None:
         raise Conflict("there is a rule of this place from that moment on; begin at another one", code="alarm_rule_conflict")
     return int(number)
+
+
+def _check_drop(rule: NewRule) -> None:
+    """Raise Refused (``alarm_rule_invalid``) for a drop without its measures, and for measures that the kind has not."""
+    if rule.kind != "drop":
+        if rule.weeks is not None or rule.least is not None:
+            raise Refused("weeks and least belong to rules of drops", code="alarm_rule_invalid")
+    elif rule.most > 100 or not 2 <= (rule.weeks or 0) <= WEEKS_MAX or not 0 < (rule.least or 0) <= MOST_MAX:
+        raise Refused(
+            f"a drop has 1 to 100 percent, 2 to {WEEKS_MAX} weeks and the least median that counts", code="alarm_rule_invalid"
+        )
 
 
 def minutes_of(tx: Connection, *, lot: Lot, at: datetime) -> int | None:
@@ -72,15 +89,17 @@ def minutes_of(tx: Connection, *, lot: Lot, at: datetime) -> int | None:
 def listed(tx: Connection, *, limit: int = 1_000) -> Sequence[str]:
     """Return all rules in words, the latest first."""
     query = text("""
-        select r.kind, r.most, coalesce(l.code, o.code, 'the city') as place, r.scene, r.valid_from, r.document
+        select r.kind, r.most, r.weeks, r.least, coalesce(l.code, o.code, 'the city') as place, r.scene, r.valid_from, r.document
         from payments.alarm_rule r
         left join payments.operator o on o.operator_id = r.operator_id
         left join payments.lot l on l.lot_id = r.lot_id
         order by r.rule_id desc limit :limit
         """)
-    units = {"silent": "minutes", "leak": "openings per 100 exits", "unreturned": "days"}
+    units = {"silent": "minutes", "leak": "openings per 100 exits", "unreturned": "days", "drop": "percent"}
     return [
-        f"{row.kind}: {row.most} {units[row.kind]} for {row.place}{f' ({row.scene})' if row.scene else ''} "
+        f"{row.kind}: {row.most} {units[row.kind]}"
+        f"{f' below the median of {row.weeks} weeks, if it is {row.least} or more,' if row.weeks else ''} "
+        f"for {row.place}{f' ({row.scene})' if row.scene else ''} "
         f"from {row.valid_from.isoformat()} on, by {row.document}"
         for row in tx.execute(query, {"limit": limit})
     ]

@@ -1,6 +1,7 @@
-"""Alarms of lots: silence, missing numbers, lanes offline, openings, hand-backs. One is open per lot and kind as long as it is so.
+"""Alarms of lots: silence, gaps, lanes offline, openings, hand-backs, drops, reports. One is open per lot and kind while it is so.
 
-Knows heartbeats, numbers, days, refunds by hand and rules; must not know the scheduler or HTTP. Called by the worker and the API.
+Knows heartbeats, numbers, days, refunds by hand, visits, reported codes and rules; must not know the scheduler or HTTP. Called by
+the worker and the API.
 """
 
 from collections.abc import Sequence
@@ -12,11 +13,13 @@ from sqlalchemy import Connection, text
 
 from payments.lot_records.alarm_rules import IN_FORCE
 
-AlarmKind = Literal["silent", "gap", "offline_lane", "leak", "unreturned"]
+AlarmKind = Literal["silent", "gap", "offline_lane", "leak", "unreturned", "drop", "reported"]
 GAP_AFTER: Final = timedelta(minutes=10)
 """Records overtake each other on the way: so long may a number be missing."""
 OFFLINE_AFTER: Final = timedelta(minutes=5)
 LIMIT_MAX: Final = 1_000
+JUDGED_DAYS: Final = 14
+"""A drop is judged by the last ordinary day that is over, if it is not longer ago: holidays neither ring nor end an alarm."""
 
 
 class Alarm(Struct, frozen=True, kw_only=True):
@@ -107,6 +110,49 @@ _UNRETURNED: Final = f"""
     where w.channel in ('cash', 'legacy') and w.state = 'promised' and w.created_at + make_interval(days => r.most) < :at
     group by l.lot_id, r.most
 """
+_FELL: Final = "format('{what} %s on %s, the median of %s such days before is %s', now.{what}, now.day, h.days, h.{what})"
+_ORDINARY: Final = """
+    not exists (select from payments.tariff_calendar c
+                where c.days @> d.day and c.effect in ('free', 'holiday')
+                  and (c.everywhere or exists (select from payments.tariff_calendar_lot x
+                                               where x.calendar_id = c.calendar_id and x.lot_id = l.lot_id)))
+"""
+"""A calendar makes a day ``d`` free or a holiday for a lot ``l``: it is not judged, and nothing is compared with it."""
+
+_DROP: Final = f"""
+    select l.lot_id, 'drop' as kind,
+           concat_ws('; ',
+               case when h.scans >= r.least and now.scans * 100 < h.scans * (100 - r.most) then {_FELL.format(what="scans")} end,
+               case when h.payments >= r.least and now.payments * 100 < h.payments * (100 - r.most)
+                    then {_FELL.format(what="payments")} end) as detail
+    from payments.lot l
+    cross join lateral ({IN_FORCE.format(kind="'drop'")}) r
+    cross join lateral (
+        select d.day, coalesce(v.scans, 0) as scans, coalesce(v.payments, 0) as payments
+        from payments.visit_day d left join payments.lot_visit_day v on v.day = d.day and v.lot_id = l.lot_id
+        where d.day < (cast(:at as timestamptz) at time zone 'Asia/Shanghai')::date
+          and d.day >= (cast(:at as timestamptz) at time zone 'Asia/Shanghai')::date - {JUDGED_DAYS} and {_ORDINARY}
+        order by d.day desc limit 1
+    ) now
+    cross join lateral (
+        select count(*) as days, percentile_cont(0.5) within group (order by coalesce(v.scans, 0)) as scans,
+               percentile_cont(0.5) within group (order by coalesce(v.payments, 0)) as payments
+        from generate_series(1, r.weeks) w
+        join payments.visit_day d on d.day = now.day - 7 * w.w
+        left join payments.lot_visit_day v on v.day = d.day and v.lot_id = l.lot_id
+        where d.day >= (l.created_at at time zone 'Asia/Shanghai')::date and {_ORDINARY}
+    ) h
+    where h.days * 2 >= r.weeks
+      and (h.scans >= r.least and now.scans * 100 < h.scans * (100 - r.most)
+           or h.payments >= r.least and now.payments * 100 < h.payments * (100 - r.most))
+"""
+_REPORTED: Final = """
+    select lot_id, 'reported' as kind,
+           format('%s reports that its code looks wrong, the first of %s: see case %s', count(*),
+                  to_char(min(reported_at) at time zone 'Asia/Shanghai', 'YYYY-MM-DD HH24:MI'),
+                  (array_agg(number order by reported_at, number))[1]) as detail
+    from payments.code_report where closed_at is null and lot_id is not null group by lot_id
+"""
 
 _WATCH: Final = f"""
 with now as materialized (
@@ -115,6 +161,8 @@ with now as materialized (
     union all select lot_id, kind, detail from ({_OFFLINE}) o
     union all select lot_id, kind, detail from ({_LEAK}) k
     union all select lot_id, kind, detail from ({_UNRETURNED}) u
+    union all select lot_id, kind, detail from ({_DROP}) d
+    union all select lot_id, kind, detail from ({_REPORTED}) t
 ), opened as (
     insert into payments.lot_alarm (lot_id, kind, opened_at, detail)
     select n.lot_id, n.kind, :at, n.detail from now n

@@ -1,0 +1,313 @@
+"""``tongting rollout``: rules of where the one code counts, who is where, old codes from a file, and codes reported as wrong.
+
+Knows the words of the command and of its answers; must not know how anything is kept. Called by the command line.
+"""
+
+import argparse
+import csv
+import io
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from app.wiring import Wiring
+from ledger.clock import CHINA, business_date
+from ledger.errors import Refused
+from payments import lots
+from payments.lot_records.intake import Answer
+from payments.rollout import code_reports, legacy_codes, policy, progress
+from payments.rollout.legacy_codes import NewLegacyCode
+from payments.rollout.progress import Progress
+
+CHUNK: Final = 2_000
+"""Codes registered in one transaction; each is told, so that a long file shows how far it is."""
+COLUMNS: Final = ("lot", "serial", "payload", "kind", "first_day", "document")
+MORE_COLUMNS: Final = ("last_day",)
+REFUSED_SHOWN_MAX: Final = 50
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what may be said after ``tongting rollout``."""
+    acts = parser.add_subparsers(dest="act", required=True, metavar="act")
+    told = acts.add_parser("report", help="who is where: per district and kind of operator")
+    behind = acts.add_parser("overdue", help="list the lots that are behind what is required of them")
+    for one in (told, behind):
+        one.add_argument("--day", type=date.fromisoformat, help="as 2026-12-31 (default: today in China)")
+        one.add_argument("--district", help="only this district")
+        one.add_argument("--csv", action="store_true", help="as CSV")
+    acts.add_parser("rules", help="list the rules, as they begin")
+    acts.add_parser("enter", help="enter rules of TOML files; the same file again enters nothing twice").add_argument(
+        "files", type=Path, nargs="+", help="such as config/rollout/wuxi-2025.toml"
+    )
+    ruled = acts.add_parser("rule", help="enter a rule of one lot")
+    ruled.add_argument("lot", help="the lot's code")
+    ruled.add_argument("requires", choices=["invited", "parallel", "city_code_required", "city_code_only"])
+    ruled.add_argument("--from", dest="since", type=date.fromisoformat, required=True, help="first day, as 2026-03-01")
+    ruled.add_argument("--document", required=True, help="the document that says so")
+    file = acts.add_parser("codes", help="register old codes of a CSV file; the same file again registers nothing twice")
+    file.add_argument("file", type=Path, help=f"CSV with a header: {', '.join(COLUMNS)}; also {', '.join(MORE_COLUMNS)}")
+    asked = acts.add_parser("whose", help="say whose a scanned code is, and whether it may hang there today")
+    asked.add_argument("payload", help="what the scanner reads")
+    asked.add_argument("--lot", help="the code of the lot where it hangs")
+    asked.add_argument("--day", type=date.fromisoformat, help="another day than today")
+    cases = acts.add_parser("cases", help="list codes that were reported as wrong, or close a case")
+    cases.add_argument("--all", action="store_true", help="closed ones, too")
+    cases.add_argument("--close", metavar="NUMBER", help="close this case")
+    cases.add_argument("--person", help="code of the person who closes it")
+    cases.add_argument("--words", help="what was found and done")
+
+
+def run(wiring: Wiring, given: argparse.Namespace) -> str:
+    """Do what was asked and return what to print.
+
+    Raises:
+        Refused: ``rollout_rule_invalid``, ``codes_file_invalid``, ``payload_invalid``, ``closing_invalid``; what is not here.
+    """
+    acts: Mapping[str, Callable[[Wiring, argparse.Namespace], str]] = {
+        "report": _report, "overdue": _overdue, "rules": _rules, "enter": _enter, "rule": _rule, "codes": _codes,
+        "whose": _whose, "cases": _cases,
+    }  # fmt: skip
+    return acts[given.act](wiring, given)
+
+
+# Who is where.
+
+_HEADS: Final = (
+    "district", "kind", "lots", "berths", "on the code", "their berths", "on old codes", "old codes registered", "overdue",
+    "their berths",
+)  # fmt: skip
+
+
+def _report(wiring: Wiring, given: argparse.Namespace) -> str:
+    day = given.day or business_date(wiring.clock.now())
+    with wiring.db.connect() as tx:
+        found = progress.report(tx, day=day, district=given.district)
+    if given.csv:
+        names = Progress.__struct_fields__
+        return _csv(("day", *names), [(day, *(getattr(one, name) for name in names)) for one in found])
+    rows = [msgspec.structs.astuple(one) for one in found]
+    total = ("all", "", *(sum(row[place] for row in rows) for place in range(2, len(_HEADS))))
+    return _table(_HEADS, [*rows, total]) if rows else "no lots"
+
+
+def _overdue(wiring: Wiring, given: argparse.Namespace) -> str:
+    day = given.day or business_date(wiring.clock.now())
+    with wiring.db.connect() as tx:
+        found = progress.overdue(tx, day=day, district=given.district)
+    if given.csv:
+        names = progress.Behind.__struct_fields__
+        return _csv(names, [msgspec.structs.astuple(one) for one in found])
+    rows = [
+        f"{one.lot_code}  {one.district}  {one.lot_name}  {one.requires} since {one.since} by {one.document}: "
+        + ", ".join(_why(one))
+        for one in found
+    ]
+    return "\n".join(rows) or f"no lot is behind on {day}"
+
+
+def _why(one: progress.Behind) -> Iterator[str]:
+    if not one.on_code:
+        yield "no city code"
+    if one.requires == "city_code_only" and one.on_legacy:
+        yield "money on an old code"
+    if one.requires == "city_code_only" and one.registered:
+        yield "an old code is registered"
+
+
+def _csv(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    written = io.StringIO(newline="")
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(heads)
+    writer.writerows(rows)
+    return written.getvalue().rstrip("\n")
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [[str(cell) for cell in row] for row in (heads, *rows)]
+    widths = [max(_wide(line[place]) for line in lines) for place in range(len(heads))]
+    return "\n".join(
+        "  ".join(cell + " " * (width - _wide(cell)) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def _wide(cell: str) -> int:
+    """Return how many columns of a terminal a cell takes: Chinese letters take two."""
+    return sum(2 if letter >= "⺀" else 1 for letter in cell)
+
+
+# Rules.
+
+
+def _rules(wiring: Wiring, _given: argparse.Namespace) -> str:
+    with wiring.db.connect() as tx:
+        found = policy.rules(tx)
+        codes = {one.lot_id: one.code for one in lots.lots(tx, limit=1_000_000)} if any(rule.lot_id for rule in found) else {}
+    rows = [f"{one.valid_from}  {one.requires:18}  {_place(one, codes)}  by {one.document}" for one in found]
+    return "\n".join(rows) or "no rules; enter some with: tongting rollout enter FILE"
+
+
+def _place(rule: policy.Rule, codes: Mapping[int, str]) -> str:
+    if rule.lot_id is not None:
+        return codes[rule.lot_id]
+    return f"{rule.district or 'the city'}, {rule.regime or 'every kind'}"
+
+
+def _enter(wiring: Wiring, given: argparse.Namespace) -> str:
+    read = [(path, policy.read(_bytes(path, "rollout_rule_invalid"))) for path in given.files]
+    at = wiring.clock.now()
+    with wiring.db.begin() as tx:
+        made = [f"{path.name}: {policy.enter(tx, rules=rules, at=at)} of {len(rules)} rules are new" for path, rules in read]
+    return "\n".join(made)
+
+
+def _rule(wiring: Wiring, given: argparse.Namespace) -> str:
+    with wiring.db.begin() as tx:
+        lot = lots.lot_by_code(tx, code=given.lot)
+        rule = policy.NewRule(requires=given.requires, valid_from=given.since, document=given.document, lot_id=lot.lot_id)
+        made = policy.enter(tx, rules=[rule], at=wiring.clock.now())
+    return f"the rule of {lot.code} is {'entered' if made else 'there already'}"
+
+
+# Old codes.
+
+
+def _whose(wiring: Wiring, given: argparse.Namespace) -> str:
+    with wiring.db.connect() as tx:
+        lot = None if given.lot is None else lots.lot_by_code(tx, code=given.lot)
+        day = given.day or business_date(wiring.clock.now())
+        found = legacy_codes.whose(tx, payload=given.payload, day=day, lot=lot)
+    rows = [
+        f"{one.standing}: {one.operator_name} ({one.operator_code}), {one.lot_code} {one.lot_name}, {one.kind}, from "
+        f"{one.first_day} to {one.last_day or 'no end'} by {one.document}; required there: {one.requires or 'nothing yet'}"
+        for one in found.registered
+    ]
+    words = {"unknown": "nobody has registered this code", "city_code": "this has the form of the city's own code: scan it"}
+    return "\n".join(rows) or words[found.found]
+
+
+def _codes(wiring: Wiring, given: argparse.Namespace) -> str:
+    """Register a file lot by lot and part by part; each part is committed by itself, so that a broken run is simply run again."""
+    try:
+        text = _bytes(given.file, "codes_file_invalid").decode("utf-8-sig")
+    except UnicodeDecodeError as broken:
+        raise Refused(f"{given.file}: is not UTF-8: {broken}", code="codes_file_invalid") from None
+    header, rows = _rows(text)
+    counted: dict[str, int] = {}
+    refused: list[str] = []
+    done = 0
+    for code, part in _parts(rows):
+        answers = _registered(wiring, code, part, header)
+        for (line, _), answer in zip(part, answers, strict=True):
+            counted[answer.outcome] = counted.get(answer.outcome, 0) + 1
+            if answer.outcome == "refused":
+                refused.append(f"line {line}: {answer.reason} ({answer.field}): {answer.detail}")
+        done += len(part)
+        print(f"  {done} of {len(rows)}", file=sys.stderr, flush=True)
+    told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counted.items())) or "no codes"
+    more = [f"... and {len(refused) - REFUSED_SHOWN_MAX} more"] if len(refused) > REFUSED_SHOWN_MAX else []
+    return "\n".join([told, *refused[:REFUSED_SHOWN_MAX], *more])
+
+
+Rows = list[tuple[int, dict[str, str]]]
+"""Lines of the file by their numbers."""
+
+
+def _rows(text: str) -> tuple[list[str], Rows]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    header = list(reader.fieldnames or [])
+    missing = [name for name in COLUMNS if name not in header]
+    unknown = [name for name in header if name not in COLUMNS + MORE_COLUMNS]
+    if missing or unknown or len(set(header)) < len(header):
+        wrong = f"missing: {', '.join(missing) or 'none'}, unknown: {', '.join(unknown) or 'none'}"
+        raise Refused(f"the header is not that of codes ({wrong})", code="codes_file_invalid")
+    try:
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as broken:
+        raise Refused(f"line {reader.line_num} is not CSV: {broken}", code="codes_file_invalid") from None
+    for line, row in rows:
+        if None in row or None in row.values():
+            raise Refused(f"line {line} has not as many fields as the header", code="codes_file_invalid")
+    return header, rows
+
+
+def _parts(rows: Rows) -> Iterator[tuple[str, Rows]]:
+    """Yield the lines of each lot, in the order of the file, ``CHUNK`` at a time."""
+    by_lot: dict[str, Rows] = {}
+    for line, row in rows:
+        by_lot.setdefault(row["lot"].strip(), []).append((line, row))
+    for code, own in by_lot.items():
+        for start in range(0, len(own), CHUNK):
+            yield code, own[start : start + CHUNK]
+
+
+def _registered(wiring: Wiring, code: str, part: Rows, header: list[str]) -> list[Answer]:
+    """Register a part, with its own lines as the evidence; a line that cannot be read is refused by itself."""
+    read = [_code(row) for _, row in part]
+    good = [one for one in read if isinstance(one, NewLegacyCode)]
+    with wiring.db.begin() as tx:
+        found = lots.lots_by_code(tx, codes=[code]).get(code)
+        if found is None:
+            return [_not_here(row, code) for _, row in part]
+        body = _body(part, header)
+        posted = legacy_codes.post(
+            tx, lane=wiring.lane, lot=found, codes=good, body=body, at=wiring.clock.now(), ids=wiring.ids
+        )  # fmt: skip
+    answers = iter(posted)
+    return [one if isinstance(one, Answer) else next(answers) for one in read]
+
+
+def _not_here(row: dict[str, str], code: str) -> Answer:
+    return Answer(serial=row["serial"], outcome="refused", reason="lot_not_found", field="lot", detail=f"there is no lot {code}")
+
+
+def _code(row: dict[str, str]) -> NewLegacyCode | Answer:
+    said = {name: value.strip() for name, value in row.items() if name != "lot" and value.strip()}
+    try:
+        return msgspec.convert(said, NewLegacyCode, strict=False)
+    except msgspec.ValidationError as wrong:
+        field = str(wrong).partition("`$.")[2].rstrip("`") or None
+        return Answer(serial=said.get("serial", ""), outcome="refused", reason="malformed", field=field, detail=str(wrong))
+
+
+def _body(part: Rows, header: list[str]) -> bytes:
+    written = io.StringIO(newline="")
+    writer = csv.DictWriter(written, header)
+    writer.writeheader()
+    writer.writerows(row for _, row in part)
+    return written.getvalue().encode()
+
+
+def _bytes(path: Path, code: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as broken:
+        raise Refused(f"{path}: cannot be read: {broken}", code=code) from None
+
+
+# Codes reported as wrong.
+
+
+def _cases(wiring: Wiring, given: argparse.Namespace) -> str:
+    if given.close is not None:
+        if given.person is None or given.words is None:
+            raise Refused("a case is closed by a person, with words: --person CODE --words ...", code="closing_invalid")
+        with wiring.db.begin() as tx:
+            code_reports.close(tx, number=given.close, person_code=given.person, closing=given.words, at=wiring.clock.now())
+        return f"case {given.close} is closed"
+    with wiring.db.connect() as tx:
+        found = code_reports.listed(tx, is_open=None if given.all else True)
+    return "\n".join(_case(one) for one in found) or "no case is open"
+
+
+def _case(one: code_reports.Report) -> str:
+    place = "no code of ours" if one.lot_code is None else f"{one.lot_code} {one.lot_name}"
+    end = "" if one.closed_at is None else f"  closed {_told(one.closed_at)} by {one.closed_by}: {one.closing}"
+    return f"{one.number}  {_told(one.reported_at)}  {one.kind:10}  {place}  {one.words or ''}".rstrip() + end
+
+
+def _told(at: datetime) -> str:
+    return at.astimezone(CHINA).isoformat(sep=" ", timespec="minutes")
