@@ -32,6 +32,8 @@ from ledger.seal import Sealer, Witness
 from payments.cards.packing import Uplink
 from payments.cards.records import CHANNEL
 from payments.checkout import Till
+from payments.invoices.file_issuer import FileIssuer
+from payments.invoices.issuer import Issuer
 from payments.orders import RandomTokens, SeededTokens, Tokens
 from payments.paycode import PayCodeKeys
 from payments.webhooks.delivery import Post
@@ -110,6 +112,10 @@ class Wiring(Struct, frozen=True):
         """Return what webhooks are delivered with."""
         guard = addresses.guard(self.settings.webhook_allowed_networks)
         return Post(db=self.db, lane=self.lane, clock=self.clock, guard=guard, vault=Vault(self.keys.webhook))
+
+    def issuer(self) -> Issuer:
+        """Return the way to whoever issues invoices and fiscal receipts: two directories."""
+        return FileIssuer(outbox=self.settings.invoice_outbox, inbox=self.settings.invoice_inbox)
 
     def sealer(self) -> Sealer:
         """Return a sealer of the lane; its caller gives it a connection and the pace."""

@@ -28,10 +28,11 @@ from payments import jobs
 from payments.bearers import following as bearing
 from payments.cards import packing
 from payments.incentive import following
+from payments.invoices import handing_over, invoices
 from payments.lot_records import alarms
 from payments.mandates import deduction_plan, status_lists
 from payments.quoting import ending
-from payments.refunding import refund_jobs
+from payments.refunding import refund_jobs, requests
 from payments.webhooks import delivery, keeping
 from reconciliation import daily
 
@@ -49,6 +50,8 @@ QUOTES_MINUTES: Final = 1
 """How often quotes whose price has ended are marked; no page waits for it."""
 WATCH_MINUTES: Final = 1
 """How often it is looked whether a lot is silent, hides records, has a lane offline, or opens its barrier too often."""
+INVOICES_MINUTES: Final = 2
+"""How often requests of invoices are handed over, and answers taken."""
 CHECK_HOURS: Final = 6
 RECONCILE_HOURS: Final = "10-22"
 """In China: the bill of the day before is there from ten o'clock on."""
@@ -93,6 +96,9 @@ def schedule(wiring: Wiring, *, stop: Event | None = None) -> BackgroundSchedule
     scheduler.add_job(_logged(claim_from_bearers, wiring), "interval", minutes=SHARES_MINUTES)
     scheduler.add_job(_logged(end_quotes, wiring), "interval", minutes=QUOTES_MINUTES)
     scheduler.add_job(_logged(watch_lots, wiring), "interval", minutes=WATCH_MINUTES)
+    scheduler.add_job(_logged(issue_invoices, wiring), "interval", minutes=INVOICES_MINUTES)
+    scheduler.add_job(_logged(forget_emails, wiring), "cron", hour=4, minute=30, timezone=CHINA)
+    scheduler.add_job(_logged(remind_of_requests, wiring), "cron", hour="9-17", timezone=CHINA)
     scheduler.add_job(_logged(dun, wiring), "cron", hour=9, minute=30, timezone=CHINA)
     scheduler.add_job(_logged(prepare_months, wiring), "cron", hour=2)
     scheduler.add_job(_logged(check, wiring), "interval", hours=CHECK_HOURS)
@@ -248,6 +254,39 @@ def watch_lots(wiring: Wiring) -> int:
         LOG.log(logging.WARNING if one.opened else logging.INFO, "lot %s: %s %s: %s", one.lot_code, one.kind,
                 "begins" if one.opened else "is over", one.detail)  # fmt: skip
     return len(changed)
+
+
+def issue_invoices(wiring: Wiring) -> handing_over.Ran:
+    """Hand over what payers asked for, take the issuer's answers, and ask for red invoices that are due."""
+    ran = handing_over.run(
+        wiring.db, lane=wiring.lane, issuer=wiring.issuer(), at=wiring.clock.now(), ids=wiring.ids, say=LOG.warning
+    )
+    if ran.trouble:
+        LOG.warning("whoever issues invoices is away, everything waits: %s", ran.trouble)
+    return ran
+
+
+def forget_emails(wiring: Wiring) -> int:
+    """Erase e-mail addresses of invoices that were delivered long enough ago. Returns how many."""
+    before = wiring.clock.now() - timedelta(days=wiring.settings.invoice_email_days)
+    with wiring.db.begin() as tx:
+        return invoices.forget_emails(tx, lane=wiring.lane, before=before)
+
+
+def remind_of_requests(wiring: Wiring) -> int:
+    """Tell lots once more of drivers' refund requests, and log those that are late. Returns how many were told."""
+    at, told = wiring.clock.now(), 0
+    while True:
+        with wiring.db.begin() as tx:
+            some = requests.remind(tx, lane=wiring.lane, at=at, ids=wiring.ids)
+        told += some
+        if not some:
+            break
+    with wiring.db.connect() as tx:
+        late = requests.waiting(tx, lane=wiring.lane, due_before=at)
+    if late:
+        LOG.warning("%d refund requests of drivers are late, the oldest at lot %s", len(late), late[0].lot_code)
+    return told
 
 
 def prepare_months(wiring: Wiring) -> None:

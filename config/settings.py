@@ -118,6 +118,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     dunning_smtp_password_file: Path | None
     dunning_smtp_ca_file: Path | None
     debt_file_font: Path | None
+    invoice_outbox: Path
+    invoice_inbox: Path
+    invoice_email_days: int
+    refund_answer_days: int
+    refund_remind_days: int
     token_minutes: int
     help_line: str
 
@@ -211,6 +216,8 @@ def _derived(values: dict[str, Any]) -> dict[str, Any]:
     values |= {"home": home, "public_url": public}
     notices = public
     values["dunning_outbox"] = Path(values["dunning_outbox"] or home / "dunning").expanduser().absolute()
+    for name in ("outbox", "inbox"):
+        values[f"invoice_{name}"] = Path(values[f"invoice_{name}"] or home / "invoices" / name).expanduser().absolute()
     values["dunning_link"] = values["dunning_link"] or public
     values["keys_dir"] = Path(values["keys_dir"] or home / "keys").expanduser().absolute()
     if values["sandbox"] in (True, "true", "True", "1"):
@@ -266,6 +273,7 @@ def _check(settings: Settings) -> None:
         _check_line(settings)
     positive = {"callback_batch_max", "database_pool_size", "price_lock_minutes", "token_minutes", "seal_seconds", "jobs_seconds"}
     positive |= {"webhook_poll_seconds", "quote_timeout_seconds"}
+    positive |= {"invoice_email_days", "refund_answer_days", "refund_remind_days"}
     for name, port in ports.items():
         if not 0 < port < 65536:
             raise SettingsError(f"setting {name!r} must be a port from 1 to 65535, not {port}")

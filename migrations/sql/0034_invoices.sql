@@ -79,7 +79,7 @@ create table payments.invoice ( -- An invoice or fiscal receipt that a payer ask
     refused_words   text, -- Why it was not
     answered_at     timestamptz, -- When the answer was taken
     evidence_id     uuid, -- The issuer's answer, verbatim
-    red_fen         bigint not null default 0 check (red_fen >= 0), -- What red ones that were not refused take off it, in fen
+    red_fen         bigint not null default 0 check (red_fen >= 0), -- What red ones take off it, in fen
     primary key (invoice_id, lane),
     check ((buyer_kind = 'company') = (tax_no is not null)),
     check ((state in ('requested', 'refused') or (amount_fen is not null and batch_id is not null))),
@@ -135,7 +135,7 @@ create table payments.invoice_answer_file ( -- A file of answers that was taken:
     lane            smallint not null, -- Lane
     name            text not null, -- Its name
     evidence_id     uuid not null, -- It, verbatim
-    taken           integer not null, -- Lines that were good, new or not
+    taken           integer not null, -- Lines that changed something
     refused         integer not null, -- Lines that were not
     taken_at        timestamptz not null, -- When
     primary key (digest, lane)

@@ -47,9 +47,9 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 _SELECT: Final = """
-select q.request_id, q.lane, q.payment_id, q.charge_id, q.operator_id, q.lot_id, l.code as lot_code, c.lot_serial, p.channel, q.reason,
-       q.words, q.asked_at, q.answer_until, q.reminded_at, q.state, q.amount_fen, q.refund_id, q.answer, q.answered_at, p.taken_fen,
-       p.succeeded_at as paid_at,
+select q.request_id, q.lane, q.payment_id, q.charge_id, q.operator_id, q.lot_id, l.code as lot_code, c.lot_serial, p.channel,
+       q.reason, q.words, q.asked_at, q.answer_until, q.reminded_at, q.state, q.amount_fen, q.refund_id, q.answer, q.answered_at,
+       p.taken_fen, p.succeeded_at as paid_at,
        case when p.taken_back_at is not null then p.taken_fen else
            (select coalesce(sum(r.amount_fen), 0)::bigint from payments.refund r
             where r.lane = q.lane and r.payment_id = q.payment_id and r.state <> 'closed') end as back_fen
@@ -71,8 +71,8 @@ def insert(
     """Insert an open request. The payment is held by the caller."""
     tx.execute(
         text("""
-        insert into payments.refund_request (request_id, lane, payment_id, charge_id, operator_id, lot_id, reason, words, evidence_id,
-                                             asked_at, answer_until, remind_at, state)
+        insert into payments.refund_request (request_id, lane, payment_id, charge_id, operator_id, lot_id, reason, words,
+                                             evidence_id, asked_at, answer_until, remind_at, state)
         select :request_id, p.lane, p.payment_id, p.charge_id, p.operator_id, c.lot_id, :reason, :words, :evidence_id, :at,
                :answer_until, :remind_at, 'open'
         from payments.payment p join payments.charge c on c.lane = p.lane and c.charge_id = p.charge_id
@@ -140,8 +140,8 @@ def remind(tx: Connection, *, lane: int, at: datetime, limit: int) -> list[Reque
 
 
 def answer(
-    tx: Connection, *, lane: int, request_id: UUID, state: State, amount_fen: int | None, refund_id: UUID | None, words: str, by: str,
-    evidence_id: UUID, at: datetime,
+    tx: Connection, *, lane: int, request_id: UUID, state: State, amount_fen: int | None, refund_id: UUID | None, words: str,
+    by: str, evidence_id: UUID, at: datetime,
 ) -> None:  # fmt: skip
     """Write a lot's answer. The request is held by the caller."""
     tx.execute(

@@ -1,7 +1,7 @@
 """Refund requests 退款申请: a driver asks for money back behind the link of the payment, and the lot's operator answers.
 
-Knows requests, promises of refunds and the lots' events; must not know HTTP or channels. Called by the pages, the API, the worker and
-the command line. What is accepted is promised by ``refunds.promise`` like every other refund: the money is the operator's.
+Knows requests, promises of refunds and the lots' events; must not know HTTP or channels. Called by the pages, the API, the worker
+and the command line. What is accepted is promised by ``refunds.promise`` like every other refund: the money is the operator's.
 """
 
 from datetime import datetime, timedelta
@@ -163,7 +163,8 @@ def _held(tx: Connection, *, lane: int, lot_id: int, request_id: UUID) -> Reques
 
 
 def _over(held: Request) -> Conflict:
-    return Conflict(f"this request is {held.state} already; make a refund by itself if more is to go back", code="refund_request_over")
+    words = f"this request is {held.state} already; make a refund by itself if more is to go back"
+    return Conflict(words, code="refund_request_over")
 
 
 def _check(words: str, *, least: int) -> None:

@@ -21,7 +21,14 @@ ALL: dict[str, msgspec.Struct] = {
     **{kind: DebtEvent(kind=kind, **DEBT) for kind in get_args(events.DebtKind)},
     "release.granted": ReleaseEvent(charge_serial="S1", at=AT, reason="paid"),
     "refund.requested": RefundRequestEvent(
-        charge_serial="S1", receipt="P1", channel="wechat", request="0" * 32, amount_fen=1200, answer_until=AT, at=AT, reason="other"
+        charge_serial="S1",
+        receipt="P1",
+        channel="wechat",
+        request="0" * 32,
+        amount_fen=1200,
+        answer_until=AT,
+        at=AT,
+        reason="other",
     ),
     "charge.corrected": CorrectionEvent(charge_serial="S1", note="C1", amount_fen=100, at=AT, reason="wrong_time"),
 }

@@ -77,11 +77,11 @@ EXAMPLES: dict[str, tuple[str, msgspec.Struct]] = {
         DebtEvent(kind="debt.written_off", amount_fen=1200, owed_fen=0, reason="written_off", **DEBT),
     ),
     "refund.requested": (
-        "A driver asks for money back; `amount_fen` is what is left of the payment. Answer `request` ([RECEIPTS.md](RECEIPTS.md)). It "
-        "comes once more, with a later `at`, while it is not answered.",
+        "A driver asks for money back, `amount_fen` at most; answer it ([RECEIPTS.md](RECEIPTS.md)). It comes again if unanswered.",
         RefundRequestEvent(
-            charge_serial=PAID["charge_serial"], receipt=PAID["receipt"], channel="wechat", request="019cacb3f2007dd397112b7289cd0f00",
-            amount_fen=1200, answer_until=AT + timedelta(days=7), at=AT, reason="barrier",
+            charge_serial=PAID["charge_serial"], receipt=PAID["receipt"], channel="wechat",
+            request="019cacb3f2007dd397112b7289cd0f00", amount_fen=1200,
+            answer_until=AT + timedelta(days=7), at=AT, reason="barrier",
         ),
     ),
     "charge.corrected": (
