@@ -21,7 +21,7 @@ from app import run as running
 from app.callbacks import serve as callbacks
 from app.checks import violations
 from app.collector import settle
-from app.commands import cards, debts, incentive, leaving, lots, plates, routes, splits, tariffs, webhooks
+from app.commands import cards, codes, debts, incentive, invoices, leaving, lots, plates, routes, splits, tariffs, webhooks
 from app.database import DatabaseError
 from app.embedded import EmbeddedServerError
 from app.etc_line import serve as etc_line
@@ -52,6 +52,7 @@ class Desk(Protocol):
 
 _DESKS: Final[tuple[tuple[str, Desk, str], ...]] = (
     ("route", routes, "list, add or end an operator's merchant account at a channel"),
+    ("code", codes, "issue, print, post, move, retire, replace or report pay codes on walls; codes for screens"),
     ("lot", lots, "what lots tell and hide, tills and takings, and how channels number lots"),
     ("debts", debts, "list, dispute, let off, write off and dun debts; make debt files"),
     ("leave", leaving, "list or enter rules of leaving first and of deducting debts"),
@@ -59,6 +60,7 @@ _DESKS: Final[tuple[tuple[str, Desk, str], ...]] = (
     ("plate", plates, "let plates change hands or be forgotten, and list who looked them up"),
     ("cards", cards, "list packages of card charges, or pack anew what was rejected"),
     ("tariff", tariffs, "enter, assign and list tariffs and passes, or price a stay"),
+    ("invoice", invoices, "which invoice or fiscal receipt payers get of which lots, and handing requests over"),
     ("incentive", incentive, "parties, rules, settlements and reports of recovered debts"),
     ("split", splits, "rules by which charges are cut for several payees, and what bearers of discounts owe"),
 )

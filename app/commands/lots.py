@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from app.wiring import Wiring
 from ledger.clock import CHINA, business_date
 from ledger.errors import Refused
-from ledger.ids import refund_number
+from ledger.ids import payment_number, refund_number
 from ledger.money import yuan
 from payments import lots
 from payments.lot_records import alarm_rules, alarms, charge_caps, numbers, openings, returns, takings
@@ -28,6 +28,7 @@ from payments.lot_records.stays import SCENES
 from payments.lot_records.takings import NewTaking, TakingAnswer
 from payments.lots import Lot
 from payments.mandates import deductions
+from payments.refunding import requests
 
 CHUNK: Final = 2_000
 """Takings booked in one transaction; each is told, so that a long file shows how far it is."""
@@ -49,6 +50,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     owed = acts.add_parser("returns", help="list what lots have to hand back by hand and have not reported, the oldest first")
     owed.add_argument("lot", nargs="?", help="the lot's code (default: all lots)")
     owed.add_argument("--days", type=int, default=0, help="only what was promised so many days ago, or more (default: everything)")
+    asked = acts.add_parser("refund-requests", help="list the refunds that drivers ask for and lots have not answered")
+    asked.add_argument("lot", nargs="?", help="the lot's code (default: all lots)")
+    asked.add_argument("--late", action="store_true", help="only those whose answer is late")
     for name, words in (("openings", "list barriers opened by hand, per day"), ("till", "list what moved in the till, per day")):
         told = acts.add_parser(name, help=words)
         told.add_argument("lot", help="the lot's code")
@@ -87,7 +91,7 @@ def run(wiring: Wiring, given: argparse.Namespace) -> str:
     """
     acts: Mapping[str, Callable[[Wiring, argparse.Namespace], str]] = {
         "number": _number, "silence": _silence, "alarms": _alarms, "gaps": _gaps, "openings": _openings, "till": _till,
-        "rule": _rule, "cap": _cap, "takings": _takings, "returns": _returns,
+        "rule": _rule, "cap": _cap, "takings": _takings, "returns": _returns, "refund-requests": _refund_requests,
     }  # fmt: skip
     return acts[given.act](wiring, given)
 
@@ -182,6 +186,20 @@ def _returns(wiring: Wiring, given: argparse.Namespace) -> str:
         for one in found
     ]
     return _lines(rows, "nothing waits to be handed back")
+
+
+def _refund_requests(wiring: Wiring, given: argparse.Namespace) -> str:
+    at = wiring.clock.now()
+    with wiring.db.connect() as tx:
+        lot_id = None if given.lot is None else lots.lot_by_code(tx, code=given.lot).lot_id
+        found = requests.waiting(tx, lane=wiring.lane, lot_id=lot_id, due_before=at if given.late else None)
+    rows = [
+        f"{'LATE' if one.answer_until < at else 'open':4}  {one.lot_code}  {one.request_id.hex}  {one.reason:11}  "
+        f"{yuan(one.left_fen)} of {yuan(one.taken_fen)} yuan of {one.lot_serial}, "
+        f"receipt {payment_number(one.lane, one.payment_id)}, asked {_told(one.asked_at)}, answer until {_told(one.answer_until)}"
+        for one in found
+    ]
+    return _lines(rows, "no driver waits for an answer")
 
 
 def _days(tx: Connection, wiring: Wiring, given: argparse.Namespace) -> tuple[Lot, date, date]:
