@@ -21,7 +21,7 @@ from app import run as running
 from app.callbacks import serve as callbacks
 from app.checks import violations
 from app.collector import settle
-from app.commands import cards, codes, debts, incentive, invoices, leaving, lots, plates, routes, splits, tariffs, webhooks
+from app.commands import cards, codes, debts, incentive, invoices, leaving, lots, plates, rollout, routes, splits, tariffs, webhooks
 from app.database import DatabaseError
 from app.embedded import EmbeddedServerError
 from app.etc_line import serve as etc_line
@@ -61,6 +61,7 @@ _DESKS: Final[tuple[tuple[str, Desk, str], ...]] = (
     ("cards", cards, "list packages of card charges, or pack anew what was rejected"),
     ("tariff", tariffs, "enter, assign and list tariffs and passes, or price a stay"),
     ("invoice", invoices, "which invoice or fiscal receipt payers get of which lots, and handing requests over"),
+    ("rollout", rollout, "the way to one code: rules, who is where, old codes, and codes reported as wrong"),
     ("incentive", incentive, "parties, rules, settlements and reports of recovered debts"),
     ("split", splits, "rules by which charges are cut for several payees, and what bearers of discounts owe"),
 )

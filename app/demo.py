@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from config.settings import TARIFFS
+from config.settings import ROLLOUT, TARIFFS
 from gateways import routing
 from gateways.routing import NewAccount
 from ledger.clock import CHINA
@@ -22,6 +22,7 @@ from payments.mandates import deductions
 from payments.owed import leaving
 from payments.owed.leaving import NewRule
 from payments.records import NewCharge
+from payments.rollout import policy
 from payments.tariffs import files, registry
 
 PLATE: Final = "苏B12345"
@@ -135,6 +136,7 @@ def fill(tx: Connection, *, lane: int, providers: Mapping[str, str], at: datetim
         return False
     register(tx, providers=providers, at=at)
     let_leave_first(tx, at=at)
+    policy.enter(tx, rules=policy.read((ROLLOUT / "wuxi-2025.toml").read_bytes()), at=at)
     for lot in lots.lots(tx, limit=len(LOTS)):
         charges.post(tx, lane=lane, lot=lot, charges=_first_charges(lot, at), at=at, ids=ids)
     return True

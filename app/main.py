@@ -3,9 +3,10 @@
 Knows which routes exist and what they share; must not know what they do. Called by ``tongting web`` and the tests.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
+from threading import Event, Thread
 from typing import Final
 
 from litestar import Litestar, get
@@ -23,6 +24,7 @@ from app.pages.sorry import missing
 from app.problems import unexpected
 from app.simulation import SimulationRoutes
 from app.wiring import Wired, Wiring
+from payments.rollout.visits import SCANS
 
 BODY_BYTES_MAX: Final = 4 * 1024 * 1024
 """Largest request body of any route; routes that the public reaches set a smaller one."""
@@ -61,9 +63,10 @@ def create_app(wiring: Wiring) -> Litestar:
 
 @asynccontextmanager
 async def _watched(app: Litestar) -> AsyncIterator[None]:
-    """While the application lives, key files are watched and a simulated city's callbacks port is open."""
+    """While the application lives, key files are watched, scans are counted and a simulated city's callbacks port is open."""
     wiring: Wiring = app.state.wiring
     async with AsyncExitStack() as ending:
+        ending.callback(_counting(wiring))
         for watch in wiring.key_watches():
             watch.start()
             ending.callback(watch.stop)
@@ -72,3 +75,20 @@ async def _watched(app: Litestar) -> AsyncIterator[None]:
             ending.push_async_callback(doors.close)
             await doors.open(wiring.settings.callback_host, wiring.settings.callback_port)
         yield
+
+
+def _counting(wiring: Wiring) -> Callable[[], None]:
+    """Write the scans of this process once a minute, and at the end; in a simulated city, whose clock stands, at the end alone."""
+    stop = Event()
+    writer = Thread(target=SCANS.flush_until, args=(wiring.db, stop), name="scans", daemon=True)
+    if not wiring.settings.simulated:
+        writer.start()
+
+    def end() -> None:
+        stop.set()
+        if writer.is_alive():
+            writer.join()
+        else:
+            SCANS.flush_until(wiring.db, stop)
+
+    return end

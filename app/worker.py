@@ -33,6 +33,7 @@ from payments.lot_records import alarms
 from payments.mandates import deduction_plan, status_lists
 from payments.quoting import ending
 from payments.refunding import refund_jobs, requests
+from payments.rollout import visits
 from payments.webhooks import delivery, keeping
 from reconciliation import daily
 
@@ -95,10 +96,12 @@ def schedule(wiring: Wiring, *, stop: Event | None = None) -> BackgroundSchedule
     scheduler.add_job(_logged(share_incentives, wiring), "interval", minutes=SHARES_MINUTES)
     scheduler.add_job(_logged(claim_from_bearers, wiring), "interval", minutes=SHARES_MINUTES)
     scheduler.add_job(_logged(end_quotes, wiring), "interval", minutes=QUOTES_MINUTES)
+    scheduler.add_job(_logged(end_discounts, wiring), "interval", minutes=QUOTES_MINUTES)
     scheduler.add_job(_logged(watch_lots, wiring), "interval", minutes=WATCH_MINUTES)
     scheduler.add_job(_logged(issue_invoices, wiring), "interval", minutes=INVOICES_MINUTES)
     scheduler.add_job(_logged(forget_emails, wiring), "cron", hour=4, minute=30, timezone=CHINA)
     scheduler.add_job(_logged(remind_of_requests, wiring), "cron", hour="9-17", timezone=CHINA)
+    scheduler.add_job(_logged(count_visits, wiring), "cron", minute=20)
     scheduler.add_job(_logged(dun, wiring), "cron", hour=9, minute=30, timezone=CHINA)
     scheduler.add_job(_logged(prepare_months, wiring), "cron", hour=2)
     scheduler.add_job(_logged(check, wiring), "interval", hours=CHECK_HOURS)
@@ -241,6 +244,11 @@ def end_quotes(wiring: Wiring) -> int:
     return ending.end_all(wiring.db, lane=wiring.lane, at=wiring.clock.now())
 
 
+def end_discounts(wiring: Wiring) -> int:
+    """Take off coupons that nobody paid with in time, and let validations meet their charges. Returns how many changed."""
+    return discounts.end_due(wiring.db, lane=wiring.lane, at=wiring.clock.now(), ids=wiring.ids)
+
+
 def claim_from_bearers(wiring: Wiring) -> int:
     """Claim from bearers the parts of stays earned since the last time, and return what was cancelled. Returns how many."""
     return bearing.follow(wiring.db, lane=wiring.lane, at=wiring.clock.now, say=LOG.info).claimed
@@ -287,6 +295,11 @@ def remind_of_requests(wiring: Wiring) -> int:
     if late:
         LOG.warning("%d refund requests of drivers are late, the oldest at lot %s", len(late), late[0].lot_code)
     return told
+
+
+def count_visits(wiring: Wiring) -> int:
+    """Count the payments of the days that are over and not counted yet, for alarms of drops. Returns how many days."""
+    return visits.count_days(wiring.db, at=wiring.clock.now, say=LOG.info)
 
 
 def prepare_months(wiring: Wiring) -> None:

@@ -21,6 +21,8 @@ DEFAULTS: Final = Path(__file__).with_name("default.toml")
 CHART: Final = Path(__file__).with_name("chart_of_accounts.toml")
 TARIFFS: Final = Path(__file__).parent / "tariffs"
 """Published tariffs as files, to be entered with ``tongting tariff add``."""
+ROLLOUT: Final = Path(__file__).parent / "rollout"
+"""Published plans of the one code as files, to be entered with ``tongting rollout enter``."""
 """The chart of accounts, see ``ledger.accounts.read_chart``."""
 
 

@@ -9,7 +9,7 @@ from litestar import Router
 from litestar.middleware import DefineMiddleware
 from litestar.middleware.compression import CompressionMiddleware
 
-from app.pages import basket, board, codes, dispute, pay, render, result, scan, sorry
+from app.pages import basket, board, codes, dispute, pay, render, report, result, scan, sorry
 
 BODY_BYTES_MAX: Final = 8_192
 """Largest form of a page: a plate, or the numbers of a charge."""
@@ -36,6 +36,10 @@ routes: Final = [
             basket.came_back,
             basket.open_wallet,
             dispute.dispute,
+            report.ask,
+            report.ask_at_lot,
+            report.take,
+            report.take_at_lot,
         ],
         exception_handlers=dict(sorry.HANDLERS),
         middleware=[DefineMiddleware(CompressionMiddleware, config=render.COMPRESSION)],

@@ -43,6 +43,7 @@ from payments.quoting.endpoint_store import Endpoint
 from payments.quoting.quotes import Quote
 from payments.quoting.turns import Turns
 from payments.records import Charge
+from payments.rollout.visits import SCANS
 from payments.splitting import splits, wording
 from payments.splitting.split_store import Group
 from payments.webhooks.secret import Vault
@@ -184,6 +185,7 @@ def scan(request: AnyRequest, wiring: Wired, token: FromPath[str]) -> Response[b
     """Show lot and payee, and ask for the plate; a code that was made for one stay or set of debts shows exactly that."""
     with wiring.db.connect() as tx:
         found = scanned_of(tx, wiring, token)
+    SCANS.count(found.lot.lot_id, wiring.clock.now())
     if found.shown is not None:
         return shown.answer(request, wiring, found, token, offered=offers_of(request, wiring, found.lot))
     return ask_plate(page_of(request, wiring), found.lot, token, PlateForm(province=HOME_PROVINCE))

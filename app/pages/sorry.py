@@ -70,6 +70,8 @@ def _answer(page: Page, error: Exception, back: str | None) -> Response[bytes]:
         way, way_text = f"/{page.query}", w.sorry_code_lots
     elif isinstance(error, CodeOver):
         way_text = w.plate_enter
+    elif isinstance(error, PayCodeRefused):
+        way, way_text = page.link("/report"), w.report_link
     return page.answer(
         "message.html", status=status, title=title, text=text, more=more, mark="warn" if status == 503 else "bad", way=way,
         way_text=way_text,

@@ -209,6 +209,20 @@ class Words(Struct, frozen=True, kw_only=True):
     dispute_title: str
     dispute_text: str
     dispute_next: str
+    report_link: str
+    report_hint: str
+    report_kind: str
+    report_pick: str
+    report_kinds: tuple[str, ...]
+    """In the order of ``payments.rollout.code_reports.KINDS``."""
+    report_words: str
+    report_go: str
+    report_private: str
+    report_choose: str
+    report_too_long: str
+    report_thanks: str
+    report_number: str
+    report_next: str
     sorry_wallet: str
     sorry_wallet_title: str
     sorry_missing: str
@@ -405,6 +419,19 @@ ZH: Final = Words(
     dispute_title="异议已收到",
     dispute_text="我们会请停车场提供记录并尽快核实。核实期间不催缴、不自动扣费。",
     dispute_next="核实结果请在七天后再扫本码、输入车牌查看。",
+    report_link="这个二维码不对劲",
+    report_hint="请先不要付款，也不要输入密码。告诉我们哪里不对，我们派人到现场核查。",
+    report_kind="哪里不对",
+    report_pick="请选择",
+    report_kinds=("显示的是别的停车场", "码上面又贴了一张码", "扫码后跳到别的网站", "要求输入密码", "其他"),
+    report_words="补充说明（选填，如停车场名称、贴码位置）",
+    report_go="提交",
+    report_private="不需要姓名、电话和车牌，请不要填写。",
+    report_choose="请选择哪里不对。",
+    report_too_long="补充说明最多300个字，请删减后再提交。",
+    report_thanks="谢谢，已收到",
+    report_number="受理编号",
+    report_next="我们会尽快核查。核查前请不要用这个码付款，可请现场工作人员协助。",
     sorry_wallet="这里打不开本停车场的支付方式，请用手机浏览器或其他支付应用重新扫码。",
     sorry_wallet_title="请换一种方式打开",
     sorry_missing="没有找到这个页面。",
@@ -609,6 +636,25 @@ EN: Final = Words(
     dispute_title="We have your objection",
     dispute_text="The car park will be asked for its records. Until this is decided you are not reminded and nothing is deducted.",
     dispute_next="Scan this code and enter the plate again in seven days to see the result.",
+    report_link="This code looks wrong",
+    report_hint="Please do not pay yet, and enter no password. Tell us what is wrong; somebody will look at the place.",
+    report_kind="What is wrong",
+    report_pick="Please choose",
+    report_kinds=(
+        "Another car park's name is shown",
+        "A sticker is stuck over the code",
+        "It led to another site",
+        "It asked for a password",
+        "Something else",
+    ),
+    report_words="More (optional: the car park, where the code is)",
+    report_go="Send",
+    report_private="We need no name, phone or plate; please write none.",
+    report_choose="Please choose what is wrong.",
+    report_too_long="At most 300 letters, please; shorten it and send it again.",
+    report_thanks="Thank you, we have it",
+    report_number="Case number",
+    report_next="Somebody will look at it soon. Until then please do not pay with this code; ask the staff on the spot.",
     sorry_wallet="It cannot be paid here. Please scan the code again with your browser or another wallet.",
     sorry_wallet_title="Please open it another way",
     sorry_missing="There is no such page.",
