@@ -9,7 +9,7 @@ from litestar import Router
 from litestar.middleware import DefineMiddleware
 from litestar.middleware.compression import CompressionMiddleware
 
-from app.pages import basket, board, codes, dispute, pay, render, report, result, scan, sorry
+from app.pages import basket, board, codes, coupon, dispute, mandate, pay, receipt, render, report, result, scan, sorry
 
 BODY_BYTES_MAX: Final = 8_192
 """Largest form of a page: a plate, or the numbers of a charge."""
@@ -29,6 +29,12 @@ routes: Final = [
             pay.open_wallet,
             result.result,
             result.come_back,
+            receipt.show,
+            receipt.ask_refund,
+            receipt.ask_invoice,
+            receipt.fetch,
+            coupon.use,
+            coupon.begin_again,
             basket.fill,
             basket.show,
             basket.come_back,
@@ -36,6 +42,17 @@ routes: Final = [
             basket.came_back,
             basket.open_wallet,
             dispute.dispute,
+            mandate.begin,
+            mandate.came_back,
+            mandate.elsewhere,
+            mandate.begin_again,
+            mandate.words,
+            mandate.sign,
+            mandate.go,
+            mandate.show,
+            mandate.end,
+            mandate.mine,
+            mandate.open_mine,
             report.ask,
             report.ask_at_lot,
             report.take,

@@ -6,26 +6,32 @@ A browser's return never makes anything paid: the page shows what the channel ha
 
 from datetime import timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from litestar import Response, get, post
 from litestar.params import FromPath
 
-from app.pages import facts, pay
+from app.pages import after_words, facts, pay, receipt
 from app.pages.codes import AnyRequest, page_of
 from app.pages.render import RETURN_BYTES_MAX, Page
 from app.wiring import Wired, Wiring
+from ledger.ids import read_payment_number
 from ledger.money import yuan
 from payments import checkout, lots, paycode
 from payments.checkout import Status
+from payments.invoices import receipts
 from payments.lots import Lot
 from payments.orders import LAST_MINUTE
 from payments.owed import disputes
 
 VIA_LETTERS_MAX: Final = 16
+WALLETS: Final = ("wechat", "alipay", "unionpay")
 REFRESH_SECONDS: Final = 3
 REFRESH_LATER_SECONDS: Final = 15
 YOUNG: Final = timedelta(minutes=2)
 """So long after the order the page looks again every few seconds, then less often."""
+OLD: Final = timedelta(minutes=10)
+"""So long after the order the payer is told that nobody need wait before this page."""
 
 
 @get("/r/{order_token:str}", sync_to_thread=True, include_in_schema=False)
@@ -35,7 +41,15 @@ def result(request: AnyRequest, wiring: Wired, order_token: FromPath[str]) -> Re
     with wiring.db.connect() as tx:
         lot = lots.lot_by_id(tx, lot_id=status.order.lot_id)
         is_disputed = bool(disputes.open_among(tx, lane=wiring.lane, charge_ids=[status.charge.charge_id]))
-    return _shown(page_of(request, wiring), wiring, order_token, status, lot, _via(request), is_disputed=is_disputed)
+        page = page_of(request, wiring)
+        legs = receipt.legs_of(tx, wiring, page, lot, receipts.of_payments(tx, lane=wiring.lane, payment_ids=_paid(status)))
+    return _shown(page, wiring, order_token, status, lot, legs, _via(request), is_disputed=is_disputed)
+
+
+def _paid(status: Status) -> list[UUID]:
+    """Return the payment that the page is about, once it took money."""
+    read = None if status.receipt is None else read_payment_number(status.receipt)
+    return [] if read is None else [read[1]]
 
 
 @post("/r/{order_token:str}", sync_to_thread=False, include_in_schema=False, request_max_body_size=RETURN_BYTES_MAX)
@@ -50,15 +64,18 @@ def _via(request: AnyRequest) -> dict[str, str | None]:
 
 
 def _shown(
-    page: Page, wiring: Wiring, order_token: str, status: Status, lot: Lot, via: dict[str, str | None], *, is_disputed: bool
+    page: Page, wiring: Wiring, order_token: str, status: Status, lot: Lot, legs: list[receipt.Leg], via: dict[str, str | None], *,
+    is_disputed: bool,
 ) -> Response[bytes]:  # fmt: skip
     w, open_still = page.w, status.stage in ("unpaid", "waiting")
     can_go_on = open_still and status.order.expires_at - wiring.clock.now() >= LAST_MINUTE
     mark, title, text = _words(page, status)
+    text = _patience(page, status, channel=via["via"], age=wiring.clock.now() - status.order.created_at) or text
     amount_fen = status.order.amount_fen if status.taken_fen is None else status.taken_fen
     scan_at = f"/p/{paycode.token(lot.lot_id, keys=wiring.pay_codes)}{page.query}"
     return page.answer(
-        "result.html", lot=lot, mark=mark, title=title, text=text, amount=yuan(amount_fen), receipt=status.receipt,
+        "result.html", lot=lot, mark=mark, title=title, text=text, amount=yuan(amount_fen), receipt=status.receipt, legs=legs,
+        typed=None, changed=_changed(page, status),
         plate=facts.plate(status.charge.plate), chip=facts.chip(status.charge.plate, status.charge.plate_color),
         refunded=yuan(status.refunded_fen) if status.refunded_fen else None,
         paid_at=facts.precise(status.paid_at) if status.paid_at else None, channel=w.channel_name(status.channel),
@@ -67,7 +84,28 @@ def _shown(
         continue_at=page.link(f"/r/{order_token}/pay", **via) if can_go_on else None,
         objection=w.objections[0] if is_disputed and status.stage == "paid" else None,
         back_at=None if open_still else scan_at, back_text=w.scan_again if _is_due_anew(status) else w.back_to_lot,
+        **receipt.shared(wiring, page, f"/r/{order_token}"),
     )  # fmt: skip
+
+
+def _patience(page: Page, status: Status, *, channel: str | None, age: timedelta) -> str | None:
+    """Return what is said to a payer who has waited for a while: what happens, and that nobody need stay."""
+    r = after_words.words(is_english=page.is_english)
+    if age < YOUNG or status.stage not in ("unpaid", "waiting"):
+        return None
+    if status.stage == "unpaid":
+        return r.unpaid_later
+    name = page.w.channel_name(channel) if channel in WALLETS else r.a_channel
+    return (r.waiting_later if age < OLD else r.waiting_long).format(channel=name)
+
+
+def _changed(page: Page, status: Status) -> str | None:
+    """Say that another amount is due of the charge by now; less than all of a debt may be meant as a part."""
+    charge, asked_fen = status.charge, status.order.amount_fen
+    if status.stage not in ("unpaid", "over") or charge.state != "open":
+        return None
+    is_other = asked_fen > charge.owed_fen or (asked_fen < charge.owed_fen and not charge.is_receivable)
+    return after_words.words(is_english=page.is_english).changed.format(amount=yuan(charge.owed_fen)) if is_other else None
 
 
 def _is_due_anew(status: Status) -> bool:

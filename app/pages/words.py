@@ -120,6 +120,7 @@ class Words(Struct, frozen=True, kw_only=True):
     paid_text: str
     paid_at: str
     receipt: str
+    receipt_open: str
     channel: str
     channel_wechat: str
     channel_alipay: str
@@ -190,6 +191,15 @@ class Words(Struct, frozen=True, kw_only=True):
     sorry_often: str
     sorry_lot_away: str
     sorry_price: str
+    coupon: str
+    discount: str
+    discount_line: str
+    coupon_code: str
+    coupon_go: str
+    coupon_free_title: str
+    coupon_free: str
+    coupon_sorry: tuple[str, ...]
+    """Why a coupon takes nothing off, in the order of ``coupon._SORRY``."""
     try_again: str
     sorry_deducting: str
     sorry_card: str
@@ -384,6 +394,7 @@ ZH: Final = Words(
     paid_text="费用已付给收款单位，请尽快离场。",
     paid_at="支付时间",
     receipt="凭证号",
+    receipt_open="查看、打印凭证",
     channel="支付方式",
     channel_wechat="微信支付",
     channel_alipay="支付宝",
@@ -454,6 +465,22 @@ ZH: Final = Words(
     sorry_often="查询过于频繁，请一分钟后再试。",
     sorry_lot_away="停车场系统暂时没有回应，没有扣费，请稍候重试。",
     sorry_price="价格已更新，请重新查询。",
+    coupon="使用优惠券",
+    discount="{words} −{yuan} 元",
+    discount_line="优惠",
+    coupon_code="优惠券码",
+    coupon_go="使用",
+    coupon_free_title="无需付款",
+    coupon_free="优惠已抵扣 ¥{yuan}，本次停车无需付款，可以离场。",
+    coupon_sorry=(
+        "没有这张优惠券，请核对券码。",
+        "这张优惠券不在有效期内。",
+        "这张优惠券已经用完。",
+        "这张优惠券不能在本停车场使用。",
+        "已有的优惠更划算，这张优惠券不能同时使用。",
+        "有人正在支付这笔停车费，请稍后再用券。",
+        "这笔停车费现在不能用券，请重新查询。",
+    ),
     try_again="重试",
     sorry_deducting="这笔停车费正在自动扣费，请稍候再查看结果，不要重复支付。",
     sorry_card="这笔停车费已在出口刷 ETC 卡支付，正等发卡方确认，无需再付。若发卡方拒付，欠费会重新出现。",
@@ -651,6 +678,7 @@ EN: Final = Words(
     paid_text="The fee has been paid to the operator. Please leave soon.",
     paid_at="Paid at",
     receipt="Receipt number",
+    receipt_open="Show or print the receipts",
     channel="Paid with",
     channel_wechat="WeChat Pay",
     channel_alipay="Alipay",
@@ -721,6 +749,22 @@ EN: Final = Words(
     sorry_often="Too many look-ups. Please try again in a minute.",
     sorry_lot_away="The car park's system does not answer at the moment. Nothing was charged; please try again shortly.",
     sorry_price="The price has changed. Please look it up again.",
+    coupon="Use a coupon",
+    discount="{words} −¥{yuan}",
+    discount_line="Discount",
+    coupon_code="Code of the coupon",
+    coupon_go="Use it",
+    coupon_free_title="Nothing to pay",
+    coupon_free="Discounts cover ¥{yuan} of this stay. Nothing is left to pay; you may leave.",
+    coupon_sorry=(
+        "There is no such coupon. Please check the code.",
+        "This coupon is not valid now.",
+        "This coupon has been used up.",
+        "This coupon does not count at this car park.",
+        "What counts already takes off as much, and this coupon does not count beside it.",
+        "Somebody is paying this charge. Please use the coupon in a moment.",
+        "No coupon can be used for this charge now. Please look it up again.",
+    ),
     try_again="Try again",
     sorry_deducting="This fee is being deducted automatically. Please look again in a moment and do not pay twice.",
     sorry_card="An ETC card has paid this fee at the exit and its issuer is confirming it. If it refuses, the fee is due again.",
