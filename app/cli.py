@@ -21,7 +21,22 @@ from app import run as running
 from app.callbacks import serve as callbacks
 from app.checks import violations
 from app.collector import settle
-from app.commands import cards, codes, debts, incentive, invoices, leaving, lots, plates, rollout, routes, splits, tariffs, webhooks
+from app.commands import (
+    cards,
+    codes,
+    debts,
+    discounts,
+    incentive,
+    invoices,
+    leaving,
+    lots,
+    plates,
+    rollout,
+    routes,
+    splits,
+    tariffs,
+    webhooks,
+)
 from app.database import DatabaseError
 from app.embedded import EmbeddedServerError
 from app.etc_line import serve as etc_line
@@ -63,6 +78,7 @@ _DESKS: Final[tuple[tuple[str, Desk, str], ...]] = (
     ("invoice", invoices, "which invoice or fiscal receipt payers get of which lots, and handing requests over"),
     ("rollout", rollout, "the way to one code: rules, who is where, old codes, and codes reported as wrong"),
     ("incentive", incentive, "parties, rules, settlements and reports of recovered debts"),
+    ("discount", discounts, "enter and list offers that shops and others bear, and issue coupons"),
     ("split", splits, "rules by which charges are cut for several payees, and what bearers of discounts owe"),
 )
 

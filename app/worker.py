@@ -27,6 +27,7 @@ from ledger.seal import Sealer, SealRefused
 from payments import jobs
 from payments.bearers import following as bearing
 from payments.cards import packing
+from payments.discounts import effects as discounts
 from payments.incentive import following
 from payments.invoices import handing_over, invoices
 from payments.lot_records import alarms

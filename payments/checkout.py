@@ -23,6 +23,7 @@ from payments import charges, fact_store, orders, results, store
 from payments.errors import CardUnderWay, ChannelBusy, ChannelRefused, DebtReserved, DeductionUnderWay, NoRoute
 from payments.orders import Tokens
 from payments.quoting import asked_quote_store
+from payments.quoting.asked_quote_store import QuoteOver
 from payments.records import Attempt, Charge, Order
 from payments.refunding import refund_store
 from payments.results import Notice
@@ -317,6 +318,8 @@ def _attempt(
         if taken is not None:
             raise DeductionUnderWay("this charge is being deducted by the plate's mandate; look again in a moment")
         check_free(tx, till, [charge], not_of=[order.order_id], at=at)
+        if order.amount_fen != charge.owed_fen and not charge.is_receivable:  # a discount came or went since
+            raise QuoteOver("the price has changed since; look it up again")
         route = routing.choose(tx, operator_id=charge.operator_id, channel=channel, at=at)
         if route is None:
             raise NoRoute(f"operator {charge.operator_id} takes no {channel} payments now")

@@ -13,6 +13,7 @@ from ledger.invariants import Violation
 from ledger.journal import REVERSAL, EntryKind
 from payments.amends import corrections
 from payments.bearers import invariants as bearers
+from payments.discounts import invariants as discounts
 from payments.incentive import invariants as incentive
 from payments.quoting import invariants as asked_quotes
 from payments.splitting import splits
@@ -326,7 +327,7 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
     (
         "reduced",
         """
-        select format('charge %s is reduced by %s fen; credit notes, newer quotes, waivers and write-offs that stand sum to %s',
+        select format('charge %s is reduced by %s fen; credit notes, newer quotes, discounts, waivers and write-offs sum to %s',
                       c.charge_id, c.reduced_fen, coalesce(n.fen, 0))
         from payments.charge c
         full join (
@@ -334,6 +335,8 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
                 select lane, charge_id, credited_fen as fen from payments.credit_note
                 union all
                 select lane, charge_id, superseded_fen from payments.charge_quote where superseded_at is not null
+                union all
+                select lane, charge_id, amount_fen from payments.v_discount
                 union all
                 select l.lane, l.charge_id, case d.kind when 'write_back' then -l.amount_fen else l.amount_fen end
                 from payments.debt_decision_line l
@@ -360,7 +363,7 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
 )
 
 
-_OF_ROOMS: Final = (splits.check, incentive.check, bearers.check, corrections.check, asked_quotes.check)
+_OF_ROOMS: Final = (splits.check, incentive.check, bearers.check, discounts.check, corrections.check, asked_quotes.check)
 
 
 def check(tx: Connection) -> list[Violation]:

@@ -19,6 +19,7 @@ from app.wiring import Wired
 from ledger.errors import NotAllowed
 from ledger.ids import payment_number
 from payments import charges, events, plates
+from payments.discounts import effects as discounts
 from payments.events import EVENTS_MAX, START, EventPage
 from payments.records import ChargeState, NewCharge, Posted
 
@@ -70,6 +71,9 @@ def post_charges(
         posted = charges.post(
             tx, lane=wiring.lane, lot=lot, charges=given.good, at=wiring.clock.now(), ids=wiring.ids, body=body
         )  # fmt: skip
+        numbers = [plates.normalised(one.plate) for one, told in zip(given.good, posted, strict=True) if told.outcome == "created"]
+        if numbers:
+            discounts.meet(tx, lane=wiring.lane, lot_id=lot.lot_id, numbers=numbers, at=wiring.clock.now(), ids=wiring.ids)
     return given.answer(posted, _refused)
 
 

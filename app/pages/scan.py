@@ -29,6 +29,9 @@ from ledger.money import yuan
 from payments import baskets, lots, plates
 from payments.codes import reading
 from payments.codes.records import Scanned
+from payments.discounts import effects as discounts
+from payments.discounts import offers as discount_offers
+from payments.discounts.effects import Shown
 from payments.errors import PlateRefused
 from payments.lots import Lot
 from payments.mandates import standing
@@ -88,6 +91,8 @@ class Due(Struct, frozen=True):
     """Who gets what of it, in words."""
     is_disputed: bool = False
     """Its driver has objected, and that is not decided."""
+    discounts: Sequence[str] = ()
+    """What is taken off it, line by line."""
     by_mandate: str | None = None
     """Who will deduct it without the driver doing anything, in words."""
 
@@ -251,6 +256,9 @@ def _due(
         due_days = debts.due_days(tx, lane=wiring.lane, charge_ids=ids)
         groups = splits.groups_of(tx, lane=wiring.lane, charge_ids=ids) if len(ids) > 1 else []
         disputed = disputes.open_among(tx, lane=wiring.lane, charge_ids=list(due_days))
+        is_reduced = any(one.charge.reduced_fen for one in owed.here)
+        taken_off = discounts.shown(tx, lane=wiring.lane, charge_ids=ids) if is_reduced else []
+        coupons = bool(ids) and discount_offers.has_coupons(tx, lane=wiring.lane, at=wiring.clock.now())
         found = [one.charge for one in owed.here]
         mandates = standing.by_charge(tx, lane=wiring.lane, charges=found, channels=routes)
         is_more = bool(owed.everywhere) and not (owed.here and _is_one_stay(owed.everywhere, groups))
@@ -266,7 +274,10 @@ def _due(
     combines = bool(offered) and baskets.limits(wiring.till(), offered[0].channel).legs_max > 1
     cards = [
         msgspec.structs.replace(
-            one, is_disputed=UUID(one.charge_id) in disputed, by_mandate=_by_mandate(page, mandates.get(UUID(one.charge_id), []))
+            one,
+            is_disputed=UUID(one.charge_id) in disputed,
+            by_mandate=_by_mandate(page, mandates.get(UUID(one.charge_id), [])),
+            discounts=_discounts(page, one, taken_off),
         )
         for one in _cards(page, owed.here, groups, due_days, combines=combines)
     ]
@@ -275,7 +286,7 @@ def _due(
         plate=facts.plate(plate), chip=facts.chip(plate, color or next(iter(owed.colors), "unknown")), charges=cards,
         offers=offered, together=together, routed=bool(routes), away=is_away,
         reasons=list(zip(REASONS, page.w.dispute_reasons, strict=True)), typed=plate, color=color or "", objections=objections,
-        changed=_change(page, owed.here, was, shown_fen),
+        changed=_change(page, owed.here, was, shown_fen), coupons=coupons,
     )  # fmt: skip
 
 
@@ -443,6 +454,19 @@ def _shared(page: Page, mine: Sequence[Quote], group: Group, due_on: date | None
         charges=",".join(str(one.charge.charge_id) for one in mine),
         shared=words.en if page.w.html_lang == "en" else words.zh,
     )
+
+
+def _discounts(page: Page, card: Due, taken_off: Sequence[Shown]) -> list[str]:
+    """Return what is taken off a card in words, such as 商家优惠 · 示例商场 −5.00 元, the same offers together."""
+    fen: dict[tuple[str, str | None], int] = {}
+    for one in taken_off:
+        if str(one.charge_id) in (card.charges or card.charge_id):
+            words = one.words_en if page.w.html_lang == "en" else one.words
+            fen[words, one.bearer] = fen.get((words, one.bearer), 0) + one.fen
+    return [
+        page.w.discount.format(words=words if bearer is None else f"{words} · {bearer}", yuan=yuan(taken))
+        for (words, bearer), taken in fen.items()
+    ]
 
 
 def _shown(page: Page, quote: Quote, due_on: date | None) -> Due:

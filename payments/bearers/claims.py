@@ -130,6 +130,7 @@ _CLAIM: Final = f"""
          as e (charge_id, happened_at, evidence_id)
     join payments.borne_part b on b.lane = :lane and b.charge_id = e.charge_id
     {_NOT_ITS_OWN}
+    where not exists (select from payments.borne_part_fallen f where f.lane = b.lane and f.part_id = b.part_id)
     order by b.part_id {_MADE}
 """
 _TAKE_DUE: Final = text("""

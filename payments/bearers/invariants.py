@@ -27,7 +27,9 @@ _EARNED: Final = f"""
     earned as (
         select b.lane, b.part_id from payments.borne_part b
         join payments.bearer_cursor c on c.lane = b.lane
-        where b.charge_id is not null and exists (
+        where b.charge_id is not null
+          and not exists (select from payments.borne_part_fallen f where f.lane = b.lane and f.part_id = b.part_id)
+          and exists (
             select from (
                 select {_id("b.charge_id", EntryKind.LEFT_UNPAID)} as entry_id
                 union all

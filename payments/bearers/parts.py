@@ -1,6 +1,6 @@
 """Borne parts: what of a stay somebody pays in place of the driver. Whoever lets a part be borne notes it here, and nothing else.
 
-Knows parts; must not know why they are borne nor what follows. Called by ``payments.splitting.splits``.
+Knows parts; must not know why they are borne nor what follows. Called by ``payments.splitting.splits`` and ``payments.discounts``.
 """
 
 from collections.abc import Sequence
@@ -70,3 +70,21 @@ def note(tx: Connection, *, lane: int, parts: Sequence[BornePart], at: datetime)
             text("insert into payments.borne_due (part_id, lane) select x, :lane from unnest(cast(:ids as uuid[])) as x"),
             {"ids": due, "lane": lane},
         )
+
+
+def drop(tx: Connection, *, lane: int, source: str, source_ids: Sequence[UUID], at: datetime) -> None:
+    """Let parts fall that are not earned yet: they are never claimed. May be repeated. What is earned at once never falls.
+
+    The caller holds the charges, and knows that nothing of them is booked.
+    """
+    if not source_ids:
+        return
+    tx.execute(
+        text("""
+        insert into payments.borne_part_fallen (part_id, lane, fallen_at)
+        select part_id, lane, :at from payments.borne_part
+        where lane = :lane and source = :source and source_id = any(cast(:ids as uuid[])) and charge_id is not null
+        on conflict (part_id, lane) do nothing
+        """),
+        {"lane": lane, "source": source, "ids": list(source_ids), "at": at},
+    )

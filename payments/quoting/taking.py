@@ -20,6 +20,7 @@ from gateways.parking.quotes import LotQuote
 from ledger.clock import checked as in_utc
 from ledger.ids import Ids
 from payments import charges, store
+from payments.discounts import effects as discounts
 from payments.lots import Lot
 from payments.quoting import asked_quote_store, reading
 from payments.quoting.asked_quote_store import Known, NewQuote, Refusal
@@ -69,6 +70,8 @@ def take(
     refused += plan.refused
     new = {one.quote.serial: one.charge for one in good}
     refused += _carry_out(tx, lane, lot, plan, new, known, evidence_id, asked_at, at, ids)
+    if plan.post:
+        discounts.meet(tx, lane=lane, lot_id=lot.lot_id, numbers=[plate], quotes=True, at=at, ids=ids)
     for one in refused:
         LOG.warning("lot %s: quote %s is not taken: %s %s", lot.code, one.serial, one.reason, one.detail)
     asked_quote_store.keep_refusals(
@@ -153,6 +156,9 @@ def _carry_out(
         tx, lane=lane, charge_ids=[one for one, _ in longer], until=[moment for _, moment in longer], asked_at=asked_at
     )  # fmt: skip
     over = [(charge_id, by) for charge_id, by in plan.supersede if by not in wrong]
+    if over:
+        new_ids = {serial: charges_of[0].charge_id for serial, charges_of in found.items() if charges_of}
+        discounts.move(tx, lane=lane, onto={charge_id: new_ids.get(by) for charge_id, by in over}, at=at, ids=ids)
     asked_quote_store.supersede(tx, lane=lane, charge_ids=[one for one, _ in over], by=[by for _, by in over], at=at)
     asked_quote_store.end(tx, lane=lane, charge_ids=plan.end, at=asked_at)
     return refused
