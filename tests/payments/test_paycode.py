@@ -2,7 +2,10 @@
 
 import base64
 import io
+import random
 import xml.etree.ElementTree as ElementTree
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 import zxingcpp
@@ -10,9 +13,22 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
+from qrcode.util import lost_point
 
 from payments import paycode, qr
-from payments.paycode import PayCodeForged, PayCodeKeys, PayCodeKeyUnknown, PayCodeRefused, PayCodeUnreadable, PayCodeVersionUnknown
+from payments.paycode import (
+    BasketCode,
+    Content,
+    LotCode,
+    PayCodeForged,
+    PayCodeKeys,
+    PayCodeKeyUnknown,
+    PayCodeRefused,
+    PayCodeUnreadable,
+    PayCodeVersionUnknown,
+    StayCode,
+    WallCode,
+)
 
 OLD = PayCodeKeys(signing_id=1, signing_key=Ed25519PrivateKey.from_private_bytes(bytes(32)))
 NEW = PayCodeKeys(
@@ -23,7 +39,61 @@ PUBLIC_URL = "https://pay.wuxi-parking.example"
 
 @given(st.integers(1, paycode.LOT_ID_MAX))
 def test_every_lot_is_read_back_from_its_code(lot_id: int) -> None:
-    assert paycode.read(paycode.token(lot_id, keys=NEW), public_keys=NEW.public_keys) == lot_id
+    assert paycode.read(paycode.token(lot_id, keys=NEW), public_keys=NEW.public_keys) == LotCode(lot_id)
+
+
+UUIDS = st.uuids()
+MINUTES = st.integers(1, 2**32 - 1).map(lambda minutes: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes))
+NUMBERS = st.integers(1, paycode.NUMBER_MAX)
+CONTENTS = st.one_of(
+    st.builds(LotCode, NUMBERS), st.builds(WallCode, NUMBERS), st.builds(StayCode, NUMBERS, UUIDS, MINUTES),
+    st.builds(BasketCode, NUMBERS, UUIDS, MINUTES),
+)  # fmt: skip
+
+
+@given(CONTENTS)
+def test_whatever_a_code_says_is_read_back(content: Content) -> None:
+    assert paycode.read(paycode.signed(content, keys=NEW), public_keys=NEW.public_keys) == content
+
+
+def test_a_code_on_a_wall_is_as_long_as_a_lots_own_so_that_it_prints_as_large() -> None:
+    assert len(paycode.signed(WallCode(1), keys=OLD)) == len(paycode.token(1, keys=OLD)) == paycode.TOKEN_LETTERS
+
+
+def test_a_code_on_a_screen_is_good_until_a_whole_minute_and_never_longer_than_asked() -> None:
+    asked = StayCode(7, UUID(int=5), datetime(2026, 3, 2, 4, 10, 59, tzinfo=UTC))
+    said = paycode.read(paycode.signed(asked, keys=OLD), public_keys=OLD.public_keys)
+    assert said == StayCode(7, UUID(int=5), datetime(2026, 3, 2, 4, 10, tzinfo=UTC))
+
+
+@given(CONTENTS, st.data())
+def test_one_flipped_bit_anywhere_in_any_code_is_refused(content: Content, data: st.DataObject) -> None:
+    raw = bytearray(base64.b32decode(paycode.signed(content, keys=OLD)))
+    bit = data.draw(st.integers(0, len(raw) * 8 - 1))
+    raw[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(PayCodeRefused):
+        paycode.read(base64.b32encode(bytes(raw)).decode(), public_keys=OLD.public_keys)
+
+
+@given(NUMBERS)
+def test_the_signature_of_a_lots_code_is_not_that_of_a_wall_code_of_the_same_number(number: int) -> None:
+    raw = base64.b32decode(paycode.token(number, keys=OLD))
+    with pytest.raises(PayCodeForged):
+        paycode.read(base64.b32encode(b"\2" + raw[1:]).decode(), public_keys=OLD.public_keys)
+
+
+def test_the_signature_of_a_stays_code_is_not_that_of_a_basket_of_the_same_number() -> None:
+    raw = base64.b32decode(paycode.signed(StayCode(7, UUID(int=5), datetime(2026, 3, 2, tzinfo=UTC)), keys=OLD))
+    with pytest.raises(PayCodeForged):
+        paycode.read(base64.b32encode(b"\4" + raw[1:]).decode(), public_keys=OLD.public_keys)
+
+
+def test_a_wall_code_of_an_older_key_is_read_while_its_key_is_in_the_ring_and_refused_as_such_afterwards() -> None:
+    old = paycode.signed(WallCode(12), keys=OLD)
+    assert paycode.read(old, public_keys=NEW.public_keys) == WallCode(12)
+    alone = PayCodeKeys(signing_id=2, signing_key=NEW.signing_key)
+    with pytest.raises(PayCodeKeyUnknown):
+        paycode.read(old, public_keys=alone.public_keys)
 
 
 def test_the_same_lot_and_key_give_the_same_code_so_a_sheet_can_be_printed_again() -> None:
@@ -31,11 +101,11 @@ def test_the_same_lot_and_key_give_the_same_code_so_a_sheet_can_be_printed_again
 
 
 def test_a_code_of_the_old_key_is_still_read_while_the_keys_overlap() -> None:
-    assert paycode.read(paycode.token(7, keys=OLD), public_keys=NEW.public_keys) == 7
+    assert paycode.read(paycode.token(7, keys=OLD), public_keys=NEW.public_keys) == LotCode(7)
 
 
 def test_a_code_typed_in_small_letters_is_read() -> None:
-    assert paycode.read(paycode.token(7, keys=OLD).lower(), public_keys=OLD.public_keys) == 7
+    assert paycode.read(paycode.token(7, keys=OLD).lower(), public_keys=OLD.public_keys) == LotCode(7)
 
 
 def test_a_code_of_a_key_that_left_the_ring_is_refused_as_such() -> None:
@@ -65,7 +135,7 @@ def test_one_flipped_bit_anywhere_is_refused(bit: int) -> None:
 
 
 def test_a_later_version_is_refused_as_such() -> None:
-    raw = b"\2" + base64.b32decode(paycode.token(7, keys=OLD))[1:]
+    raw = b"\5" + base64.b32decode(paycode.token(7, keys=OLD))[1:]
     with pytest.raises(PayCodeVersionUnknown):
         paycode.read(base64.b32encode(raw).decode(), public_keys=OLD.public_keys)
 
@@ -146,3 +216,16 @@ def test_the_code_in_the_terminal_has_two_rows_in_a_line() -> None:
     lines = qr.terminal("https://a.example/p/ABC").splitlines()
     assert len(lines) == (len(rows) + 1) // 2
     assert lines[2].count("▀") + lines[2].count("▄") + lines[2].count("█") > 0
+
+
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+def test_codes_of_every_size_are_read_back_whatever_mask_was_chosen(version: int) -> None:
+    text = "https://a.example/p/" + "ABCDEFGHIJKL234567" * version
+    assert _read_picture(Image.open(io.BytesIO(qr.image(text, module_pixels=4)))) == [text]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_penalty_of_a_mask_is_what_an_independent_encoder_reckons(seed: int) -> None:
+    drawn = random.Random(seed)
+    rows = [[drawn.random() < 0.5 for _ in range(49)] for _ in range(49)]
+    assert qr.penalty([sum(1 << x for x, dark in enumerate(row) if dark) for row in rows]) == lost_point(rows)
