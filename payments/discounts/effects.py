@@ -229,7 +229,8 @@ class _Work:
             answers[one.grant_id] = Answer(standing)
         owed = sum(one.amount_fen - one.paid_fen - one.reduced_fen for one in stay)
         if fresh:
-            owed = self._change(stay, on, [*counting, *fresh], {one.grant_id: one.hold_until for one in [*on, *fresh.values()]})
+            holds = {one.grant_id: one.hold_until for one in on} | {one.grant_id: one.hold_until for one in fresh.values()}
+            owed = self._change(stay, on, [*counting, *fresh], holds)
         now: Counter[UUID] = Counter()
         for effect in [*(one for one in on if all(one is not x for x, _ in self._ended)), *self._put]:
             if effect.charge_id in ids:
