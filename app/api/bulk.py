@@ -17,7 +17,7 @@ BYTES_MAX: Final = 8 * 1024 * 1024
 """Largest request on these routes: ten thousand records."""
 LINES: Final = "application/x-ndjson"
 _MISSING: Final = frozenset({"charge_unknown", "return_unknown"})
-_CONFLICTS: Final = frozenset({"content_differs", "number_taken", "overlaps", "already_returned"})
+_CONFLICTS: Final = frozenset({"content_differs", "number_taken", "overlaps", "already_returned", "code_of_another"})
 
 T = TypeVar("T")
 

@@ -310,4 +310,4 @@ def _case(one: code_reports.Report) -> str:
 
 
 def _told(at: datetime) -> str:
-    return at.astimezone(CHINA).isoformat(sep=" ", timespec="minutes")
+    return f"{at.astimezone(CHINA):%Y-%m-%d %H:%M}"

@@ -60,7 +60,8 @@ def take_at_lot(
 
 
 def _taken(request: AnyRequest, wiring: Wiring, token: str | None, data: ReportForm) -> Response[bytes]:
-    page, w = page_of(request, wiring), page_of(request, wiring).w
+    page = page_of(request, wiring)
+    w = page.w
     address = address_of(request.client.host if request.client else "", request.headers.get("x-forwarded-for", ""))
     lot = None if token is None else _lot(wiring, token)
     if REPORTS.is_over(address):
@@ -79,7 +80,7 @@ def _taken(request: AnyRequest, wiring: Wiring, token: str | None, data: ReportF
         number = code_reports.open_case(tx, lane=wiring.lane, report=report, at=wiring.clock.now(), ids=wiring.ids)
     return page.answer(
         "message.html", keep=True, switch=_path(token), lot=lot, title=w.report_thanks, text=f"{w.report_number}{w.colon}{number}",
-        mark="done", more=w.report_next,
+        mark="done", more=w.report_next, way=page.link("/"), way_text=w.sorry_code_lots,
     )  # fmt: skip
 
 

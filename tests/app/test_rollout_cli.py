@@ -1,0 +1,116 @@
+"""``tongting rollout``: rules, the report, old codes of a file, whose a code is, and cases."""
+
+import argparse
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.commands import rollout
+from app.wiring import Wiring
+from config.settings import ROLLOUT
+from ledger.errors import Refused
+from payments.rollout import code_reports
+from payments.rollout.code_reports import NewReport
+from tests.app.conftest import City
+from tests.payments.conftest import AT, IDS
+from tests.payments.owed.owing import staff
+
+Said = Callable[..., str]
+HEADER = "lot,serial,payload,kind,first_day,last_day,document\n"
+PLAN = str(ROLLOUT / "wuxi-2025.toml")
+
+
+@pytest.fixture
+def said(product: Wiring, two_lots: City) -> Said:
+    def say(*words: str) -> str:
+        parser = argparse.ArgumentParser()
+        rollout.arguments(parser)
+        return rollout.run(product, parser.parse_args(words))
+
+    return say
+
+
+def test_the_plan_is_entered_once_and_listed(said: Said) -> None:
+    assert said("rules").startswith("no rules")
+    assert said("enter", PLAN) == "wuxi-2025.toml: 20 of 20 rules are new"
+    assert said("enter", PLAN) == "wuxi-2025.toml: 0 of 20 rules are new"
+    assert said("rule", "lot-1", "city_code_only", "--from", "2026-06-01", "--document", "通知 9") == "the rule of lot-1 is entered"
+    rules = said("rules").splitlines()
+    assert rules[0] == "2025-03-17  invited             the city, every kind  by 锡政办发〔2025〕12号 §二(四)"
+    assert "2026-06-01  city_code_only      lot-1  by 通知 9" in rules
+    with pytest.raises(Refused):
+        said("enter", "/nowhere.toml")
+
+
+def test_the_report_is_a_table_or_csv(said: Said) -> None:
+    said("enter", PLAN)
+    table = said("report").splitlines()
+    assert [line.split() for line in table[1:]] == [
+        ["梁溪区", "government", "2", "200", "0", "0", "0", "0", "2", "200"],
+        ["all", "2", "200", "0", "0", "0", "0", "2", "200"],
+    ]
+    [row] = csv.DictReader(io.StringIO(said("report", "--csv", "--day", "2025-12-31")))
+    assert (row["day"], row["district"], row["lots"], row["overdue"]) == ("2025-12-31", "梁溪区", "2", "0")
+    assert said("report", "--district", "江阴市") == "no lots"
+
+
+def test_lots_that_are_behind_are_named_with_the_reason_and_the_document(said: Said) -> None:
+    said("enter", PLAN)
+    assert said("overdue", "--day", "2025-12-31") == "no lot is behind on 2025-12-31"
+    first = said("overdue").splitlines()[0]
+    assert first == ("lot-1  梁溪区  示例停车场  city_code_required since 2026-01-01 by 锡政办发〔2025〕12号 §二(四): no city code")
+    [one, _] = csv.DictReader(io.StringIO(said("overdue", "--csv")))
+    assert (one["lot_code"], one["on_code"]) == ("lot-1", "False")
+
+
+def test_a_file_of_codes_is_registered_once_and_what_is_wrong_is_told_by_line(said: Said, tmp_path: Path) -> None:
+    file = tmp_path / "codes.csv"
+    file.write_text(
+        HEADER
+        + "lot-1,Q1,https://x.example/1,wechat,2024-01-01,,协议 1\n"
+        + 'lot-1,Q2,"https://x.example/2,3",bank,2024-01-01,2026-12-31,协议 1\n'
+        + "lot-2,X1,https://x.example/1,wechat,2024-01-01,,协议 2\n"
+        + "lot-1,Q3,https://x.example/3,cheque,2024-01-01,,协议 1\n"
+        + "lot-7,Q4,https://x.example/4,wechat,2024-01-01,,协议 1\n",
+        encoding="utf-8-sig",
+    )
+    told = said("codes", str(file)).splitlines()
+    assert told[0] == "2 created, 3 refused"
+    assert [line.split(" (")[0] for line in told[1:]] == [
+        "line 5: malformed", "line 4: code_of_another", "line 6: lot_not_found",
+    ]  # fmt: skip
+    assert said("codes", str(file)).splitlines()[0] == "2 already, 3 refused"
+    assert said("whose", " https://x.example/2,3 ") == (
+        "allowed: 无锡示例停车1有限公司 (op-1), lot-1 示例停车场, bank, from 2024-01-01 to 2026-12-31 by 协议 1; "
+        "required there: nothing yet"
+    )
+    assert said("whose", "https://x.example/1", "--lot", "lot-2").startswith("elsewhere: ")
+    assert said("whose", "https://x.example/1", "--day", "2023-12-31").startswith("not_yet: ")
+    assert said("whose", "https://fraud.example/") == "nobody has registered this code"
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"lot,serial\n", HEADER.encode() + b"lot-1,Q1\n", HEADER.encode() + b'"'])
+def test_a_file_that_is_none_of_codes_registers_nothing(said: Said, tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "codes.csv"
+    file.write_bytes(content)
+    with pytest.raises(Refused) as refused:
+        said("codes", str(file))
+    assert refused.value.code == "codes_file_invalid"
+
+
+def test_cases_are_listed_and_closed_with_words_by_a_person(product: Wiring, two_lots: City, said: Said) -> None:
+    assert said("cases") == "no case is open"
+    with product.db.begin() as tx:
+        staff(tx)
+        report = NewReport(kind="password", words="要密码", lot_id=two_lots.ours.lot_id)
+        number = code_reports.open_case(tx, lane=0, report=report, at=AT, ids=IDS)
+    line = f"{number}  2026-03-02 12:00  password    lot-1 示例停车场  要密码"
+    assert said("cases") == line
+    with pytest.raises(Refused):
+        said("cases", "--close", number)
+    assert said("cases", "--close", number, "--person", "wang.ming", "--words", "是假码，已撕") == f"case {number} is closed"
+    assert said("cases") == "no case is open"
+    assert said("cases", "--all") == f"{line}  closed 2026-03-02 12:00 by wang.ming: 是假码，已撕"
