@@ -43,6 +43,7 @@ routes: Final = [
             basket.open_wallet,
             dispute.dispute,
             mandate.begin,
+            mandate.begin_at,
             mandate.came_back,
             mandate.elsewhere,
             mandate.begin_again,

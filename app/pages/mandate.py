@@ -91,11 +91,20 @@ class Line(Struct, frozen=True):
 # Beginning
 
 
-@get([ROOT, f"{ROOT}/at/{{code:str}}"], sync_to_thread=True, include_in_schema=False)
-def begin(request: AnyRequest, wiring: Wired, code: str = "") -> Response[Any]:
+@get(ROOT, sync_to_thread=True, include_in_schema=False)
+def begin(request: AnyRequest, wiring: Wired) -> Response[Any]:
     """Ask for the plate inside a wallet, once the wallet has said who pays; elsewhere show where it can be done."""
-    page, lot = page_of(request, wiring), _lot_code(code)
-    channel = _inside(request, wiring)
+    return _begun(request, wiring, "")
+
+
+@get(f"{ROOT}/at/{{code:str}}", sync_to_thread=True, include_in_schema=False)
+def begin_at(request: AnyRequest, wiring: Wired, code: FromPath[str]) -> Response[Any]:
+    """The same from the pages of a lot."""
+    return _begun(request, wiring, _lot_code(code))
+
+
+def _begun(request: AnyRequest, wiring: Wiring, lot: str) -> Response[Any]:
+    page, channel = page_of(request, wiring), _inside(request, wiring)
     if channel is None:
         return _choices(page, wiring)
     if signer.known(request.cookies, wiring, channel) is None:

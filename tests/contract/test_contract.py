@@ -167,6 +167,15 @@ def test_the_same_arguments_build_the_same(name: str, place: int) -> None:
         assert rendered(calls_of(case)[place].build()) == rendered(calls_of(case)[place].build())
 
 
+def test_the_page_on_which_a_mandate_is_signed_is_byte_for_byte_as_before(case: Case) -> None:
+    if Operation.MANDATE_SIGN in case.channel.supports:
+        assert case.mandate is not None
+        built = case.channel.sign_hand_off(case.mandate, return_url="https://pay.test/back?a=b&c=d")
+        content = rendered(built)
+        assert built.kind in ("mini_program", "redirect", "none")
+        assert content == golden(GOLDEN / case.channel.name / "mandate_sign.txt", content)
+
+
 def test_the_answers_to_notices_are_byte_for_byte_as_before(case: Case) -> None:
     for number, genuine in enumerate(case.notices, 1):
         reading = case.channel.parse_callback(genuine.headers, genuine.body, keys=case.keys, now=NOW)
@@ -235,6 +244,7 @@ METHODS: Final[Mapping[Operation, tuple[str, ...]]] = {
     Operation.CANCEL: ("build_cancel", "parse_cancel"),
     Operation.ENTRY: ("build_entry", "parse_entry"),
     Operation.MANDATE_QUERY: ("build_mandate_query", "parse_mandate_query"),
+    Operation.MANDATE_SIGN: ("sign_hand_off",),
     Operation.DEDUCT: ("build_deduct", "parse_deduct"),
     Operation.REFUND: ("build_refund", "parse_refund"),
     Operation.REFUND_QUERY: ("build_refund_query", "parse_refund_query"),

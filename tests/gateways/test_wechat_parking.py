@@ -3,14 +3,15 @@
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pytest
 
-from gateways.contract import Answer, ChannelState, EntryTold, OrderRef, Reading, Request, Unanswered, Way
+from gateways.contract import Answer, ChannelState, EntryTold, HandOff, MandateRef, OrderRef, Reading, Request, Unanswered, Way
 from gateways.sandbox.wechat.signing import Pair, answer_headers
 from gateways.sandbox.wechat.signing import notice as sealed_notice
-from gateways.wechat.channel import WeChat
+from gateways.wechat.channel import Provider, WeChat
 from tests.contract.wechat import DEDUCTED, DEDUCTION, ENTRANCE, MANDATE, MERCHANT_NO, ORDER_NO, PROVIDER_NO, TRADE_NO
 from tests.gateways.conftest import NOW
 
@@ -263,3 +264,22 @@ def test_a_change_told_to_another_provider_says_nothing(pair: Pair, wechat: WeCh
 )  # fmt: skip
 def test_a_change_without_a_needed_field_says_nothing(pair: Pair, wechat: WeChat, name: str, value: Any) -> None:
     assert changed(pair, wechat, **{name: value}) == Reading(verdict="unreadable", reason="field_missing")
+
+
+def test_the_signing_page_has_the_documented_parameters_and_an_address_only_from_the_contract() -> None:
+    mandate = MandateRef(plate="苏B12345", plate_color="blue", merchant_no="1900000109", payer_id="oOwner")
+    path = (
+        "/pages/auth-creditpay/auth-creditpay?mchid=1900000001&sub_mchid=1900000109&openid=oOwner"
+        "&plate_number=%E8%8B%8FB12345&plate_color=BLUE&trade_scene=PARKING"
+    )
+    for sign_url, url in (
+        (None, None), ("http://stand-in{path}", f"http://stand-in{path}"),
+        ("weixin://dl/business/?q={path_quoted}", f"weixin://dl/business/?q={quote(path, safe='')}"),
+    ):  # fmt: skip
+        channel = WeChat(Provider(provider_no="1900000001", app_id="wx1", notify_url="https://x.test/n", sign_url=sign_url))
+        made = channel.sign_hand_off(mandate, return_url="https://pay.test/back")
+        assert made == HandOff(
+            kind="mini_program",
+            fields={"app_id": "wxbcad394b3d99dac9", "username": "gh_518c42c65952", "path": path},
+            url=url,
+        )
