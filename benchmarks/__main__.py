@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from app.database import prepare
-from benchmarks import bills, callbacks, channels, intake, leaving, posting
+from benchmarks import bills, callbacks, channels, codes, intake, leaving, posting
 from benchmarks.bill_files import FORMS
 from benchmarks.figures import Notebook, save, table
 from benchmarks.ground import Ground, ground
@@ -31,6 +31,7 @@ class Plan:
         self.sustained_seconds = 5 if quick else 60
         self.large = GROWTH_SMALL * 5 if quick else GROWTH_LARGE
         self.debts = 100_000 if quick else 5_000_000
+        self.codes = 500 if quick else 10_000
         self.bill_rows = 20_000 if quick else 1_000_000
         self.notices = {64: 3_000, 1: 300, 1000: 3_000} if quick else {64: 20_000, 1: 2_000, 1000: 20_000}
 
@@ -125,6 +126,11 @@ def measure_leaving(on: Ground, plan: Plan, notes: Notebook) -> None:
     leaving.measure(on, notes, rounds=plan.rounds, seconds=plan.seconds, debts=plan.debts)
 
 
+def measure_codes(_on: Ground, plan: Plan, notes: Notebook) -> None:
+    """``codes.*``: printing berth codes as stickers, in PDFs and as SVG pages: seconds and peak memory."""
+    codes.measure(notes, rounds=plan.rounds, codes=plan.codes)
+
+
 PARTS: Final[dict[str, Callable[[Ground, Plan, Notebook], None]]] = {
     "post": measure_posting,
     "callbacks": measure_callbacks,
@@ -133,6 +139,7 @@ PARTS: Final[dict[str, Callable[[Ground, Plan, Notebook], None]]] = {
     "bills": measure_bills,
     "intake": measure_intake,
     "leaving": measure_leaving,
+    "codes": measure_codes,
 }
 
 

@@ -5,12 +5,13 @@ Error correction Q (a quarter of the code may be dirty) and the quiet zone of 4 
 """
 
 import io
+from collections.abc import Sequence
 from functools import cache
-from itertools import pairwise
 from typing import Final
 
 import png  # type: ignore[import-untyped]  # the package ships no types
 import qrcode
+from msgspec import Struct
 from qrcode.constants import ERROR_CORRECT_Q
 from qrcode.main import precomputed_qr_blanks
 
@@ -19,13 +20,15 @@ QUIET_MODULES: Final = 4
 
 def modules(text: str) -> list[list[bool]]:
     """Return the rows of the code, dark = True, quiet zone included. Letters and digits are packed tightly where they can be."""
-    code = qrcode.QRCode(error_correction=ERROR_CORRECT_Q, border=QUIET_MODULES, mask_pattern=0)
+    code = qrcode.QRCode(error_correction=ERROR_CORRECT_Q, border=0, mask_pattern=0)
     code.add_data(text, optimize=20)
     code.make(fit=True)
-    best = _best_mask([_bits(row) for row in code.modules], code.version)
-    if best:
-        code.makeImpl(False, best)
-    return [[bool(cell) for cell in row] for row in code.get_matrix()]
+    masks = _masks(code.version)
+    drawn, turned = _packed(code.modules), _packed([list(column) for column in zip(*code.modules, strict=True)])
+    points = [penalty(drawn ^ mask.rows, turned ^ mask.columns, side=code.modules_count) for mask in masks]
+    best = points.index(min(points))
+    code.setup_type_info(False, best)
+    return _framed(_packed(code.modules) ^ masks[best].rows, code.modules_count)
 
 
 def runs(text: str) -> tuple[int, list[tuple[int, int, int]]]:
@@ -34,31 +37,44 @@ def runs(text: str) -> tuple[int, list[tuple[int, int, int]]]:
     return len(rows), [(x, y, length) for y, row in enumerate(rows) for x, length in _runs(row)]
 
 
-def _bits(row: list[bool | None]) -> int:
-    return sum(1 << x for x, dark in enumerate(row) if dark)
+class _Mask(Struct, frozen=True):
+    """The modules that differ between a code under this mask and under mask 0, packed by rows and by columns."""
+
+    rows: int
+    columns: int
 
 
-def _best_mask(rows: list[int], version: int) -> int:
-    """Return the mask with the fewest penalty points (ISO/IEC 18004 §7.8.3) of a code that was drawn with mask 0.
+def _packed(rows: Sequence[Sequence[bool | None]]) -> int:
+    """Return a code as one number: the first module of the first row is the lowest bit, and each row ends with a 0 more.
 
-    Whole rows are judged at once as bits of a number: printing ten thousand codes would take most of its time here otherwise.
+    So a question about all modules is a few operations on one number: printing ten thousand codes would take most of its time in
+    choosing masks otherwise.
     """
-    areas = _masked_areas(version)
-    points = [
-        penalty([row ^ zero ^ one for row, zero, one in zip(rows, areas[0], area, strict=True)]) for area in areas
-    ]  # fmt: skip
-    return points.index(min(points))
+    letters = "".join("".join("1" if dark else "0" for dark in row) + "0" for row in rows)
+    return int(letters[::-1], 2)
+
+
+def _framed(drawn: int, side: int) -> list[list[bool]]:
+    """Return a packed code as rows with the quiet zone around."""
+    letters = f"{drawn:0{side * (side + 1)}b}"[::-1]
+    quiet, light = [False] * QUIET_MODULES, [[False] * (side + 2 * QUIET_MODULES) for _ in range(QUIET_MODULES)]
+    rows = [[letter == "1" for letter in letters[y * (side + 1) : y * (side + 1) + side]] for y in range(side)]
+    return [*light, *([*quiet, *row, *quiet] for row in rows), *(list(row) for row in light)]
 
 
 @cache
-def _masked_areas(version: int) -> list[list[int]]:
-    """Return the modules that each of the eight masks turns over in a code of this version, row by row."""
+def _masks(version: int) -> tuple[_Mask, ...]:
+    """Return the eight masks of a version's codes (ISO/IEC 18004 table 10), each as what it changes of mask 0."""
     side = version * 4 + 17
     blank = precomputed_qr_blanks[version]
-    data = [[blank[y][x] is None and not _is_format(x, y, side, version) for x in range(side)] for y in range(side)]
-    return [
-        [sum(1 << x for x in range(side) if data[y][x] and turned(y, x)) for y in range(side)] for turned in _MASKS
-    ]  # fmt: skip
+    found = []
+    for turned in _MASKS:
+        rows = [
+            [blank[y][x] is None and not _is_format(x, y, side, version) and turned(y, x) != _MASKS[0](y, x) for x in range(side)]
+            for y in range(side)
+        ]
+        found.append(_Mask(_packed(rows), _packed([list(column) for column in zip(*rows, strict=True)])))
+    return tuple(found)
 
 
 _MASKS: Final = (
@@ -81,33 +97,32 @@ def _is_format(x: int, y: int, side: int, version: int) -> bool:
     return near or versions
 
 
-def penalty(rows: list[int]) -> int:
-    """Return the penalty points of a code whose rows are numbers, the leftmost module the lowest bit. Pure."""
-    side = len(rows)
-    columns = [sum((row >> x & 1) << y for y, row in enumerate(rows)) for x in range(side)]
-    lines = [*rows, *columns]
-    dark = sum(row.bit_count() for row in rows)
-    blocks = sum((a & a >> 1 & b & b >> 1).bit_count() + _light_blocks(a, b, side) for a, b in pairwise(rows))
-    share = abs(dark * 20 - side * side * 10) // (side * side)
-    return sum(_line_points(line, side) for line in lines) + 3 * blocks + 10 * share
+def penalty(rows: int, columns: int, *, side: int) -> int:
+    """Return the penalty points of a code packed by rows and by columns (ISO/IEC 18004 §7.8.3). Pure."""
+    cells = _ones(side, side)
+    light = ~rows & cells
+    blocks = sum((one & one >> 1 & one >> side + 1 & one >> side + 2).bit_count() for one in (rows, light))
+    share = abs(rows.bit_count() * 20 - side * side * 10) // (side * side)
+    return _line_points(rows, side) + _line_points(columns, side) + 3 * blocks + 10 * share
 
 
-def _light_blocks(a: int, b: int, side: int) -> int:
-    light = ~(a | b) & (1 << side) - 1
-    return (light & light >> 1).bit_count()
+@cache
+def _ones(side: int, width: int) -> int:
+    """Return a packed code of which the first ``width`` modules of each row are dark."""
+    return sum((1 << width) - 1 << y * (side + 1) for y in range(side))
 
 
-def _line_points(line: int, side: int) -> int:
-    """Return the points of one row or column: 3 for five alike and 1 for each more; 40 for what looks like a finder."""
-    full = (1 << side) - 1
+def _line_points(lines: int, side: int) -> int:
+    """Return the points of all rows or columns: 3 for five alike and 1 for each more; 40 for what looks like a finder."""
     points = 0
-    for cells in (line, ~line & full):
-        five = cells & cells >> 1 & cells >> 2 & cells >> 3 & cells >> 4
+    for cells in (lines, ~lines & _ones(side, side)):
+        two = cells & cells >> 1
+        five = two & two >> 2 & cells >> 4
         points += five.bit_count() + 2 * (five & ~(five << 1)).bit_count()
     for pattern in (0b00001011101, 0b10111010000):
-        found = (1 << side - 10) - 1
+        found = _ones(side, side - 10)
         for place in range(11):
-            cells = line >> place
+            cells = lines >> place
             found &= cells if pattern >> place & 1 else ~cells
         points += 40 * found.bit_count()
     return points

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+import qrcode
 import zxingcpp
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from qrcode.util import lost_point
@@ -228,4 +229,22 @@ def test_codes_of_every_size_are_read_back_whatever_mask_was_chosen(version: int
 def test_the_penalty_of_a_mask_is_what_an_independent_encoder_reckons(seed: int) -> None:
     drawn = random.Random(seed)
     rows = [[drawn.random() < 0.5 for _ in range(49)] for _ in range(49)]
-    assert qr.penalty([sum(1 << x for x, dark in enumerate(row) if dark) for row in rows]) == lost_point(rows)
+    packed, turned = (
+        sum(dark << y * 50 + x for y, line in enumerate(lines) for x, dark in enumerate(line))
+        for lines in (rows, list(zip(*rows, strict=True)))
+    )
+    assert qr.penalty(packed, turned, side=49) == lost_point(rows)
+
+
+@settings(max_examples=20)
+@given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", min_size=1, max_size=144))
+def test_a_drawn_code_is_module_by_module_what_an_independent_encoder_draws_under_one_of_the_masks(token: str) -> None:
+    text = f"https://pay.wuxi-parking.example/p/{token}"
+    code = qrcode.QRCode(error_correction=qr.ERROR_CORRECT_Q, border=qr.QUIET_MODULES, mask_pattern=0)
+    code.add_data(text, optimize=20)
+    code.make(fit=True)
+    drawn = []
+    for mask in range(8):
+        code.makeImpl(False, mask)
+        drawn.append([[bool(cell) for cell in row] for row in code.get_matrix()])
+    assert qr.modules(text) in drawn

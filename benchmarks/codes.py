@@ -1,0 +1,93 @@
+"""How long ten thousand berth codes take to print, and in how much memory: as stickers in PDFs, and as SVG pages.
+
+Knows labels and print files, no database: each run is a process of its own, whose peak is its own. Called by ``benchmarks``; one
+run by hand: ``python -m benchmarks.codes pdf 1000``.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import Struct
+
+from app.pages.words import ZH
+from app.printing import sheets
+from app.printing.labels import Label
+from app.printing.sheets import Form
+from benchmarks.figures import Notebook
+from ledger.clock import SystemClock
+from payments import paycode
+from payments.codes.records import Place
+from payments.lots import Lot
+from payments.owed.debt_file import fonts
+from payments.paycode import PayCodeKeys, WallCode
+
+_LOT = Lot(
+    code="WX-0017", operator_code="WX", name="中山路路边停车场", district="梁溪区", address="中山路 100 号", berths=10_000,
+    scene="on_street", tariff_text="每小时6元", lot_id=17, operator_id=1, operator_name="示例停车管理有限公司",
+)  # fmt: skip
+
+
+class Run(Struct, frozen=True):
+    """One printing."""
+
+    seconds: float
+    peak_mb: float
+    files: int
+
+
+def measure(notes: Notebook, *, rounds: int, codes: int) -> None:
+    """Print ``codes`` stickers of 60 × 60 mm in both forms, alternating, and note seconds and peak memory."""
+    for _ in range(rounds):
+        for form in ("pdf", "svg"):
+            run = _apart(form, codes)
+            notes.write(f"codes.{form}", run.seconds, unit="s")
+            notes.write(f"codes.{form}.rss", run.peak_mb, unit="MB")
+
+
+def printed(form: Form, codes: int) -> Run:
+    """Sign, lay out, draw and write codes in this process."""
+    keys = PayCodeKeys(signing_id=1, signing_key=Ed25519PrivateKey.generate())
+    font = fonts.found(None) if form == "pdf" else None
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="tongting-codes-") as folder:
+        files = sheets.write(
+            _labels(codes, keys), size="60x60", form=form, folder=Path(folder), stem="codes", font=font, at=SystemClock().now(),
+            progress=lambda said: print(said, file=sys.stderr, flush=True),
+        )  # fmt: skip
+        took = time.perf_counter() - began
+    return Run(took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, len(files))
+
+
+def _labels(codes: int, keys: PayCodeKeys) -> Iterator[Label]:
+    for number in range(1, codes + 1):
+        link = paycode.address("https://pay.wuxi-parking.example", WallCode(number), keys=keys)
+        yield sheets.label(
+            _LOT, Place("berth", f"A-{number:05}"), link=link, number=f"{_LOT.code} · No. {number}", words=ZH,
+            help_line="0510-12345", wallets="微信、支付宝、云闪付",
+        )  # fmt: skip
+
+
+def _apart(form: str, codes: int) -> Run:
+    command = [sys.executable, "-m", "benchmarks.codes", form, str(codes)]
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+    return msgspec.json.decode(said, type=Run)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("form", choices=["pdf", "svg"])
+    parser.add_argument("codes", type=int)
+    given = parser.parse_args()
+    print(msgspec.json.encode(printed(given.form, given.codes)).decode())
+
+
+if __name__ == "__main__":
+    main()
