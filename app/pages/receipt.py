@@ -6,6 +6,7 @@ Whoever has the link paid or stood beside: plates stay masked, and of stays at o
 its own page does.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -13,6 +14,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, get, post
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import RawBody
 from msgspec import Struct
 from sqlalchemy import Connection
@@ -104,7 +106,6 @@ class Typed(Struct, frozen=True):
     values: dict[str, str]
 
 
-@get([f"{path}/receipt" for path in _PATHS], sync_to_thread=True, include_in_schema=False)
 def show(request: AnyRequest, wiring: Wired) -> Response[Any]:
     """Show the receipts of an order or a basket, to read, keep and print; nothing paid leads back to the result."""
     link = _link(request, wiring)
@@ -113,7 +114,6 @@ def show(request: AnyRequest, wiring: Wired) -> Response[Any]:
     return _shown(request, wiring, link)
 
 
-@post([f"{path}/refund" for path in _PATHS], sync_to_thread=True, include_in_schema=False)
 def ask_refund(request: AnyRequest, wiring: Wired, body: RawBody) -> Response[Any]:
     """Keep a driver's refund request with the form as its evidence; a second tap is the same request."""
     link, form = _link(request, wiring), _form(body)
@@ -140,7 +140,6 @@ def ask_refund(request: AnyRequest, wiring: Wired, body: RawBody) -> Response[An
     return pay.see(wiring, page.link(f"{link.at}/receipt") + f"#{payment_number(wiring.lane, payment_id)}")
 
 
-@post([f"{path}/invoice" for path in _PATHS], sync_to_thread=True, include_in_schema=False)
 def ask_invoice(request: AnyRequest, wiring: Wired, body: RawBody) -> Response[Any]:
     """Keep a request of an invoice or fiscal receipt; a second tap is the same request."""
     link, form = _link(request, wiring), _form(body)
@@ -164,7 +163,6 @@ def ask_invoice(request: AnyRequest, wiring: Wired, body: RawBody) -> Response[A
     return pay.see(wiring, page.link(f"{link.at}/receipt") + f"#{receipt}")
 
 
-@get([f"{path}/invoice/{{document:uuid}}" for path in _PATHS], sync_to_thread=True, include_in_schema=False)
 def fetch(request: AnyRequest, wiring: Wired) -> Response[bytes]:
     """Return the structured original of an invoice that belongs to this link, as a file to save."""
     link = _link(request, wiring)
@@ -346,3 +344,16 @@ def _downloads(page: Page, made: Invoice | None) -> list[Download]:
         for red in made.reds
     ]  # fmt: skip
     return [blue, *reds]
+
+
+def _both(method: type[get] | type[post], suffix: str, handler: Callable[..., Response[Any]]) -> list[HTTPRouteHandler]:
+    """Return a handler below the link of an order and below that of a basket."""
+    return [method(f"{path}{suffix}", sync_to_thread=True, include_in_schema=False)(handler) for path in _PATHS]
+
+
+routes: Final[list[HTTPRouteHandler]] = [
+    *_both(get, "/receipt", show),
+    *_both(post, "/refund", ask_refund),
+    *_both(post, "/invoice", ask_invoice),
+    *_both(get, "/invoice/{document:uuid}", fetch),
+]
