@@ -109,8 +109,13 @@ def test_without_the_payers_openid_nothing_is_known(play: Play) -> None:
 def test_a_payer_opens_the_service_on_a_page(play: Play) -> None:
     played = play()
     url = f"{played.url}/pages/auth-creditpay/auth-creditpay"
-    query = {"mchid": "1900000001", "openid": OPENID, "plate_number": PLATE, "plate_color": "BLUE", "trade_scene": "PARKING"}
+    query = {
+        "mchid": "1900000001", "sub_mchid": "1620000007", "openid": OPENID, "plate_number": PLATE, "plate_color": "BLUE",
+        "trade_scene": "PARKING",
+    }  # fmt: skip
     assert PLATE in HTTP.get(url, params=query).text
+    for wrong in ({"mchid": "1900000002"}, {"sub_mchid": ""}, {"trade_scene": "OTHER"}):
+        assert HTTP.get(url, params=query | wrong).status_code == 400
     assert "已开通" in HTTP.post(url, data=query).text
     assert mandate(played).state == "open"
     assert HTTP.get(url, params={"openid": OPENID}).status_code == 400
