@@ -25,6 +25,7 @@ city's code hangs; an old one may stay. ``city_code_only``: the city's code hang
 DOCUMENT_LETTERS_MAX: Final = 200
 RULES_MAX: Final = 1_000
 BYTES_MAX: Final = 256 * 1024
+_EVERY: Final[tuple[None]] = (None,)
 
 
 class NewRule(Struct, frozen=True, kw_only=True):
@@ -101,8 +102,8 @@ def read(content: bytes) -> list[NewRule]:
     return [
         NewRule(requires=one.requires, valid_from=one.valid_from, document=file.document, district=district, regime=regime)
         for one in file.rules
-        for district in one.districts or [None]
-        for regime in one.regimes or [None]
+        for district in one.districts or _EVERY
+        for regime in one.regimes or _EVERY
     ]
 
 

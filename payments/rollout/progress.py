@@ -55,11 +55,16 @@ class Behind(Struct, frozen=True, kw_only=True):
 
 
 _ON_CODE: Final = """
-    exists (select from payments.v_payment p where p.lot_id = l.lot_id and p.state = 'succeeded'
-              and p.channel not in ('cash', 'legacy')
-              and p.succeeded_at < cast(cast(:day as date) + 1 as timestamp) at time zone 'Asia/Shanghai')
+    exists (select from payments.pay_code k where k.lot_id = l.lot_id and k.state = 'posted'
+              and k.changed_at < cast(cast(:day as date) + 1 as timestamp) at time zone 'Asia/Shanghai')
+    or exists (select from payments.v_payment p where p.lot_id = l.lot_id and p.state = 'succeeded'
+                 and p.channel not in ('cash', 'legacy')
+                 and p.succeeded_at < cast(cast(:day as date) + 1 as timestamp) at time zone 'Asia/Shanghai')
+       and (exists (select from payments.pay_code k where k.lot_id = l.lot_id and k.state in ('issued', 'posted'))
+            or not exists (select from payments.pay_code k where k.lot_id = l.lot_id))
 """
-"""Nobody pays over the city's channels but by its code."""
+"""A code of the lot hangs, as the registry says; or it is paid over the city's channels, which needs its code, and the registry does
+not say that all its codes are over."""
 
 _LOTS: Final = f"""
     select l.lot_id, l.code as lot_code, l.name as lot_name, l.district, l.berths, o.code as operator_code, o.regime,
@@ -70,7 +75,7 @@ _LOTS: Final = f"""
     join payments.operator o on o.operator_id = l.operator_id
     left join lateral ({IN_FORCE}) r on true
     cross join lateral (
-        select {_ON_CODE} as on_code,
+        select ({_ON_CODE}) as on_code,
                exists (select from payments.legacy_code x where x.lot_id = l.lot_id and x.first_day <= :day
                          and (x.last_day is null or x.last_day >= :day)) as registered
     ) c

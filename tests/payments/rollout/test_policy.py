@@ -61,7 +61,7 @@ def test_every_rule_of_the_plan_names_its_document() -> None:
 
 
 def made(number: int, requires: Any, **place: Any) -> Rule:
-    said = {"valid_from": date(2026, 1, 1), "document": "x"} | place
+    said: dict[str, Any] = {"valid_from": date(2026, 1, 1), "document": "x"} | place
     return Rule(rule_id=number, requires=requires, **said)
 
 

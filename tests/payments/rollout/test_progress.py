@@ -5,6 +5,8 @@ from typing import Any
 
 from sqlalchemy import text
 
+from payments.codes import registry
+from payments.codes.records import Place
 from payments.lot_records import takings
 from payments.lot_records.takings import NewTaking
 from payments.orders import RandomTokens
@@ -126,3 +128,25 @@ def test_an_old_code_that_is_registered_for_the_day_is_behind_and_one_that_ended
     old_code(town, 1, last_day=DAY - timedelta(days=1))
     require(town, "city_code_only")
     assert behind(town) == ["lot-1"]
+
+
+def test_a_lot_is_on_the_code_when_the_registry_says_that_one_hangs_and_no_more_when_all_are_over(town: City) -> None:
+    require(town, "city_code_required", lot_id=town.lots[0].lot_id)
+    with town.db.begin() as tx:
+        [code] = registry.issue(tx, lot=town.lots[0], batch="1", places=[Place("lot", "")], by="wang", at=AT)
+    assert behind(town) == ["lot-1"]
+    with town.db.begin() as tx:
+        registry.post(tx, code_nos=[code.code_no], by="li", at=AT)
+    assert (behind(town), behind(town, DAY - timedelta(days=1))) == ([], ["lot-1"])
+    post_code(town, 0)
+    with town.db.begin() as tx:
+        registry.retire(tx, code_nos=[code.code_no], reason="torn", by="li", at=AT)
+    assert behind(town) == ["lot-1"]
+
+
+def test_a_lot_whose_code_is_paid_with_is_on_it_though_nobody_noted_that_it_hangs(town: City) -> None:
+    require(town, "city_code_required", lot_id=town.lots[0].lot_id)
+    with town.db.begin() as tx:
+        registry.issue(tx, lot=town.lots[0], batch="1", places=[Place("lot", "")], by="wang", at=AT)
+    post_code(town, 0)
+    assert behind(town) == []
