@@ -44,7 +44,7 @@ def test_every_lot_is_read_back_from_its_code(lot_id: int) -> None:
 
 
 UUIDS = st.uuids()
-MINUTES = st.integers(1, 2**32 - 1).map(lambda minutes: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes))
+MINUTES = st.integers(1, 2**31 - 1).map(lambda minutes: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes))
 NUMBERS = st.integers(1, paycode.NUMBER_MAX)
 CONTENTS = st.one_of(
     st.builds(LotCode, NUMBERS), st.builds(WallCode, NUMBERS), st.builds(StayCode, NUMBERS, UUIDS, MINUTES),
