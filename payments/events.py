@@ -36,8 +36,9 @@ DebtKind = Literal["debt.opened", "debt.reduced", "debt.settled", "debt.disputed
 ``debt.settled``: nothing is owed any more, it was paid. ``debt.disputed``: the driver disputes it, or the dispute is over;
 ``reason`` says which. ``debt.waived``: it was let off. ``debt.written_off``: it is not expected any more."""
 
-EventKind = Literal[PaymentKind, DebtKind, "release.granted", "charge.corrected", "refund.requested"]
+EventKind = Literal[PaymentKind, DebtKind, "release.granted", "charge.corrected", "charge.discounted", "refund.requested"]
 """``release.granted``: the barrier may open for the car. ``charge.corrected``: a credit note made the charge smaller.
+``charge.discounted``: discounts came on it or went off.
 ``refund.requested``: a driver asks for money back; it comes once more as a reminder."""
 
 
@@ -105,6 +106,16 @@ class RefundRequestEvent(Struct, frozen=True, kw_only=True):
     answer_until: datetime
     at: datetime
     reason: str
+
+
+class DiscountEvent(Struct, frozen=True, kw_only=True):
+    """Discounts came on a charge or went off it: what is taken off it now in all, and what is left to pay."""
+
+    kind: EventKind = "charge.discounted"
+    charge_serial: str
+    amount_fen: int
+    owed_fen: int
+    at: datetime
 
 
 class Told(Struct, frozen=True, kw_only=True):

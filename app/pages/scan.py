@@ -193,7 +193,8 @@ def scan(request: AnyRequest, wiring: Wired, token: FromPath[str]) -> Response[b
     SCANS.count(found.lot.lot_id, wiring.clock.now())
     if found.shown is not None:
         return shown.answer(request, wiring, found, token, offered=offers_of(request, wiring, found.lot))
-    return ask_plate(page_of(request, wiring), found.lot, token, PlateForm(province=HOME_PROVINCE))
+    page = page_of(request, wiring)
+    return ask_plate(page, found.lot, token, PlateForm(province=HOME_PROVINCE), spot=_spot(page, found))
 
 
 @post("/p/{token:str}/due", sync_to_thread=True, include_in_schema=False, status_code=200)
@@ -376,13 +377,19 @@ def _typed(data: PlateForm) -> str:
 
 
 def ask_plate(
-    page: Page, lot: Lot, token: str, typed: PlateForm, *, sorry: str | None = None, status: int = 200
+    page: Page, lot: Lot, token: str, typed: PlateForm, *, sorry: str | None = None, status: int = 200, spot: str = ""
 ) -> Response[bytes]:
-    """Return the page that asks for the plate, with what was typed before."""
+    """Return the page that asks for the plate, with what was typed before. ``spot`` is the berth or lane of the code."""
     return page.answer(
         "scan.html", status=status, switch=f"/p/{token}", lot=lot, token=token, provinces=PROVINCES, province=typed.province[:1],
-        rest=typed.rest[:10], sorry=sorry,
+        rest=typed.rest[:10], sorry=sorry, spot=spot,
     )  # fmt: skip
+
+
+def _spot(page: Page, found: Scanned) -> str:
+    """Return the berth or lane that a code stands for, in words; nothing for the whole lot."""
+    words = {"lot": "", "lane": page.w.place_lane, "berth": page.w.place_berth}[found.place.place]
+    return words.format(name=found.place.name)
 
 
 def _nothing(
@@ -457,16 +464,16 @@ def _shared(page: Page, mine: Sequence[Quote], group: Group, due_on: date | None
 
 
 def _discounts(page: Page, card: Due, taken_off: Sequence[Shown]) -> list[str]:
-    """Return what is taken off a card in words, such as 商家优惠 · 示例商场 −5.00 元, the same offers together."""
-    fen: dict[tuple[str, str | None], int] = {}
+    """Return what is taken off a card in words, such as 商家优惠 −5.00 元, the same words together.
+
+    Whose discount it is stays untold: whoever typed the plate would learn where its driver was.
+    """
+    fen: dict[str, int] = {}
     for one in taken_off:
         if str(one.charge_id) in (card.charges or card.charge_id):
             words = one.words_en if page.w.html_lang == "en" else one.words
-            fen[words, one.bearer] = fen.get((words, one.bearer), 0) + one.fen
-    return [
-        page.w.discount.format(words=words if bearer is None else f"{words} · {bearer}", yuan=yuan(taken))
-        for (words, bearer), taken in fen.items()
-    ]
+            fen[words] = fen.get(words, 0) + one.fen
+    return [page.w.discount.format(words=words, yuan=yuan(taken)) for words, taken in fen.items()]
 
 
 def _shown(page: Page, quote: Quote, due_on: date | None) -> Due:

@@ -8,7 +8,7 @@ the debt of a car that leaves. While somebody is paying nothing changes; a valid
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
@@ -64,8 +64,6 @@ class Shown(Struct, frozen=True):
     charge_id: UUID
     words: str
     words_en: str
-    bearer: str | None
-    """Name of who bears it; None: the operator."""
     fen: int
 
 
@@ -142,7 +140,7 @@ def take_off(tx: Connection, *, lane: int, dropped: Sequence[Effect], why: Why, 
     work = _Work(tx, lane, held, [], at, ids)
     work.end(mine, why)
     work.end(others, "reckoned_anew")
-    work.write()
+    work.write(quiet={one.charge_id for one in others} if why != "superseded" else frozenset())
     if why != "superseded":
         again = [Wanted(one.grant_id, one.charge_id, one.hold_until, was_on=True) for one in others]
         unique = {(one.grant_id, _stay_of(stays, one.charge_id)): one for one in again}
@@ -174,9 +172,8 @@ def end_due(db: Engine, *, lane: int, at: datetime, ids: Ids) -> int:
 def shown(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> list[Shown]:
     """Return what is taken off charges, in the order in which it was put on."""
     query = text("""
-        select d.charge_id, d.words, d.words_en, b.name as bearer, d.amount_fen as fen
-        from payments.v_discount d left join payments.bearer b on b.bearer_id = d.bearer_id
-        where d.lane = :lane and d.charge_id = any(cast(:ids as uuid[])) order by d.effect_id
+        select charge_id, words, words_en, amount_fen as fen from payments.v_discount
+        where lane = :lane and charge_id = any(cast(:ids as uuid[])) order by effect_id
         """)
     return [Shown(**row._mapping) for row in tx.execute(query, {"lane": lane, "ids": list(charge_ids)})]
 
@@ -244,8 +241,8 @@ class _Work:
         """Take effects off."""
         self._ended += [(one, why) for one in effects]
 
-    def write(self) -> None:
-        """Write everything that was decided."""
+    def write(self, *, quiet: Collection[UUID] = ()) -> None:
+        """Write everything that was decided; lots are told but of ``quiet`` charges, which are reckoned again at once."""
         if not (self._put or self._ended):
             return
         ended = [one for one, _ in self._ended]
@@ -263,7 +260,9 @@ class _Work:
         uses.subtract(Counter(grant_id for _, grant_id in {(one.use_id, one.grant_id) for one in ended}))
         if moved := {grant_id: uses[grant_id] for grant_id in sorted(uses) if uses[grant_id]}:
             effect_store.move_uses(self._tx, lane=self._lane, by=moved)
-        events.write(self._tx, lane=self._lane, rows=self._told())
+        events.write(
+            self._tx, lane=self._lane, rows=self._told({one: fen[one] for one in sorted(fen) if fen[one] and one not in quiet})
+        )
 
     def _standing(self, stay: Sequence[HeldCharge], wanted: Wanted, beside: int) -> Standing:
         grant = self._grants.get(wanted.grant_id)
@@ -347,9 +346,19 @@ class _Work:
                 found.append(part)
         return found
 
-    def _told(self) -> list[events.NewEvent]:
-        """Return what lots are told: cars of which nothing is due any more may leave."""
+    def _told(self, changed: Mapping[UUID, int]) -> list[events.NewEvent]:
+        """Return what lots are told: what is left to pay, and that cars of which nothing is due any more may leave."""
         told = []
+        for charge_id, fen in changed.items():
+            charge = self._held[charge_id]
+            off_fen = charge.reduced_fen + fen
+            said = events.DiscountEvent(
+                charge_serial=charge.lot_serial, amount_fen=off_fen, owed_fen=charge.amount_fen - charge.paid_fen - off_fen,
+                at=self._at,
+            )  # fmt: skip
+            event_id = self._ids.new(self._at, f"charge.discounted {charge_id} {off_fen} {self._at.isoformat()}")
+            row = (event_id, charge.operator_id, charge.lot_id, charge_id, charge_id, said.kind, events.encode(said))
+            told.append(events.NewEvent(*row))
         for charge in self._released:
             body = events.ReleaseEvent(charge_serial=charge.lot_serial, at=self._at, reason="free")
             event_id, subject = self._ids.new(self._at, f"release.granted {charge.charge_id}"), charge.charge_id

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from payments import events
-from payments.events import CorrectionEvent, DebtEvent, PaymentEvent, RefundRequestEvent, ReleaseEvent
+from payments.events import CorrectionEvent, DebtEvent, DiscountEvent, PaymentEvent, RefundRequestEvent, ReleaseEvent
 from payments.webhooks import message, subscriptions
 from tests.payments.conftest import AT, IDS
 from tests.payments.webhooks.conftest import Town
@@ -30,6 +30,7 @@ ALL: dict[str, msgspec.Struct] = {
         at=AT,
         reason="other",
     ),
+    "charge.discounted": DiscountEvent(charge_serial="S1", amount_fen=500, owed_fen=700, at=AT),
     "charge.corrected": CorrectionEvent(charge_serial="S1", note="C1", amount_fen=100, at=AT, reason="wrong_time"),
 }
 

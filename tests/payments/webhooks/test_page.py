@@ -10,7 +10,7 @@ import pytest
 
 from ledger.clock import SystemClock
 from payments import events
-from payments.events import CorrectionEvent, DebtEvent, PaymentEvent, RefundRequestEvent, ReleaseEvent
+from payments.events import CorrectionEvent, DebtEvent, DiscountEvent, PaymentEvent, RefundRequestEvent, ReleaseEvent
 from payments.webhooks import message, subscriptions
 from tests.payments.webhooks.conftest import Town
 
@@ -83,6 +83,10 @@ EXAMPLES: dict[str, tuple[str, msgspec.Struct]] = {
             request="019cacb3f2007dd397112b7289cd0f00", amount_fen=1200,
             answer_until=AT + timedelta(days=7), at=AT, reason="barrier",
         ),
+    ),
+    "charge.discounted": (
+        "Discounts came on a charge that is not paid, or went off: `amount_fen` is taken off in all, `owed_fen` is left to pay.",
+        DiscountEvent(charge_serial="20260302-0815", amount_fen=500, owed_fen=700, at=AT),
     ),
     "charge.corrected": (
         "A credit note made the charge smaller; `note` is its number.",
