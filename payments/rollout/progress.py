@@ -63,8 +63,8 @@ _ON_CODE: Final = """
        and (exists (select from payments.pay_code k where k.lot_id = l.lot_id and k.state in ('issued', 'posted'))
             or not exists (select from payments.pay_code k where k.lot_id = l.lot_id))
 """
-"""A code of the lot hangs, as the registry says; or it is paid over the city's channels, which needs its code, and the registry does
-not say that all its codes are over."""
+"""A code of the lot hangs, as the registry says; or it is paid over the city's channels, which needs its code, and the registry
+does not say that all its codes are over."""
 
 _LOTS: Final = f"""
     select l.lot_id, l.code as lot_code, l.name as lot_name, l.district, l.berths, o.code as operator_code, o.regime,
