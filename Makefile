@@ -11,9 +11,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ONLY ?=
+AXE := tests/browser/node_modules/axe-core/axe.min.js
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check bench
+.PHONY: help install run test check bench screenshots
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -7
@@ -37,8 +38,17 @@ run: install
 # Processes that share the tests out; 0 runs them in one.
 WORKERS ?= 2
 
-test: install
+test: install $(AXE)
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+# The rules of accessibility that the pages are tested with; without npm those tests are skipped.
+$(AXE): tests/browser/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --silent --prefix tests/browser && touch $@; \
+	else echo "npm is not there: the pages are not tested for accessibility (on Debian: apt-get install npm)"; fi
+
+# Pictures of all pages for docs/PAGES.md.
+screenshots: install $(AXE)
+	TONGTING_SCREENSHOTS=docs/images/pages $(BIN)/python -m pytest -q tests/browser/test_every_page.py
 
 check: install
 	$(BIN)/ruff format --check .

@@ -34,6 +34,7 @@ from payments import charges, checkout, lots, orders
 from payments.checkout import Payer, Started
 from payments.errors import ChannelBusy, ChannelRefused, ChargeUnknown, NoRoute, OrderUnknown
 from payments.lots import Lot
+from payments.quoting import asked_quote_store
 from payments.quoting.asked_quote_store import QuoteOver
 from payments.records import Charge
 
@@ -110,12 +111,17 @@ def open_wallet(request: AnyRequest, wiring: Wired, order_token: FromPath[str]) 
 
 
 def _at_another_price(wiring: Wiring, lot: Lot, charge_id: UUID, order_token: str, shown: str) -> Charge | None:
-    """Return a charge of this lot of which another amount is due than the page said; None where the price is locked already."""
+    """Return a charge of this lot of which another amount is due than the page said; None where the price is locked already.
+
+    So is a charge whose price the lot's system replaced by another one since.
+    """
     if not _YUAN.fullmatch(shown):
         return None
     with wiring.db.connect() as tx:
         charge = charges.by_id(tx, lane=wiring.lane, charge_id=charge_id)
-        if charge.lot_id != lot.lot_id or charge.state != "open" or charge.owed_fen == fen(shown):
+        if charge.lot_id != lot.lot_id or (charge.state == "open" and charge.owed_fen == fen(shown)):
+            return None
+        if charge.state != "open" and not asked_quote_store.superseded(tx, lane=wiring.lane, charge_ids=[charge_id]):
             return None
         try:
             orders.by_token(tx, lane=wiring.lane, token=order_token)

@@ -12,7 +12,7 @@ SETTLE_MS: int = 20_000
 
 
 def press(page: Page, letter: str) -> None:
-    page.locator("#keys button", has_text=re.compile(f"^{letter}$")).click()
+    page.locator("#keys div:not([hidden]) button", has_text=re.compile(f"^{letter}$")).click()
 
 
 def type_plate(page: Page, plate: str) -> None:

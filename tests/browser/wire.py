@@ -1,0 +1,53 @@
+"""What a page weighs and where it comes from, as the browser itself counts it."""
+
+from typing import Any
+
+from playwright.sync_api import Page
+
+from tests.browser.conftest import City
+
+WEIGHT_MAX: int = 60 * 1024
+"""Bytes on the wire, headers included, of a page with all files beside it, for a browser that was never here."""
+
+
+class Wire:
+    """Listens to one page. Nothing comes from the browser's cache, so that each page is weighed whole."""
+
+    def __init__(self, page: Page) -> None:
+        self.bytes = 0
+        self.addresses: list[str] = []
+        self.headers: dict[str, str] = {}
+        self.session = page.context.new_cdp_session(page)
+        self.session.on("Network.requestWillBeSent", self._asked)
+        self.session.on("Network.responseReceived", self._answered)
+        self.session.on("Network.loadingFinished", self._finished)
+        self.session.send("Network.enable")
+        self.session.send("Network.setCacheDisabled", {"cacheDisabled": True})
+
+    def slow(self) -> None:
+        """A phone at the end of an underground car park."""
+        slow = {"offline": False, "latency": 400, "downloadThroughput": 30_000, "uploadThroughput": 10_000}
+        self.session.send("Network.emulateNetworkConditions", slow)
+
+    def _asked(self, event: dict[str, Any]) -> None:
+        if event.get("type") == "Document":
+            self.bytes, self.addresses = 0, []
+        self.addresses.append(event["request"]["url"])
+
+    def _answered(self, event: dict[str, Any]) -> None:
+        if event.get("type") == "Document":
+            self.headers = {name.lower(): value for name, value in event["response"]["headers"].items()}
+
+    def _finished(self, event: dict[str, Any]) -> None:
+        self.bytes += int(event["encodedDataLength"])
+
+    def check(self, city: City) -> None:
+        """Say whether the page that stands there is light, compressed, ours alone and closed to foreign scripts."""
+        assert 0 < self.bytes <= WEIGHT_MAX, (self.bytes, self.addresses)
+        assert all(address.startswith((f"{city.url}/", "data:")) for address in self.addresses), self.addresses
+        assert self.headers["content-encoding"] == "gzip"
+        policy = {part.split()[0]: part.split()[1:] for part in self.headers["content-security-policy"].split(";")}
+        assert policy["default-src"] == ["'none'"]
+        assert policy["script-src"] == policy["style-src"] == ["'self'"]
+        assert policy["frame-ancestors"] == policy["base-uri"] == ["'none'"]
+        assert self.headers["x-content-type-options"] == "nosniff"
