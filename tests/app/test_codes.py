@@ -76,6 +76,7 @@ def test_a_berths_code_opens_its_lot(browser: Client, product: Wiring, ours: Lot
     page = browser.get(path)
     assert page.status_code == 200
     assert ours.name in text_of(page.text)
+    assert "A-12 号泊位" in text_of(page.text)
     assert browser.get("/p/" + path[3:].lower()).status_code == 200
 
 
