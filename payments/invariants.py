@@ -15,6 +15,7 @@ from payments.amends import corrections
 from payments.bearers import invariants as bearers
 from payments.discounts import invariants as discounts
 from payments.incentive import invariants as incentive
+from payments.mandates import agreement_texts
 from payments.quoting import invariants as asked_quotes
 from payments.splitting import splits
 
@@ -363,7 +364,9 @@ _CHECKS: Final[tuple[tuple[str, str], ...]] = (
 )
 
 
-_OF_ROOMS: Final = (splits.check, incentive.check, bearers.check, discounts.check, corrections.check, asked_quotes.check)
+_OF_ROOMS: Final = (
+    splits.check, agreement_texts.check, incentive.check, bearers.check, discounts.check, corrections.check, asked_quotes.check,
+)  # fmt: skip
 
 
 def check(tx: Connection) -> list[Violation]:

@@ -316,7 +316,7 @@ def _ask_plate(page: Page, channel: str, typed: PlateForm, *, sorry: str | None 
 def _show_words(
     page: Page, channel: str, form: SignForm, text: Text, *, sorry: str | None = None, status: int = 200
 ) -> Response[bytes]:  # fmt: skip
-    names = dict(zip(COLORS, page.w.plate_colors, strict=True))
+    names: dict[str, str] = dict(zip(COLORS, page.w.plate_colors, strict=True))
     short, long = (text.short_en, text.long_en) if page.is_english else (text.short_zh, text.long_zh)
     number = plates.normalised(form.plate)[:10]
     return page.answer(

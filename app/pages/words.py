@@ -239,6 +239,7 @@ class Words(Struct, frozen=True, kw_only=True):
     sorry_broken: str
     sorry_title: str
     mandate_title: str
+    mandate_link: str
     mandate_intro: str
     mandate_choose: str
     mandate_choose_text: str
@@ -518,6 +519,7 @@ ZH: Final = Words(
     sorry_broken="系统暂时出了点问题，没有扣款，请稍后再试。",
     sorry_title="无法继续",
     mandate_title="先离场后付费",
+    mandate_link="不想每次扫码？开通离场自动付费",
     mandate_intro="为车牌开通一次，离场自动扣停车费，不用停下来付款。",
     mandate_choose="请选择扣款方式",
     mandate_choose_text="在哪个应用里开通，以后就从哪里扣停车费。",
@@ -816,6 +818,7 @@ EN: Final = Words(
     sorry_broken="Something went wrong on our side. Nothing was charged; please try again later.",
     sorry_title="We cannot go on",
     mandate_title="Leave first, pay by itself",
+    mandate_link="Tired of scanning? Let parking be paid by itself",
     mandate_intro="Set it up once for your plate: parking is paid when you leave, without stopping.",
     mandate_choose="How shall it be paid?",
     mandate_choose_text="Parking is then paid from the app in which you set it up.",
@@ -832,7 +835,7 @@ EN: Final = Words(
         "To begin, look at or end it, please ask the issuer of your card.",
     ),
     mandate_color="Colour of the plate",
-    mandate_color_auto="By the number (7 places blue, 8 green)",
+    mandate_color_auto="By its number (7: blue, 8: green)",
     mandate_plate_wrong="The plate is incomplete or does not go with this colour. Please check and enter it again.",
     mandate_next="Next: pay with {channel}",
     mandate_mine="My mandates",

@@ -56,6 +56,15 @@ class Agreement(Struct, frozen=True, kw_only=True):
     events: int
 
 
+class Count(Struct, frozen=True):
+    """How many agreements to a version of the words stand where."""
+
+    channel: str
+    state: State
+    text_id: UUID
+    agreements: int
+
+
 class Event(Struct, frozen=True, kw_only=True):
     """What became of an agreement."""
 
@@ -201,6 +210,14 @@ def of_payer(tx: Connection, *, lane: int, channel: str, payer_digest: bytes, li
 def _agreement(row: Row[tuple[object, ...]]) -> Agreement:
     values = dict(row._mapping)
     return Agreement(**(values | {"payer_digest": bytes(values["payer_digest"])}))
+
+
+def counts(tx: Connection, *, lane: int) -> list[Count]:
+    query = text("""
+        select channel, state, text_id, count(*) from payments.v_agreement where lane = :lane
+        group by channel, state, text_id order by channel, state, text_id
+        """)
+    return [Count(*row) for row in tx.execute(query, {"lane": lane})]
 
 
 def hold(tx: Connection, *, plate: str, channel: str, alone: bool = True) -> None:

@@ -24,7 +24,7 @@ from payments import orders, plates, store
 from payments.checkout import Till
 from payments.errors import PlateRefused
 from payments.mandates import agreement_store, agreement_texts, deduction_store
-from payments.mandates.agreement_store import Agreement, Event
+from payments.mandates.agreement_store import Agreement, Count, Event
 from payments.plates import PlateColor
 
 Word = Literal["open", "none", "unknown"]
@@ -107,6 +107,11 @@ def new_link(tx: Connection, *, lane: int, agreement_id: UUID, channel: str, pay
     if found is None or not is_payer(tx, agreement=found, channel=channel, payer_id=payer_id):
         raise AgreementUnknown("this payer has no such agreement")
     agreement_store.insert_link(tx, lane=lane, agreement_id=agreement_id, digest=orders.digest_of(token), at=at)
+
+
+def counts(tx: Connection, *, lane: int) -> list[Count]:
+    """Return how many agreements stand where, by channel, state and version of the words."""
+    return agreement_store.counts(tx, lane=lane)
 
 
 def is_payer(tx: Connection, *, agreement: Agreement, channel: str, payer_id: str) -> bool:

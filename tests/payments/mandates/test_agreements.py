@@ -119,7 +119,7 @@ def test_words_are_entered_once_with_a_document_and_never_for_the_past(at: City)
             agreement_texts.enter(tx, lane=0, text=msgspec.structs.replace(NEWER, short_en="x"), at=AT, ids=at.ids)
         for wrong in ({"document": " "}, {"long_zh": ""}, {"valid_from": AT - timedelta(days=1)}):
             with pytest.raises(Refused):
-                agreement_texts.enter(tx, lane=0, text=msgspec.structs.replace(NEWER, **wrong), at=AT, ids=at.ids)  # type: ignore[arg-type]
+                agreement_texts.enter(tx, lane=0, text=msgspec.structs.replace(NEWER, **wrong), at=AT, ids=at.ids)
         assert [one.document for one in agreement_texts.texts(tx, lane=0)] == ["order 7"]
 
 
