@@ -11,7 +11,7 @@ from typing import Final, Literal
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
-from payments.lot_records.alarm_rules import IN_FORCE
+from payments.lot_records.alarm_rules import IN_FORCE, WEEKS_MAX
 
 AlarmKind = Literal["silent", "gap", "offline_lane", "leak", "unreturned", "drop", "reported"]
 GAP_AFTER: Final = timedelta(minutes=10)
@@ -110,41 +110,49 @@ _UNRETURNED: Final = f"""
     where w.channel in ('cash', 'legacy') and w.state = 'promised' and w.created_at + make_interval(days => r.most) < :at
     group by l.lot_id, r.most
 """
-_FELL: Final = "format('{what} %s on %s, the median of %s such days before is %s', now.{what}, now.day, h.days, h.{what})"
+_TODAY: Final = "(cast(:at as timestamptz) at time zone 'Asia/Shanghai')::date"
 _ORDINARY: Final = """
-    not exists (select from payments.tariff_calendar c
-                where c.days @> d.day and c.effect in ('free', 'holiday')
-                  and (c.everywhere or exists (select from payments.tariff_calendar_lot x
-                                               where x.calendar_id = c.calendar_id and x.lot_id = l.lot_id)))
+    not exists (select from off o where o.day = d.day and o.lot_id is null)
+    and not exists (select from off o where o.day = d.day and o.lot_id = j.lot_id)
 """
-"""A calendar makes a day ``d`` free or a holiday for a lot ``l``: it is not judged, and nothing is compared with it."""
+"""No calendar makes a day ``d`` free or a holiday for a lot ``j``: it is judged, and other days are compared with it."""
+_FELL: Final = "p.{what} >= j.least and coalesce(v.{what}, 0) * 100 < p.{what} * (100 - j.most)"
+_FELL_WORDS: Final = (
+    "format('{what} %s on %s, the median of %s such days before is %s', coalesce(v.{what}, 0), j.day, p.days, p.{what})"
+)
 
 _DROP: Final = f"""
-    select l.lot_id, 'drop' as kind,
-           concat_ws('; ',
-               case when h.scans >= r.least and now.scans * 100 < h.scans * (100 - r.most) then {_FELL.format(what="scans")} end,
-               case when h.payments >= r.least and now.payments * 100 < h.payments * (100 - r.most)
-                    then {_FELL.format(what="payments")} end) as detail
-    from payments.lot l
-    cross join lateral ({IN_FORCE.format(kind="'drop'")}) r
-    cross join lateral (
-        select d.day, coalesce(v.scans, 0) as scans, coalesce(v.payments, 0) as payments
-        from payments.visit_day d left join payments.lot_visit_day v on v.day = d.day and v.lot_id = l.lot_id
-        where d.day < (cast(:at as timestamptz) at time zone 'Asia/Shanghai')::date
-          and d.day >= (cast(:at as timestamptz) at time zone 'Asia/Shanghai')::date - {JUDGED_DAYS} and {_ORDINARY}
-        order by d.day desc limit 1
-    ) now
-    cross join lateral (
-        select count(*) as days, percentile_cont(0.5) within group (order by coalesce(v.scans, 0)) as scans,
+    with off as materialized (
+        select d.day, x.lot_id
+        from payments.visit_day d
+        join payments.tariff_calendar c on c.days @> d.day and c.effect in ('free', 'holiday')
+        left join payments.tariff_calendar_lot x on x.calendar_id = c.calendar_id and not c.everywhere
+        where d.day >= {_TODAY} - {JUDGED_DAYS + 7 * WEEKS_MAX} and (c.everywhere or x.lot_id is not null)
+    ), ruled as materialized (
+        select l.lot_id, (l.created_at at time zone 'Asia/Shanghai')::date as since, r.most, r.weeks, r.least
+        from payments.lot l cross join lateral ({IN_FORCE.format(kind="'drop'")}) r
+    ), judged as materialized (
+        select j.lot_id, j.since, j.most, j.weeks, j.least, max(d.day) as day
+        from ruled j join payments.visit_day d on d.day >= {_TODAY} - {JUDGED_DAYS} and d.day < {_TODAY}
+        where {_ORDINARY}
+        group by j.lot_id, j.since, j.most, j.weeks, j.least
+    ), past as materialized (
+        select j.lot_id, count(*) as days, percentile_cont(0.5) within group (order by coalesce(v.scans, 0)) as scans,
                percentile_cont(0.5) within group (order by coalesce(v.payments, 0)) as payments
-        from generate_series(1, r.weeks) w
-        join payments.visit_day d on d.day = now.day - 7 * w.w
-        left join payments.lot_visit_day v on v.day = d.day and v.lot_id = l.lot_id
-        where d.day >= (l.created_at at time zone 'Asia/Shanghai')::date and {_ORDINARY}
-    ) h
-    where h.days * 2 >= r.weeks
-      and (h.scans >= r.least and now.scans * 100 < h.scans * (100 - r.most)
-           or h.payments >= r.least and now.payments * 100 < h.payments * (100 - r.most))
+        from judged j
+        join generate_series(1, {WEEKS_MAX}) w on w <= j.weeks
+        join payments.visit_day d on d.day = j.day - 7 * w and d.day >= j.since
+        left join payments.lot_visit_day v on v.day = d.day and v.lot_id = j.lot_id
+        where {_ORDINARY}
+        group by j.lot_id
+    )
+    select j.lot_id, 'drop' as kind,
+           concat_ws('; ', case when {_FELL.format(what="scans")} then {_FELL_WORDS.format(what="scans")} end,
+                     case when {_FELL.format(what="payments")} then {_FELL_WORDS.format(what="payments")} end) as detail
+    from judged j
+    join past p on p.lot_id = j.lot_id and p.days * 2 >= j.weeks
+    left join payments.lot_visit_day v on v.day = j.day and v.lot_id = j.lot_id
+    where {_FELL.format(what="scans")} or {_FELL.format(what="payments")}
 """
 _REPORTED: Final = """
     select lot_id, 'reported' as kind,
