@@ -3,6 +3,7 @@
 Knows labels, files and their order; must not know the database. Called by ``app.commands.codes`` and the benchmark.
 """
 
+import gc
 import os
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -50,6 +51,7 @@ def write(
         if form == "pdf":
             assert font is not None
             pdf.write(unfinished, _sheets(part, SIZES[size]), font=font, title=f"{part[0].lot_name} {size}", at=at)
+            gc.collect()  # a document and its font hold each other: left alone, memory grows with each file
         else:
             unfinished.write_text(svg.drawn(sheet(part, SIZES[size])), encoding="utf-8")
         os.replace(unfinished, path)
