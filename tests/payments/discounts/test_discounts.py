@@ -4,15 +4,18 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
+from gateways.parking.quotes import LotQuote
 from ledger.errors import Conflict, NotFound, Refused
 from payments.discounts import effects, grants
 from payments.discounts.grants import CouponRefused, NewValidation
 from payments.owed import debts
 from payments.owed.debts import Left
+from payments.quoting import taking
 from payments.splitting import rules
 from payments.splitting.rules import NewLeg, NewRule
 from tests.payments.conftest import AT, IDS, make_attempt
@@ -352,3 +355,56 @@ def test_checks_find_what_is_not_taken_off(town: Town) -> None:
     with town.db.begin() as tx:
         tx.execute(text("update payments.charge set reduced_fen = 500"))
         tx.execute(text("update payments.discount_grant set used = 1"))
+
+
+def quote(serial: str, amount_fen: int, at: Any) -> LotQuote:
+    return LotQuote(
+        serial=serial, stay_serial="P1", plate="苏B12345", entered_at=AT - timedelta(hours=2), minutes=120, amount_fen=amount_fen,
+        tariff_text="每小时6元", valid_until=at + timedelta(minutes=15),
+    )  # fmt: skip
+
+
+def ask(town: Town, serial: str, amount_fen: int) -> UUID:
+    """The driver looks, and the lot names a price; returns its charge."""
+    with town.db.begin() as tx:
+        given = [quote(serial, amount_fen, town.at)]
+        evidence = IDS.new(town.at, "evidence")
+        taking.take(
+            tx,
+            lane=0,
+            lot=town.lots[0],
+            plate="苏B12345",
+            quotes=given,
+            evidence_id=evidence,
+            asked_at=town.at,
+            at=town.at,
+            ids=IDS,
+        )
+        charge_id: UUID = tx.execute(
+            text("select charge_id from payments.charge where lot_serial = :serial"), {"serial": serial}
+        ).scalar_one()
+    return charge_id
+
+
+def test_a_validation_follows_the_price_of_a_stay_from_one_answer_of_the_lot_to_the_next(town: Town) -> None:
+    town.offer()
+    first = ask(town, "Q1", 1200)
+    [told] = town.validate()
+    assert told.standing == "waiting"  # a price of the moment changes only while its driver looks
+    assert ask(town, "Q1", 1200) == first
+    assert town.stands(first) == ("open", 500, 700)
+    second = ask(town, "Q2", 1800)
+    assert town.stands(first) == ("credited", 1200, 0)
+    assert town.stands(second) == ("open", 500, 1300)
+    assert town.value("select used from payments.discount_grant") == 1
+
+
+def test_a_coupon_goes_on_to_the_next_price_of_the_stay(town: Town) -> None:
+    town.offer("C8", "coupon", off_fen=800)
+    town.use(town.issue(), ask(town, "Q1", 1200))
+    town.at = AT + timedelta(minutes=5)
+    second = ask(town, "Q2", 1800)
+    assert town.stands(second) == ("open", 800, 1000)
+    town.at = AT + effects.HOLD_FOR
+    assert end_due(town) == 1
+    assert town.stands(second) == ("open", 0, 1800)
