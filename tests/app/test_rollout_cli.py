@@ -4,13 +4,17 @@ import argparse
 import csv
 import io
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from app.commands import lots as lots_cli
 from app.commands import rollout
 from app.wiring import Wiring
+from app.worker import count_visits
 from config.settings import ROLLOUT
+from ledger.clock import SetClock
 from ledger.errors import Refused
 from payments.rollout import code_reports
 from payments.rollout.code_reports import NewReport
@@ -114,3 +118,20 @@ def test_cases_are_listed_and_closed_with_words_by_a_person(product: Wiring, two
     assert said("cases", "--close", number, "--person", "wang.ming", "--words", "是假码，已撕") == f"case {number} is closed"
     assert said("cases") == "no case is open"
     assert said("cases", "--all") == f"{line}  closed 2026-03-02 12:00 by wang.ming: 是假码，已撕"
+
+
+def test_a_rule_of_drops_is_entered_with_its_measures_and_the_worker_counts_the_days(product: Wiring, two_lots: City) -> None:
+    parser = argparse.ArgumentParser()
+    lots_cli.arguments(parser)
+
+    def say(*words: str) -> str:
+        return lots_cli.run(product, parser.parse_args(words))
+
+    said = ("rule", "drop", "60", "--weeks", "8", "--least", "20", "--document", "通知 3")
+    assert say(*said) == "rule 1 is entered"
+    assert "drop: 60 percent below the median of 8 weeks, if it is 20 or more, for the city" in say("rule")
+    with pytest.raises(Refused):
+        say("rule", "drop", "60", "--document", "通知 3")
+    assert isinstance(product.clock, SetClock)
+    product.clock.set(AT + timedelta(days=2))
+    assert (count_visits(product), count_visits(product)) == (2, 0)
