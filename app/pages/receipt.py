@@ -248,7 +248,7 @@ def _shown(
 def shared(wiring: Wiring, page: Page, at: str) -> dict[str, Any]:
     """Return what the templates of results and receipts share."""
     return {
-        "r": after_words.words(is_english=page.is_english), "at": at, "reasons": REASONS,
+        "r": after_words.words(is_english=page.is_english), "at": at, "reasons": REASONS, "origin": wiring.settings.public_url,
         "address": f"{wiring.settings.public_url}{page.link(at)}", "answer_days": wiring.settings.refund_answer_days,
     }  # fmt: skip
 
