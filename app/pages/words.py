@@ -472,7 +472,7 @@ ZH: Final = Words(
     coupon_code="优惠券码",
     coupon_go="使用",
     coupon_free_title="无需付款",
-    coupon_free="优惠已抵扣 ¥{yuan}，本次停车无需付款，可以离场。",
+    coupon_free="优惠券抵扣 ¥{yuan} 后，本次停车无需付款，可以离场。",
     coupon_sorry=(
         "没有这张优惠券，请核对券码。",
         "这张优惠券不在有效期内。",
@@ -757,7 +757,7 @@ EN: Final = Words(
     coupon_code="Code of the coupon",
     coupon_go="Use it",
     coupon_free_title="Nothing to pay",
-    coupon_free="Discounts cover ¥{yuan} of this stay. Nothing is left to pay; you may leave.",
+    coupon_free="The coupon takes off ¥{yuan}. Nothing is left to pay; you may leave.",
     coupon_sorry=(
         "There is no such coupon. Please check the code.",
         "This coupon is not valid now.",
