@@ -2,6 +2,8 @@
 
 # ruff: noqa: F811  # fixtures of another module are asked for by name
 
+from datetime import timedelta
+
 import pytest
 
 from app.pages import scan
@@ -38,7 +40,7 @@ def test_a_price_that_has_ended_is_asked_for_again_and_the_change_is_said(
     assert isinstance(clock, SetClock)
     clock.set(quote()["valid_until"])  # type: ignore[arg-type]
     monkeypatch.setattr(scan, "TURNS", Turns())
-    later = clock.now().replace(year=clock.now().year + 1)
+    later = clock.now() + timedelta(hours=1)
     asked.answer = lambda _: says(quote(serial="Q2", amount_fen=5678, minutes=135, valid_until=later))
     stale = {name: field(form, name) for name in ("charge", "order", "shown")}
     answer = api.post(page.replace("/due", "/pay"), data=stale, follow_redirects=False)
