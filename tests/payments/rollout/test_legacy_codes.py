@@ -1,11 +1,12 @@
 """Old codes: registered once, by one operator, and whose a scanned one is."""
 
+import threading
 import unicodedata
 from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 
 from ledger.errors import Refused
 from payments.lot_records.intake import RECORDS_MAX, Answer
@@ -171,3 +172,23 @@ def test_the_gravest_word_is_told_first() -> None:
     assert standing(first, last, last, None, is_elsewhere=False) == "allowed"
     assert standing(first, last, date(2026, 2, 1), "city_code_only", is_elsewhere=False) == "ended"
     assert standing(first, None, last, "parallel", is_elsewhere=True) == "elsewhere"
+
+
+def test_of_two_operators_at_the_same_moment_one_has_the_code(db: Engine) -> None:
+    with db.begin() as tx:
+        lots = [make_city(tx, number=number) for number in (1, 2)]
+    meet = threading.Barrier(2)
+    told: list[tuple[str, str | None]] = []
+
+    def register(lot: Lot) -> None:
+        with db.begin() as tx:
+            meet.wait()
+            [answer, _] = post(tx, lot, code(), code(f"X{lot.lot_id}", payload=f"https://x.example/{lot.lot_id}"))
+            told.append((answer.outcome, answer.reason))
+
+    threads = [threading.Thread(target=register, args=(lot,)) for lot in lots]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(told) == [("created", None), ("refused", "code_of_another")]
