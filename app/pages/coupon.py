@@ -71,6 +71,6 @@ _SORRY: Final = (
 def _answer(page: Page, lot: Lot, token: str, text: str, *, done: str | None = None, status: int = 200) -> Response[bytes]:
     w = page.w
     return page.answer(
-        "message.html", status=status, switch=f"/p/{token}", lot=lot, title=done or w.sorry_title, text=text, mark="done" if done else "warn", more=None,
-        way=f"/p/{token}{page.query}", way_text=w.scan_again,
+        "message.html", status=status, switch=f"/p/{token}", lot=lot, title=done or w.sorry_title, text=text,
+        mark="done" if done else "warn", more=None, way=f"/p/{token}{page.query}", way_text=w.scan_again,
     )  # fmt: skip
