@@ -5,7 +5,7 @@ Error correction Q (a quarter of the code may be dirty) and the quiet zone of 4 
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Final
 
@@ -77,7 +77,7 @@ def _masks(version: int) -> tuple[_Mask, ...]:
     return tuple(found)
 
 
-_MASKS: Final = (
+_MASKS: Final[tuple[Callable[[int, int], bool], ...]] = (
     lambda i, j: (i + j) % 2 == 0,
     lambda i, _j: i % 2 == 0,
     lambda _i, j: j % 3 == 0,

@@ -135,7 +135,7 @@ def insert_printing(
 def key_ids(tx: Connection) -> list[tuple[int, int]]:
     """Return by key how many codes that still count were printed with it; lots' own codes of version 1 count as one each."""
     query = text("""
-        select key_id, count(*)
+        select key_id, count(*) as codes
         from (
             select distinct p.key_id, c.code_no, cast(null as integer) as lot_id
             from payments.code_printing p, unnest(p.code_nos) n join payments.pay_code c on c.code_no = n
@@ -144,7 +144,7 @@ def key_ids(tx: Connection) -> list[tuple[int, int]]:
             select key_id, null, lot_id from payments.code_printing where code_nos = '{}'
         ) printed group by key_id order by key_id
         """)
-    return [(row.key_id, row.count) for row in tx.execute(query)]
+    return [(row.key_id, row.codes) for row in tx.execute(query)]
 
 
 def insert_set(

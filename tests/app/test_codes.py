@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
-import pypdfium2
+import pypdfium2  # type: ignore[import-untyped]  # ships no types
 import pytest
 import zxingcpp
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
+from qrcode.constants import ERROR_CORRECT_Q
 from qrcode.util import lost_point
 
 from payments import paycode, qr
@@ -240,7 +241,7 @@ def test_the_penalty_of_a_mask_is_what_an_independent_encoder_reckons(seed: int)
 @given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", min_size=1, max_size=144))
 def test_a_drawn_code_is_module_by_module_what_an_independent_encoder_draws_under_one_of_the_masks(token: str) -> None:
     text = f"https://pay.wuxi-parking.example/p/{token}"
-    code = qrcode.QRCode(error_correction=qr.ERROR_CORRECT_Q, border=qr.QUIET_MODULES, mask_pattern=0)
+    code = qrcode.QRCode(error_correction=ERROR_CORRECT_Q, border=qr.QUIET_MODULES, mask_pattern=0)
     code.add_data(text, optimize=20)
     code.make(fit=True)
     drawn = []

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pypdfium2
+import pypdfium2  # type: ignore[import-untyped]  # ships no types
 import pytest
 import zxingcpp
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -57,8 +57,8 @@ def cut_out(name: SizeName) -> Image.Image:
     """The first label of the first page, as a photograph that shows it and a little of its wall."""
     [picture, *_] = labels.sheet([label(1)], SIZES[name]).pictures
     dots = 150 / 25.4
-    box = (picture.x, picture.y, picture.x + picture.side, picture.y + picture.side)
-    return pages(name)[0].crop(tuple(round(edge * dots) for edge in box))
+    left, top, side = round(picture.x * dots), round(picture.y * dots), round(picture.side * dots)
+    return pages(name)[0].crop((left, top, left + side, top + side))
 
 
 def read(picture: Image.Image) -> list[str]:
