@@ -2,9 +2,13 @@
 
 import hashlib
 import html
+import os
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -93,6 +97,26 @@ def test_once_sealed_it_shows_the_number_in_the_book_and_leads_to_a_proof_that_h
         assert (int(shown_size), proof["checkpoint"].split("\n")[2][:12]) == (size, root)
         numbers.append(int(number))
     assert numbers == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.skipif(not all(shutil.which(tool) for tool in ("jq", "xxd", "openssl")), reason="the page's tools are not here")
+def test_the_commands_of_the_page_check_a_proof_without_our_software(
+    browser: Browser, product: Wiring, two_lots: City, paid: Due, tmp_path: Path
+) -> None:
+    dues = [paid, *(pay(product, two_lots, f"T{n}") for n in range(4))]
+    with product.db.connect() as connection:
+        product.sealer().seal_once(connection, at=AT)
+    page = (Path(__file__).parents[2] / "docs" / "RECEIPTS.md").read_text(encoding="utf-8")
+    commands = re.findall(r"```sh\nP=.*?\n(.*?)```", page, re.DOTALL)[0]
+    for due in (dues[1], dues[4]):
+        proof = browser.get(f"/v1/receipts/{due.order_no}/proof").text
+        told = subprocess.run(
+            ["bash", "-c", commands], env={"P": proof, "PATH": os.environ["PATH"]}, cwd=tmp_path, capture_output=True, text=True,
+            check=True,
+        ).stdout.split("\n")  # fmt: skip
+        read_by_us = msgspec.json.decode(proof)
+        assert told[:2] == [read_by_us["leaf"], read_by_us["checkpoint"].split("\n")[2]]
+        assert told[2] == "Signature Verified Successfully"
 
 
 def test_refunds_on_their_way_and_done_stand_on_the_receipt(browser: Browser, product: Wiring, paid: Due) -> None:
