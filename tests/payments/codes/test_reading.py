@@ -14,6 +14,8 @@ from payments.codes.records import WHOLE_LOT, Place, Scanned
 from payments.errors import AlreadyPaid, ChargeUnknown
 from payments.lots import Lot
 from payments.paycode import Content, PayCodeKeys, PayCodeKeyUnknown, PayCodeRefused, StayCode, WallCode
+from payments.splitting import rules
+from payments.splitting.rules import NewLeg, NewRule
 from tests.payments.conftest import AT, IDS, make_city, new_charge
 
 KEYS = PayCodeKeys(signing_id=1, signing_key=Ed25519PrivateKey.from_private_bytes(b"\3" * 32))
@@ -138,11 +140,28 @@ def test_a_set_of_charges_is_kept_and_opened_whole(tx: Connection, lot: Lot) -> 
     assert scan(tx, code).shown == code
 
 
-def test_what_is_paid_gets_no_code(tx: Connection, lot: Lot) -> None:
-    posted = charges.post(tx, lane=0, lot=lot, charges=[new_charge("S1", amount_fen=0)], at=AT, ids=IDS)
-    if posted[0].outcome == "created":
-        with pytest.raises(AlreadyPaid):
-            shown.stay(tx, lane=0, lot=lot, serial="S1", minutes=10, at=AT)
+def test_what_nothing_is_due_of_gets_no_code(tx: Connection, lot: Lot) -> None:
+    post(tx, lot, "S1")
+    tx.exec_driver_sql("update payments.charge set state = 'waived', reduced_fen = amount_fen")
+    with pytest.raises(AlreadyPaid):
+        shown.stay(tx, lane=0, lot=lot, serial="S1", minutes=10, at=AT)
+    with pytest.raises(AlreadyPaid):
+        shown.basket(tx, lane=0, lot=lot, serials=["S1"], minutes=10, by="wang", at=AT, ids=IDS)
+
+
+def test_the_code_of_a_stay_that_several_payees_share_opens_all_its_parts(tx: Connection, lot: Lot) -> None:
+    make_city(tx, number=2)
+    legs = (
+        NewLeg(operator="op-2", share_bps=7000, words="泊位费", words_en="berth"),
+        NewLeg(operator="op-1", share_bps=3000, words="管理费", words_en="operation"),
+    )
+    shared = NewRule(lot=lot.code, valid_from=AT - timedelta(days=1), document="sharing agreement 1", leg=legs)
+    rules.add_rule(tx, lane=0, rule=shared, at=AT, ids=IDS)
+    post(tx, lot, "S1")
+    code = shown.stay(tx, lane=0, lot=lot, serial="S1", minutes=10, at=AT)
+    assert [charge.lot_serial for charge in shown.opened(tx, lane=0, code=code).due] == ["S1#1", "S1#2"]
+    together = shown.basket(tx, lane=0, lot=lot, serials=["S1"], minutes=10, by="wang", at=AT, ids=IDS)
+    assert sorted(charge.lot_serial for charge in shown.opened(tx, lane=0, code=together).due) == ["S1#1", "S1#2"]
 
 
 @pytest.mark.parametrize("minutes", [0, -1, 61])
