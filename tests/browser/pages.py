@@ -141,10 +141,31 @@ def no_page(city: City, page: Page, w: Words) -> None:
     expect(page.get_by_role("alert")).to_have_text(w.sorry_missing)
 
 
+def receipt(city: City, page: Page, w: Words) -> None:
+    paid(city, page, w)
+    page.locator("a[href*='/receipt']").click()
+    page.wait_for_url("**/receipt*")
+
+
+def report(city: City, page: Page, w: Words) -> None:
+    _at(city, page, w, f"/p/{city.code}/report")
+
+
+def leave_first(city: City, page: Page, w: Words) -> None:
+    _at(city, page, w, "/leave-first")
+
+
+def leave_first_plate(city: City, page: Page, w: Words) -> None:
+    """Inside WeChat, which is asked who pays."""
+    _at(city, page, w, "/leave-first")
+    expect(page.locator("main form")).to_be_visible()
+
+
 PAGES: Final[dict[str, Walk]] = {
     "board": board, "board-search": board_search, "sheet": sheet, "scan": scan, "scan-again": scan_again, "due": due,
     "choose": choose, "elsewhere": elsewhere, "which": which, "nothing": nothing, "basket": basket, "leaving": leaving,
-    "opening": opening, "waiting": waiting, "paid": paid, "no-code": no_code, "no-page": no_page,
+    "opening": opening, "waiting": waiting, "paid": paid, "no-code": no_code, "no-page": no_page, "receipt": receipt,
+    "report": report, "leave-first": leave_first, "leave-first-plate": leave_first_plate,
 }  # fmt: skip
-AGENTS: Final = {"opening": IN_WECHAT}
+AGENTS: Final = {"opening": IN_WECHAT, "leave-first-plate": IN_WECHAT}
 """Pages that only show inside a wallet's app."""
