@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from app.cli import Desk
 from app.commands import invoices as desk
 from app.commands import lots as lot_desk
 from app.wiring import Wiring
@@ -19,7 +20,7 @@ from tests.payments.conftest import AT, IDS, make_attempt, make_charge
 
 def said(wiring: Wiring, *words: str) -> str:
     parser = argparse.ArgumentParser()
-    module = desk if words[0] == "invoice" else lot_desk
+    module: Desk = desk if words[0] == "invoice" else lot_desk
     module.arguments(parser)
     return module.run(wiring, parser.parse_args(words[1:]))
 
