@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from app.database import prepare
-from benchmarks import bills, callbacks, channels, codes, intake, leaving, posting
+from benchmarks import bills, callbacks, channels, codes, intake, leaving, pages, posting
 from benchmarks.bill_files import FORMS
 from benchmarks.figures import Notebook, save, table
 from benchmarks.ground import Ground, ground
@@ -131,6 +131,11 @@ def measure_codes(_on: Ground, plan: Plan, notes: Notebook) -> None:
     codes.measure(notes, rounds=plan.rounds, codes=plan.codes)
 
 
+def measure_pages(on: Ground, plan: Plan, notes: Notebook) -> None:
+    """``pages.*``: scan to page and tap to hand-off by 64 phones, as ratios to a bare endpoint."""
+    pages.measure(on, notes, rounds=plan.rounds)
+
+
 PARTS: Final[dict[str, Callable[[Ground, Plan, Notebook], None]]] = {
     "post": measure_posting,
     "callbacks": measure_callbacks,
@@ -140,6 +145,7 @@ PARTS: Final[dict[str, Callable[[Ground, Plan, Notebook], None]]] = {
     "intake": measure_intake,
     "leaving": measure_leaving,
     "codes": measure_codes,
+    "pages": measure_pages,
 }
 
 

@@ -82,7 +82,7 @@ def run(port: int, connections: int, requests: list[bytes]) -> dict[str, float]:
             if status is None:
                 continue
             latencies.append(time.perf_counter() - link.sent_at)
-            positive += status in (200, 204)
+            positive += status in (200, 204, 303)
             request = next(waiting, None) if status else None
             if request is None:
                 poll.unregister(number)

@@ -124,7 +124,7 @@ def insert(tx: Connection, *, lane: int, invoice_id: UUID, of: Payable, title: T
 
 
 def of_payments(tx: Connection, *, lane: int, payment_ids: Sequence[UUID]) -> list[Invoice]:
-    """Return all invoices of payments with their red ones, the oldest first, in two questions."""
+    """Return all invoices of payments with their red ones, in two questions: refused ones first, then the oldest first."""
     given = {"lane": lane, "ids": list(payment_ids)}
     reds: dict[UUID, list[Red]] = {}
     for row in tx.execute(
@@ -132,7 +132,8 @@ def of_payments(tx: Connection, *, lane: int, payment_ids: Sequence[UUID]) -> li
         select r.red_id, r.invoice_id, r.amount_fen, r.state, r.number,
                exists (select from payments.invoice_file f where f.subject_id = r.red_id and f.lane = r.lane) as has_file
         from payments.invoice_red r join payments.invoice i on i.lane = r.lane and i.invoice_id = r.invoice_id
-        where i.lane = :lane and i.payment_id = any(cast(:ids as uuid[])) order by r.red_id
+        where i.lane = :lane and i.payment_id = any(cast(:ids as uuid[]))
+        order by r.asked_at, r.red_id
         """),
         given,
     ):
@@ -142,7 +143,8 @@ def of_payments(tx: Connection, *, lane: int, payment_ids: Sequence[UUID]) -> li
         select i.invoice_id, i.payment_id, i.kind, i.buyer_kind, i.title, i.tax_no, i.asked_at, i.state, i.amount_fen, i.red_fen,
                i.number, i.issued_at, i.refused_words,
                exists (select from payments.invoice_file f where f.subject_id = i.invoice_id and f.lane = i.lane) as has_file
-        from payments.invoice i where i.lane = :lane and i.payment_id = any(cast(:ids as uuid[])) order by i.invoice_id
+        from payments.invoice i where i.lane = :lane and i.payment_id = any(cast(:ids as uuid[]))
+        order by i.state <> 'refused', i.asked_at, i.invoice_id
         """),
         given,
     )
