@@ -4,17 +4,17 @@ Knows the words of the command and of its answers; must not know how records are
 """
 
 import argparse
-import csv
-import io
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from sqlalchemy import Connection
 
+from app.commands import record_files
+from app.commands.record_files import Form, Rows
 from app.wiring import Wiring
 from ledger.clock import CHINA, business_date
 from ledger.errors import Refused
@@ -30,11 +30,11 @@ from payments.lots import Lot
 from payments.mandates import deductions
 from payments.refunding import requests
 
-CHUNK: Final = 2_000
-"""Takings booked in one transaction; each is told, so that a long file shows how far it is."""
-COLUMNS: Final = ("lot", "serial", "channel", "charge_serial", "amount_fen", "taken_at", "evidence_text")
-MORE_COLUMNS: Final = ("number", "evidence_digest", "plate", "plate_color")
-REFUSED_SHOWN_MAX: Final = 50
+TAKINGS: Final = Form(
+    what="takings", code="takings_file_invalid",
+    columns=("serial", "channel", "charge_serial", "amount_fen", "taken_at", "evidence_text"),
+    more_columns=("number", "evidence_digest", "plate", "plate_color"),
+)  # fmt: skip
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +69,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     capped.add_argument("--operator", help="an operator's code (default: the city)")
     capped.add_argument("--lot", help="a lot's code")
     file = acts.add_parser("takings", help="book the takings of a CSV file; the same file again books nothing twice")
-    file.add_argument("file", type=Path, help=f"CSV with a header: {', '.join(COLUMNS)}; also {', '.join(MORE_COLUMNS)}")
+    file.add_argument("file", type=Path, help=TAKINGS.header)
 
 
 def _rule_arguments(rule: argparse.ArgumentParser) -> None:
@@ -248,61 +248,10 @@ def _rule(wiring: Wiring, given: argparse.Namespace) -> str:
 
 
 def _takings(wiring: Wiring, given: argparse.Namespace) -> str:
-    """Book a file lot by lot and part by part; each part is committed by itself, so that a broken run is simply run again."""
-    try:
-        text = given.file.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as broken:
-        raise Refused(f"{given.file}: cannot be read as UTF-8: {broken}", code="takings_file_invalid") from None
-    header, rows = _rows(text)
-    counted: dict[str, int] = {}
-    refused: list[str] = []
-    done = 0
-    for code, part in _parts(rows):
-        answers = _booked(wiring, code, part, header)
-        for (line, _), answer in zip(part, answers, strict=True):
-            counted[answer.outcome] = counted.get(answer.outcome, 0) + 1
-            if answer.outcome == "refused":
-                refused.append(f"line {line}: {answer.reason} ({answer.field}): {answer.detail}")
-        done += len(part)
-        print(f"  {done} of {len(rows)}", file=sys.stderr, flush=True)
-    told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counted.items())) or "no takings"
-    more = [f"... and {len(refused) - REFUSED_SHOWN_MAX} more"] if len(refused) > REFUSED_SHOWN_MAX else []
-    return "\n".join([told, *refused[:REFUSED_SHOWN_MAX], *more])
+    return record_files.carry_out(given.file, TAKINGS, partial(_booked, wiring))
 
 
-Rows = list[tuple[int, dict[str, str]]]
-"""Lines of the file by their numbers."""
-
-
-def _rows(text: str) -> tuple[list[str], Rows]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    header = list(reader.fieldnames or [])
-    missing = [name for name in COLUMNS if name not in header]
-    unknown = [name for name in header if name not in COLUMNS + MORE_COLUMNS]
-    if missing or unknown or len(set(header)) < len(header):
-        wrong = f"missing: {', '.join(missing) or 'none'}, unknown: {', '.join(unknown) or 'none'}"
-        raise Refused(f"the header is not that of takings ({wrong})", code="takings_file_invalid")
-    try:
-        rows = [(reader.line_num, row) for row in reader]
-    except csv.Error as broken:
-        raise Refused(f"line {reader.line_num} is not CSV: {broken}", code="takings_file_invalid") from None
-    for line, row in rows:
-        if None in row or None in row.values():
-            raise Refused(f"line {line} has not as many fields as the header", code="takings_file_invalid")
-    return header, rows
-
-
-def _parts(rows: Rows) -> Iterator[tuple[str, Rows]]:
-    """Yield the lines of each lot, in the order of the file, ``CHUNK`` at a time."""
-    by_lot: dict[str, Rows] = {}
-    for line, row in rows:
-        by_lot.setdefault(row["lot"], []).append((line, row))
-    for code, own in by_lot.items():
-        for start in range(0, len(own), CHUNK):
-            yield code, own[start : start + CHUNK]
-
-
-def _booked(wiring: Wiring, code: str, part: Rows, header: list[str]) -> list[TakingAnswer]:
+def _booked(wiring: Wiring, code: str, part: Rows, body: bytes) -> list[TakingAnswer]:
     """Book a part, with its own lines as the evidence; a line that cannot be read is refused by itself."""
     read = [_taking(row) for _, row in part]
     good = [one for one in read if isinstance(one, NewTaking)]
@@ -310,7 +259,7 @@ def _booked(wiring: Wiring, code: str, part: Rows, header: list[str]) -> list[Ta
         lot = lots.lot_by_code(tx, code=code)
         booked = iter(
             takings.post(
-                tx, lane=wiring.lane, lot=lot, takings=good, body=_body(part, header), at=wiring.clock.now(), ids=wiring.ids,
+                tx, lane=wiring.lane, lot=lot, takings=good, body=body, at=wiring.clock.now(), ids=wiring.ids,
                 tokens=wiring.link_tokens,
             )
         )  # fmt: skip
@@ -324,11 +273,3 @@ def _taking(row: dict[str, str]) -> NewTaking | TakingAnswer:
     except msgspec.ValidationError as wrong:
         field = str(wrong).partition("`$.")[2].rstrip("`") or None
         return TakingAnswer(serial=said.get("serial", ""), outcome="refused", reason="malformed", field=field, detail=str(wrong))
-
-
-def _body(part: Rows, header: list[str]) -> bytes:
-    written = io.StringIO(newline="")
-    writer = csv.DictWriter(written, header)
-    writer.writeheader()
-    writer.writerows(row for _, row in part)
-    return written.getvalue().encode()

@@ -6,14 +6,16 @@ Knows the words of the command and of its answers; must not know how anything is
 import argparse
 import csv
 import io
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from app.commands import record_files
+from app.commands.record_files import Form, Rows
 from app.wiring import Wiring
 from ledger.clock import CHINA, business_date
 from ledger.errors import Refused
@@ -23,11 +25,12 @@ from payments.rollout import code_reports, legacy_codes, policy, progress
 from payments.rollout.legacy_codes import NewLegacyCode
 from payments.rollout.progress import Progress
 
-CHUNK: Final = 2_000
-"""Codes registered in one transaction; each is told, so that a long file shows how far it is."""
-COLUMNS: Final = ("lot", "serial", "payload", "kind", "first_day", "document")
-MORE_COLUMNS: Final = ("last_day",)
-REFUSED_SHOWN_MAX: Final = 50
+CODES: Final = Form(
+    what="codes",
+    code="codes_file_invalid",
+    columns=("serial", "payload", "kind", "first_day", "document"),
+    more_columns=("last_day",),
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +52,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     ruled.add_argument("--from", dest="since", type=date.fromisoformat, required=True, help="first day, as 2026-03-01")
     ruled.add_argument("--document", required=True, help="the document that says so")
     file = acts.add_parser("codes", help="register old codes of a CSV file; the same file again registers nothing twice")
-    file.add_argument("file", type=Path, help=f"CSV with a header: {', '.join(COLUMNS)}; also {', '.join(MORE_COLUMNS)}")
+    file.add_argument("file", type=Path, help=CODES.header)
     asked = acts.add_parser("whose", help="say whose a scanned code is, and whether it may hang there today")
     asked.add_argument("payload", help="what the scanner reads")
     asked.add_argument("--lot", help="the code of the lot where it hangs")
@@ -190,61 +193,10 @@ def _whose(wiring: Wiring, given: argparse.Namespace) -> str:
 
 
 def _codes(wiring: Wiring, given: argparse.Namespace) -> str:
-    """Register a file lot by lot and part by part; each part is committed by itself, so that a broken run is simply run again."""
-    try:
-        text = _bytes(given.file, "codes_file_invalid").decode("utf-8-sig")
-    except UnicodeDecodeError as broken:
-        raise Refused(f"{given.file}: is not UTF-8: {broken}", code="codes_file_invalid") from None
-    header, rows = _rows(text)
-    counted: dict[str, int] = {}
-    refused: list[str] = []
-    done = 0
-    for code, part in _parts(rows):
-        answers = _registered(wiring, code, part, header)
-        for (line, _), answer in zip(part, answers, strict=True):
-            counted[answer.outcome] = counted.get(answer.outcome, 0) + 1
-            if answer.outcome == "refused":
-                refused.append(f"line {line}: {answer.reason} ({answer.field}): {answer.detail}")
-        done += len(part)
-        print(f"  {done} of {len(rows)}", file=sys.stderr, flush=True)
-    told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counted.items())) or "no codes"
-    more = [f"... and {len(refused) - REFUSED_SHOWN_MAX} more"] if len(refused) > REFUSED_SHOWN_MAX else []
-    return "\n".join([told, *refused[:REFUSED_SHOWN_MAX], *more])
+    return record_files.carry_out(given.file, CODES, partial(_registered, wiring))
 
 
-Rows = list[tuple[int, dict[str, str]]]
-"""Lines of the file by their numbers."""
-
-
-def _rows(text: str) -> tuple[list[str], Rows]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    header = list(reader.fieldnames or [])
-    missing = [name for name in COLUMNS if name not in header]
-    unknown = [name for name in header if name not in COLUMNS + MORE_COLUMNS]
-    if missing or unknown or len(set(header)) < len(header):
-        wrong = f"missing: {', '.join(missing) or 'none'}, unknown: {', '.join(unknown) or 'none'}"
-        raise Refused(f"the header is not that of codes ({wrong})", code="codes_file_invalid")
-    try:
-        rows = [(reader.line_num, row) for row in reader]
-    except csv.Error as broken:
-        raise Refused(f"line {reader.line_num} is not CSV: {broken}", code="codes_file_invalid") from None
-    for line, row in rows:
-        if None in row or None in row.values():
-            raise Refused(f"line {line} has not as many fields as the header", code="codes_file_invalid")
-    return header, rows
-
-
-def _parts(rows: Rows) -> Iterator[tuple[str, Rows]]:
-    """Yield the lines of each lot, in the order of the file, ``CHUNK`` at a time."""
-    by_lot: dict[str, Rows] = {}
-    for line, row in rows:
-        by_lot.setdefault(row["lot"].strip(), []).append((line, row))
-    for code, own in by_lot.items():
-        for start in range(0, len(own), CHUNK):
-            yield code, own[start : start + CHUNK]
-
-
-def _registered(wiring: Wiring, code: str, part: Rows, header: list[str]) -> list[Answer]:
+def _registered(wiring: Wiring, code: str, part: Rows, body: bytes) -> list[Answer]:
     """Register a part, with its own lines as the evidence; a line that cannot be read is refused by itself."""
     read = [_code(row) for _, row in part]
     good = [one for one in read if isinstance(one, NewLegacyCode)]
@@ -252,7 +204,6 @@ def _registered(wiring: Wiring, code: str, part: Rows, header: list[str]) -> lis
         found = lots.lots_by_code(tx, codes=[code]).get(code)
         if found is None:
             return [_not_here(row, code) for _, row in part]
-        body = _body(part, header)
         posted = legacy_codes.post(
             tx, lane=wiring.lane, lot=found, codes=good, body=body, at=wiring.clock.now(), ids=wiring.ids
         )  # fmt: skip
@@ -271,14 +222,6 @@ def _code(row: dict[str, str]) -> NewLegacyCode | Answer:
     except msgspec.ValidationError as wrong:
         field = str(wrong).partition("`$.")[2].rstrip("`") or None
         return Answer(serial=said.get("serial", ""), outcome="refused", reason="malformed", field=field, detail=str(wrong))
-
-
-def _body(part: Rows, header: list[str]) -> bytes:
-    written = io.StringIO(newline="")
-    writer = csv.DictWriter(written, header)
-    writer.writeheader()
-    writer.writerows(row for _, row in part)
-    return written.getvalue().encode()
 
 
 def _bytes(path: Path, code: str) -> bytes:
