@@ -13,17 +13,16 @@ from datetime import date
 from typing import Any, Final
 from uuid import UUID
 
+from app.commands import settling
 from app.wiring import Wiring
 from ledger.clock import CHINA
-from ledger.errors import Refused
-from ledger.money import fen, yuan
+from ledger.money import yuan
 from payments import lots
 from payments.bearers import bearers, following, reports, settlements
 from payments.bearers.bearers import Bearer
 from payments.bearers.reports import BorneLine
 from payments.bearers.settlements import Settlement
 
-DIGEST_DIGITS_MIN: Final = 16
 _FORMULA: Final = re.compile(r"[=+\-@\t\r]")
 
 
@@ -45,27 +44,9 @@ def add_acts(acts: Any) -> None:
     report.add_argument("--since", type=date.fromisoformat, required=True, help="first business date")
     report.add_argument("--until", type=date.fromisoformat, required=True, help="last business date")
     settle = acts.add_parser("settle", help="propose a settlement for each bearer and operator")
-    settle.add_argument("--until", type=date.fromisoformat, required=True, help="of claims booked until this day")
     settle.add_argument("--bearer", help="code of the bearer that pays; without it all")
     settle.add_argument("--operator", help="code of the operator that is paid; without it all")
-    listed = acts.add_parser("settlements", help="print settlements of bearers")
-    listed.add_argument("--state", choices=["proposed", "approved", "rejected", "paid"])
-    approve = acts.add_parser("approve", help="approve a settlement, as a second person")
-    approve.add_argument("settlement", type=UUID)
-    approve.add_argument(
-        "--digest", required=True, help=f"at least the first {DIGEST_DIGITS_MIN} digits of the digest that was printed"
-    )
-    approve.add_argument("--note", help="what there is to say")
-    reject = acts.add_parser("reject", help="reject a settlement, as a second person")
-    reject.add_argument("settlement", type=UUID)
-    reject.add_argument("--note", required=True, help="why")
-    paid = acts.add_parser("paid", help="enter the bank slip of an approved settlement")
-    paid.add_argument("settlement", type=UUID)
-    paid.add_argument("--slip", required=True, help="its number")
-    paid.add_argument("--on", type=date.fromisoformat, required=True, help="its date")
-    paid.add_argument("--yuan", required=True, help="its amount, such as 12.34")
-    for act in (settle, approve, reject, paid):
-        act.add_argument("--by", required=True, help="code of the person who does it")
+    settling.add_decisions(acts, settle, of="of bearers")
 
 
 def as_csv(rows: list[BorneLine]) -> str:
@@ -136,12 +117,8 @@ def _settlements(wiring: Wiring, given: argparse.Namespace) -> str:
 
 
 def _approve(wiring: Wiring, given: argparse.Namespace) -> str:
-    shown = given.digest.lower()
-    if len(shown) < DIGEST_DIGITS_MIN:
-        raise Refused(f"give at least {DIGEST_DIGITS_MIN} digits of the digest that was shown", code="digest_too_short")
     with wiring.db.begin() as tx:
-        found = next((one for one in settlements.listed(tx, lane=wiring.lane) if one.settlement_id == given.settlement), None)
-        digest = found.digest if found is not None and found.digest.hex().startswith(shown) else b""
+        digest = settling.digest_of(settlements.listed(tx, lane=wiring.lane), given)
         settlements.approve(
             tx, lane=wiring.lane, settlement_id=given.settlement, digest=digest, by=given.by, at=wiring.clock.now(), note=given.note
         )
@@ -157,10 +134,7 @@ def _reject(wiring: Wiring, given: argparse.Namespace) -> str:
 
 
 def _paid(wiring: Wiring, given: argparse.Namespace) -> str:
-    try:
-        amount_fen = fen(given.yuan)
-    except ValueError as wrong:
-        raise Refused(str(wrong), code="slip_invalid") from None
+    amount_fen = settling.slip_fen(given)
     with wiring.db.begin() as tx:
         settlements.pay(
             tx, lane=wiring.lane, settlement_id=given.settlement, slip=given.slip, paid_on=given.on, amount_fen=amount_fen,
