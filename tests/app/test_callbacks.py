@@ -47,6 +47,7 @@ from tests.payments.conftest import (
     make_city,
     payment_state,
 )
+from tests.ports import free_port as free_port
 
 CLEARING, INCOME, SUSPENSE = 101201, 600101, 224101
 SUCCESS = '{"code":"SUCCESS","message":"成功"}'.encode()
@@ -98,12 +99,6 @@ def opened(gate: Gate) -> Iterator[int]:
             asyncio.run_coroutine_threadsafe(doors.close(), loop).result(20)
             loop.call_soon_threadsafe(loop.stop)
             thread.join(5)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Channel:

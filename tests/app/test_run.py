@@ -17,16 +17,9 @@ import pytest
 
 from app.embedded import EmbeddedPostgres
 from app.run import answers
+from tests.ports import free_port as free_port
 
 SECONDS_MAX = 90.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    assert isinstance(port, int)
-    return port
 
 
 class City:

@@ -3,7 +3,6 @@
 import html
 import re
 import shutil
-import socket
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -32,6 +31,7 @@ from payments import charges, lots, paycode
 from payments.lots import Lot, NewLot, NewOperator
 from payments.records import NewCharge
 from tests.app.conftest import app_of
+from tests.ports import free_port
 
 Browser = TestClient[Litestar]
 PLATE = "苏B12345"
@@ -43,9 +43,7 @@ ORDINARY, UNIONPAY = "Mozilla Chrome/124.0 Mobile Safari", "Mozilla (com.unionpa
 def wiring(home_with_keys: Path, database: str, tmp_path: Path) -> Iterator[Wiring]:
     """An installation beside its stand-ins, which are served on a port of their own."""
     shutil.copytree(home_with_keys, tmp_path / "home")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     settings = load({
         "TONGTING_HOME": str(tmp_path / "home"), "TONGTING_DATABASE_URL": database, "TONGTING_PUBLIC_URL": "http://pay.test",
         "TONGTING_SANDBOX_PORT": str(port),

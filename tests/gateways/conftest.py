@@ -1,6 +1,5 @@
 """Both sides of a channel for the tests: keys are made once per run, the stand-in is served on a port of its own per test."""
 
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from gateways.transport import HttpTransport
 from gateways.wechat.channel import Provider, WeChat
 from ledger.clock import SetClock
 from ledger.ids import RandomIds
+from tests.ports import free_port as free_port
 
 NOW = datetime(2026, 3, 2, 2, 0, tzinfo=UTC)
 PROVIDER_NO = "1900000001"
@@ -44,12 +44,6 @@ def fresh_pair(pair: Pair) -> Pair:
 @pytest.fixture(scope="session")
 def wechat() -> WeChat:
     return WeChat(Provider(provider_no=PROVIDER_NO, app_id=APP_ID, notify_url="https://pay.example/callbacks/wechat"))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Played:
