@@ -1,0 +1,1 @@
+-- Reports of wrong codes are events, and codes are watched by the hour.

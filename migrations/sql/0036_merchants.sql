@@ -1,0 +1,1 @@
+-- Merchants who give discounts, and their clerks.

@@ -1,0 +1,1 @@
+-- Receipts of deductions, and invoices that are tried again.
