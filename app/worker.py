@@ -34,7 +34,7 @@ from payments.lot_records import alarms
 from payments.mandates import deduction_plan, status_lists
 from payments.quoting import ending
 from payments.refunding import refund_jobs, requests
-from payments.rollout import visits
+from payments.rollout import visits, words_keeping
 from payments.webhooks import delivery, keeping
 from reconciliation import daily
 
@@ -104,6 +104,7 @@ def schedule(wiring: Wiring, *, stop: Event | None = None) -> BackgroundSchedule
     scheduler.add_job(_logged(remind_of_requests, wiring), "cron", hour="9-17", timezone=CHINA)
     scheduler.add_job(_logged(count_visits, wiring), "cron", minute=20)
     scheduler.add_job(_logged(dun, wiring), "cron", hour=9, minute=30, timezone=CHINA)
+    scheduler.add_job(_logged(erase_report_words, wiring, stop=stop), "cron", hour=4, minute=45, timezone=CHINA)
     scheduler.add_job(_logged(prepare_months, wiring), "cron", hour=2)
     scheduler.add_job(_logged(check, wiring), "interval", hours=CHECK_HOURS)
     scheduler.add_job(_logged(check_keys, wiring), "cron", hour=1, timezone=CHINA)
@@ -295,6 +296,14 @@ def remind_of_requests(wiring: Wiring) -> int:
         late = requests.waiting(tx, lane=wiring.lane, due_before=at)
     if late:
         LOG.warning("%d refund requests of drivers are late, the oldest at lot %s", len(late), late[0].lot_code)
+def erase_report_words(wiring: Wiring, *, stop: Event | None = None) -> int:
+    """Erase what drivers wrote about codes whose cases were closed longer ago than the rule keeps it. Returns of how many."""
+    erased = words_keeping.erase(wiring.db, at=wiring.clock.now, say=LOG.info, stop=stop)
+    if erased:
+        LOG.info("the words of %d reports of codes are erased", erased)
+    return erased
+
+
     return told
 
 

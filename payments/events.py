@@ -36,7 +36,13 @@ DebtKind = Literal["debt.opened", "debt.reduced", "debt.settled", "debt.disputed
 ``debt.settled``: nothing is owed any more, it was paid. ``debt.disputed``: the driver disputes it, or the dispute is over;
 ``reason`` says which. ``debt.waived``: it was let off. ``debt.written_off``: it is not expected any more."""
 
-EventKind = Literal[PaymentKind, DebtKind, "release.granted", "charge.corrected", "charge.discounted", "refund.requested"]
+CodeKind = Literal["code.reported", "code.decided"]
+"""``code.reported``: somebody says that a code looks wrong, or a person of the desk took it out of use. ``code.decided``: a person
+has looked at what was reported; ``reason`` says what was found."""
+
+EventKind = Literal[
+    PaymentKind, DebtKind, CodeKind, "release.granted", "charge.corrected", "charge.discounted", "refund.requested"
+]  # fmt: skip
 """``release.granted``: the barrier may open for the car. ``charge.corrected``: a credit note made the charge smaller.
 ``charge.discounted``: discounts came on it or went off.
 ``refund.requested``: a driver asks for money back; it comes once more as a reminder."""
@@ -118,6 +124,25 @@ class DiscountEvent(Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+class CodeEvent(Struct, frozen=True, kw_only=True):
+    """What an operator is told about a code on a wall. Nothing of whoever reported it is in it, neither words nor address.
+
+    ``case`` is the case's number, None when the desk reported the code itself. ``code_no`` is None for the lot's own code and for
+    codes on screens. ``is_refused``: nobody can pay with it any more.
+    """
+
+    kind: EventKind
+    case: str | None
+    code_no: int | None
+    place: str | None
+    """What the code stands for, as ``berth A-017``."""
+    is_refused: bool
+    at: datetime
+    reason: str
+    """What was reported (``other_lot``, ``sticker``, ``other_site``, ``password``, ``other``; ``desk``: see the code's history), or
+    what was found (``confirmed``, ``mended``, ``dismissed``)."""
+
+
 class Told(Struct, frozen=True, kw_only=True):
     """An event as it is read again, whatever its kind; a field that the kind does not have is not there.
 
@@ -125,7 +150,7 @@ class Told(Struct, frozen=True, kw_only=True):
     """
 
     kind: EventKind
-    charge_serial: str
+    charge_serial: str | UnsetType = UNSET
     receipt: str | UnsetType | None = UNSET
     channel: str | UnsetType = UNSET
     note: str | UnsetType = UNSET
@@ -137,6 +162,10 @@ class Told(Struct, frozen=True, kw_only=True):
     refund: str | UnsetType | None = UNSET
     request: str | UnsetType = UNSET
     answer_until: datetime | UnsetType = UNSET
+    case: str | UnsetType | None = UNSET
+    code_no: int | UnsetType | None = UNSET
+    place: str | UnsetType | None = UNSET
+    is_refused: bool | UnsetType = UNSET
 
 
 class NewEvent(Struct, frozen=True):

@@ -37,7 +37,7 @@ class CodesIn(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CodeView(Struct, frozen=True, kw_only=True):
-    """A pay code. ``link`` is what its QR code says; null once it is not paid with any more."""
+    """A pay code. ``link`` is what its QR code says; null once it is not paid with any more. ``reports``: open cases."""
 
     number: int
     place: PlaceKind
@@ -47,6 +47,7 @@ class CodeView(Struct, frozen=True, kw_only=True):
     batch: str
     changed_at: datetime
     link: str | None
+    reports: int = 0
 
 
 class CodePage(Struct, frozen=True):
@@ -180,7 +181,7 @@ def _view(wiring: Wiring, code: Code) -> CodeView:
     link = paycode.address(wiring.settings.public_url, content, keys=wiring.pay_codes) if code.state in GOOD else None
     return CodeView(
         number=code.code_no, place=code.place, name=code.place_name, state=code.state, successor=code.successor_no,
-        batch=code.batch, changed_at=code.changed_at, link=link,
+        batch=code.batch, changed_at=code.changed_at, link=link, reports=code.reports,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from app.wiring import Wiring
 from ledger.clock import CHINA
 from ledger.errors import Refused
 from payments import lots, paycode, qr
-from payments.codes import registry, shown
+from payments.codes import registry, shown, telling
 from payments.codes.records import GOOD, WHOLE_LOT, Act, Code, Place, PlaceKind
 from payments.lots import Lot
 from payments.owed.debt_file import fonts
@@ -197,7 +197,10 @@ def _retire(wiring: Wiring, given: argparse.Namespace) -> str:
 
 def _report(wiring: Wiring, given: argparse.Namespace) -> str:
     with wiring.db.begin() as tx:
-        return _lines(registry.report(tx, code_nos=given.numbers, reason=given.reason, by=given.by, at=wiring.clock.now()))
+        reported = telling.report(
+            tx, lane=wiring.lane, code_nos=given.numbers, reason=given.reason, by=given.by, at=wiring.clock.now(), ids=wiring.ids
+        )
+        return _lines(reported)
 
 
 def _move(wiring: Wiring, given: argparse.Namespace) -> str:
@@ -273,7 +276,8 @@ def _lines(codes: Sequence[Code]) -> str:
 def _line(code: Code) -> str:
     successor = f", see {code.successor_no}" if code.successor_no else ""
     where = f"{code.place} {code.place_name}".rstrip()
-    return f"{code.code_no:>8}  {code.state:<9} {where:<28} batch {code.batch}{successor}"
+    mark = f", reported: {code.reports} open, see tongting rollout cases" if code.reports else ""
+    return f"{code.code_no:>8}  {code.state:<9} {where:<28} batch {code.batch}{successor}{mark}"
 
 
 def _act_line(act: Act) -> str:

@@ -21,7 +21,7 @@ from ledger.clock import CHINA, business_date
 from ledger.errors import Refused
 from payments import lots
 from payments.lot_records.intake import Answer
-from payments.rollout import code_reports, legacy_codes, policy, progress
+from payments.rollout import code_reports, legacy_codes, policy, progress, words_keeping
 from payments.rollout.legacy_codes import NewLegacyCode
 from payments.rollout.progress import Progress
 
@@ -57,22 +57,32 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     asked.add_argument("payload", help="what the scanner reads")
     asked.add_argument("--lot", help="the code of the lot where it hangs")
     asked.add_argument("--day", type=date.fromisoformat, help="another day than today")
-    cases = acts.add_parser("cases", help="list codes that were reported as wrong, or close a case")
-    cases.add_argument("--all", action="store_true", help="closed ones, too")
-    cases.add_argument("--close", metavar="NUMBER", help="close this case")
-    cases.add_argument("--person", help="code of the person who closes it")
-    cases.add_argument("--words", help="what was found and done")
+    acts.add_parser("cases", help="list codes that were reported as wrong").add_argument(
+        "--all", action="store_true", help="closed ones, too"
+    )
+    decided = acts.add_parser("decide", help="close cases of reported codes: confirmed takes the code out of use")
+    decided.add_argument("outcome", choices=code_reports.OUTCOMES, help="wrong and refused, put right, or nothing was wrong")
+    decided.add_argument("numbers", nargs="+", metavar="number", help="number of a case")
+    decided.add_argument("--words", required=True, help="what was found and done")
+    decided.add_argument("--document", required=True, help="the report of whoever looked at the place")
+    decided.add_argument("--person", required=True, help="code of the person who decides")
+    kept = acts.add_parser("keep-words", help="enter how long drivers' words of closed cases are kept, or list the rules")
+    kept.add_argument("days", nargs="?", type=int, help="so many days after the case was closed")
+    kept.add_argument("--document", help="the document that says so")
+    kept.add_argument("--from", dest="since", type=datetime.fromisoformat, help="from when on, with its offset (default: now)")
 
 
 def run(wiring: Wiring, given: argparse.Namespace) -> str:
     """Do what was asked and return what to print.
 
     Raises:
-        Refused: ``rollout_rule_invalid``, ``codes_file_invalid``, ``payload_invalid``, ``closing_invalid``; what is not here.
+        Refused: ``rollout_rule_invalid``, ``codes_file_invalid``, ``payload_invalid``, ``closing_invalid``,
+            ``report_keeping_invalid``; what is not here.
     """
     acts: Mapping[str, Callable[[Wiring, argparse.Namespace], str]] = {
         "report": _report, "overdue": _overdue, "rules": _rules, "enter": _enter, "rule": _rule, "codes": _codes,
         "whose": _whose, "cases": _cases,
+        "decide": _decide, "keep-words": _keep_words,
     }  # fmt: skip
     return acts[given.act](wiring, given)
 
@@ -235,12 +245,6 @@ def _bytes(path: Path, code: str) -> bytes:
 
 
 def _cases(wiring: Wiring, given: argparse.Namespace) -> str:
-    if given.close is not None:
-        if given.person is None or given.words is None:
-            raise Refused("a case is closed by a person, with words: --person CODE --words ...", code="closing_invalid")
-        with wiring.db.begin() as tx:
-            code_reports.close(tx, number=given.close, person_code=given.person, closing=given.words, at=wiring.clock.now())
-        return f"case {given.close} is closed"
     with wiring.db.connect() as tx:
         found = code_reports.listed(tx, is_open=None if given.all else True)
     return "\n".join(_case(one) for one in found) or "no case is open"
@@ -248,8 +252,39 @@ def _cases(wiring: Wiring, given: argparse.Namespace) -> str:
 
 def _case(one: code_reports.Report) -> str:
     place = "no code of ours" if one.lot_code is None else f"{one.lot_code} {one.lot_name}"
-    end = "" if one.closed_at is None else f"  closed {_told(one.closed_at)} by {one.closed_by}: {one.closing}"
-    return f"{one.number}  {_told(one.reported_at)}  {one.kind:10}  {place}  {one.words or ''}".rstrip() + end
+    code = "" if one.code_no is None else f" code {one.code_no}"
+    words = one.words or ("(words erased)" if one.words_erased_at else "")
+    line = f"{one.number}  {_told(one.reported_at)}  {one.kind:10}  {place}{code}  {words}".rstrip()
+    if one.closed_at is None:
+        return line
+    found = f"{one.outcome or 'closed'} {_told(one.closed_at)} by {one.closed_by}"
+    return f"{line}  {found}{f' with {one.document}' if one.document else ''}: {one.closing}"
+
+
+def _decide(wiring: Wiring, given: argparse.Namespace) -> str:
+    with wiring.db.begin() as tx:
+        refused = code_reports.decide(
+            tx, lane=wiring.lane, numbers=given.numbers, outcome=given.outcome, person_code=given.person, document=given.document,
+            words=given.words, at=wiring.clock.now(), ids=wiring.ids,
+        )  # fmt: skip
+    closed = f"{', '.join(given.numbers)}: {given.outcome}"
+    if refused:
+        return f"{closed}; refused from now on: code {', '.join(map(str, refused))}; tongting code replace issues new ones"
+    return f"{closed}; no code of the registry was taken out of use" if given.outcome == "confirmed" else closed
+
+
+def _keep_words(wiring: Wiring, given: argparse.Namespace) -> str:
+    at = wiring.clock.now()
+    if given.days is None:
+        with wiring.db.connect() as tx:
+            found = words_keeping.rules(tx)
+        return "\n".join(f"{one.days} days from {_told(one.valid_from)} on, by {one.document}" for one in found)
+    since = given.since or at
+    if not given.document or since.tzinfo is None:
+        raise Refused("a rule needs --document, and --from its offset", code="report_keeping_invalid")
+    with wiring.db.begin() as tx:
+        number = words_keeping.enter(tx, days=given.days, valid_from=since, document=given.document, at=at)
+    return f"rule {number} is entered"
 
 
 def _told(at: datetime) -> str:

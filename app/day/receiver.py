@@ -22,8 +22,8 @@ _LOST_ONE_IN: Final = 6
 
 class _Data(Struct):
     kind: str
-    charge_serial: str
     lot_code: str
+    charge_serial: str = ""
 
 
 class _Message(Struct):

@@ -168,5 +168,5 @@ def pulled(tx: Connection, *, wiring: Wiring, operator: str) -> dict[tuple[str, 
         while (page := events.read(tx, lane=wiring.lane, lot_id=lot.lot_id, after=after)).events:
             after = page.next
             for one in page.events:
-                found[lot.code, one.event.charge_serial].append(one.event.kind)
+                found[lot.code, one.event.charge_serial or ""].append(one.event.kind)
     return dict(found)

@@ -15,6 +15,7 @@ from app.pages.limits import Misses, address_of
 from app.pages.render import Page
 from app.wiring import Wired, Wiring
 from ledger.errors import NotFound, Refused
+from payments.codes.records import Scanned
 from payments.lots import Lot
 from payments.paycode import PayCodeRefused
 from payments.rollout import code_reports
@@ -42,7 +43,8 @@ def ask(request: AnyRequest, wiring: Wired) -> Response[bytes]:
 @get("/p/{token:str}/report", sync_to_thread=True, include_in_schema=False)
 def ask_at_lot(request: AnyRequest, wiring: Wired, token: FromPath[str]) -> Response[bytes]:
     """Ask what is wrong with the code of a lot, or with one that says it is."""
-    return _form(page_of(request, wiring), _lot(wiring, token), token, ReportForm())
+    found = _scanned(wiring, token)
+    return _form(page_of(request, wiring), None if found is None else found.lot, token, ReportForm())
 
 
 @post("/report", sync_to_thread=True, include_in_schema=False, status_code=200)
@@ -63,7 +65,8 @@ def _taken(request: AnyRequest, wiring: Wiring, token: str | None, data: ReportF
     page = page_of(request, wiring)
     w = page.w
     address = address_of(request.client.host if request.client else "", request.headers.get("x-forwarded-for", ""))
-    lot = None if token is None else _lot(wiring, token)
+    found = None if token is None else _scanned(wiring, token)
+    lot = None if found is None else found.lot
     if REPORTS.is_over(address):
         return _form(page, lot, token, data, sorry=w.sorry_often, status=429)
     kind = next((one for one in KINDS if one == data.kind), None)
@@ -74,8 +77,10 @@ def _taken(request: AnyRequest, wiring: Wiring, token: str | None, data: ReportF
     except Refused:
         return _form(page, lot, token, data, sorry=w.report_too_long, status=422)
     REPORTS.count(address)
-    scanned = token[:SCANNED_LETTERS_MAX] if token is not None and lot is None else None
-    report = NewReport(kind=kind, words=words, lot_id=None if lot is None else lot.lot_id, scanned=scanned)
+    if found is None:
+        report = NewReport(kind=kind, words=words, scanned=None if token is None else token[:SCANNED_LETTERS_MAX])
+    else:
+        report = NewReport(kind=kind, words=words, lot_id=found.lot.lot_id, code_no=found.code_no)
     with wiring.db.begin() as tx:
         number = code_reports.open_case(tx, lane=wiring.lane, report=report, at=wiring.clock.now(), ids=wiring.ids)
     return page.answer(
@@ -84,11 +89,11 @@ def _taken(request: AnyRequest, wiring: Wiring, token: str | None, data: ReportF
     )  # fmt: skip
 
 
-def _lot(wiring: Wiring, token: str) -> Lot | None:
-    """Return the lot of a code; None: it is none of ours, or counts no more, which is just what may be reported."""
+def _scanned(wiring: Wiring, token: str) -> Scanned | None:
+    """Return what a code stands for; None: it is none of ours, or counts no more, which is just what may be reported."""
     try:
         with wiring.db.connect() as tx:
-            return scan.lot_of(tx, wiring, token)
+            return scan.scanned_of(tx, wiring, token, begun=True)
     except (PayCodeRefused, NotFound):
         return None
 

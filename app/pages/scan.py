@@ -194,7 +194,8 @@ def scan(request: AnyRequest, wiring: Wired, token: FromPath[str]) -> Response[b
     if found.shown is not None:
         return shown.answer(request, wiring, found, token, offered=offers_of(request, wiring, found.lot))
     page = page_of(request, wiring)
-    return ask_plate(page, found.lot, token, PlateForm(province=HOME_PROVINCE), spot=_spot(page, found))
+    caution = page.w.report_caution if found.is_reported else ""
+    return ask_plate(page, found.lot, token, PlateForm(province=HOME_PROVINCE), spot=_spot(page, found), caution=caution)
 
 
 @post("/p/{token:str}/due", sync_to_thread=True, include_in_schema=False, status_code=200)
@@ -377,12 +378,13 @@ def _typed(data: PlateForm) -> str:
 
 
 def ask_plate(
-    page: Page, lot: Lot, token: str, typed: PlateForm, *, sorry: str | None = None, status: int = 200, spot: str = ""
-) -> Response[bytes]:
+    page: Page, lot: Lot, token: str, typed: PlateForm, *, sorry: str | None = None, status: int = 200, spot: str = "",
+    caution: str = "",
+) -> Response[bytes]:  # fmt: skip
     """Return the page that asks for the plate, with what was typed before. ``spot`` is the berth or lane of the code."""
     return page.answer(
         "scan.html", status=status, switch=f"/p/{token}", lot=lot, token=token, provinces=PROVINCES, province=typed.province[:1],
-        rest=typed.rest[:10], sorry=sorry, spot=spot,
+        rest=typed.rest[:10], sorry=sorry, spot=spot, caution=caution,
     )  # fmt: skip
 
 

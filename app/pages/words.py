@@ -239,6 +239,7 @@ class Words(Struct, frozen=True, kw_only=True):
     sorry_broken: str
     sorry_title: str
     mandate_title: str
+    report_caution: str
     mandate_link: str
     mandate_intro: str
     mandate_choose: str
@@ -536,6 +537,7 @@ ZH: Final = Words(
         "开通、查询或结束，请联系您的 ETC 发卡方。",
     ),
     mandate_color="车牌颜色",
+    report_caution="有人反映此处的码可能有问题，正在核查。付款前请核对：本页的停车场名称与您所在的停车场一致。",
     mandate_color_auto="按号码判断（7 位蓝牌，8 位绿牌）",
     mandate_plate_wrong="车牌号不完整，或与所选颜色不符，请核对后重新输入。",
     mandate_next="下一步：用{channel}扣款",
@@ -852,6 +854,8 @@ EN: Final = Words(
     mandate_go_end_title="End it in {app}",
     mandate_go_end_text="It has ended here, nothing more is taken. Please end it in {app} as well.",
     mandate_go_end_button="End it in {app}",
+    report_caution="Somebody said that the code here may be wrong; we are looking into it. Before you pay, check that this page "
+    "shows the car park you are at.",
     mandate_look="See the result",
     mandate_find_wechat=(
         "Please search WeChat for the mini program 微信支付分停车服务, begin or end it for this plate there, and come back."

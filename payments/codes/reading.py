@@ -3,13 +3,14 @@
 Knows tokens, the registry and lots; must not know pages. One statement a scan, whatever the code.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, RowMapping, text
 
+from ledger.errors import NotFound
 from payments import lots, paycode
 from payments.codes.errors import CodeMoved, CodeOver, CodeReplaced, CodeReported, CodeRetired, CodeUnknown
 from payments.codes.records import GOOD, WHOLE_LOT, Place, Scanned
@@ -21,15 +22,25 @@ BEGUN_MINUTES: Final = timedelta(minutes=30)
 _REFUSALS: Final[Mapping[str, type[PayCodeRefused]]] = {
     "moved": CodeMoved, "retired": CodeRetired, "replaced": CodeReplaced, "reported": CodeReported,
 }  # fmt: skip
-_WALL: Final = text("""
-    select c.place, c.place_name, c.state, c.successor_no, l.lot_id, l.operator_id, l.code, o.code as operator_code,
-           o.legal_name as operator_name, l.name, l.district, l.address, l.berths, l.scene, l.tariff_text
+_LOT: Final = """
+    l.lot_id, l.operator_id, l.code, o.code as operator_code, o.legal_name as operator_name, l.name, l.district, l.address,
+    l.berths, l.scene, l.tariff_text
+"""
+_WALL: Final = text(f"""
+    select c.place, c.place_name, c.state, c.successor_no,
+           exists (select from payments.v_code_report r where r.code_no = c.code_no and r.closed_at is null) as is_reported, {_LOT}
     from payments.pay_code c
     join payments.lot l on l.lot_id = c.lot_id
     join payments.operator o on o.operator_id = l.operator_id
     where c.code_no = :code_no
     """)
-_OF_CODE: Final = ("place", "place_name", "state", "successor_no")
+_OF_CODE: Final = ("place", "place_name", "state", "successor_no", "is_reported")
+_OWN: Final = text(f"""
+    select exists (select from payments.v_code_report r
+                   where r.lot_id = l.lot_id and r.code_no is null and r.closed_at is null) as is_reported, {_LOT}
+    from payments.lot l join payments.operator o on o.operator_id = l.operator_id
+    where l.lot_id = :lot_id
+    """)
 
 
 def scanned(
@@ -48,10 +59,17 @@ def scanned(
     if isinstance(content, WallCode):
         return _on_wall(tx, content)
     if isinstance(content, LotCode):
-        return Scanned(lots.lot_by_id(tx, lot_id=content.lot_id), WHOLE_LOT, "posted", content)
+        return _of_lot(tx, content)
     if at >= content.good_until + (BEGUN_MINUTES if begun else timedelta()):
         raise CodeOver(f"this code was good until {content.good_until.isoformat()}", lot_id=content.lot_id)
     return Scanned(lots.lot_by_id(tx, lot_id=content.lot_id), WHOLE_LOT, "posted", content)
+
+
+def _of_lot(tx: Connection, content: LotCode) -> Scanned:
+    row = tx.execute(_OWN, {"lot_id": content.lot_id}).mappings().first()
+    if row is None:
+        raise NotFound(f"there is no lot {content.lot_id}", code="lot_not_found")
+    return Scanned(_lot(row, ("is_reported",)), WHOLE_LOT, "posted", content, row["is_reported"])
 
 
 def _on_wall(tx: Connection, content: WallCode) -> Scanned:
@@ -61,5 +79,8 @@ def _on_wall(tx: Connection, content: WallCode) -> Scanned:
     if row["state"] not in GOOD:
         successor = f", see {row['successor_no']}" if row["successor_no"] else ""
         raise _REFUSALS[row["state"]](f"code {content.code_no} is {row['state']}{successor}")
-    of_lot: dict[str, Any] = {name: value for name, value in row.items() if name not in _OF_CODE}
-    return Scanned(Lot(**of_lot), Place(row["place"], row["place_name"]), row["state"], content)
+    return Scanned(_lot(row, _OF_CODE), Place(row["place"], row["place_name"]), row["state"], content, row["is_reported"])
+
+
+def _lot(row: RowMapping, others: Collection[str]) -> Lot:
+    return Lot(**{name: value for name, value in row.items() if name not in others})

@@ -42,6 +42,8 @@ class Code(Struct, frozen=True, kw_only=True):
     """Rows of its history."""
     batch: str
     changed_at: datetime
+    reports: int = 0
+    """Cases open of it: strangers say that it looks wrong. It is paid with as before; only its state takes it out of use."""
 
 
 class Act(Struct, frozen=True, kw_only=True):
@@ -65,6 +67,8 @@ class Scanned(Struct, frozen=True):
     place: Place
     state: CodeState
     content: Content
+    is_reported: bool = False
+    """A case is open of it, or of the lot's own code: whoever scans it is asked to compare names."""
 
     @property
     def code_no(self) -> int | None:

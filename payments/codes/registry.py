@@ -74,7 +74,10 @@ def retire(tx: Connection, *, code_nos: Sequence[int], reason: str, by: str, at:
 
 
 def report(tx: Connection, *, code_nos: Sequence[int], reason: str, by: str, at: datetime) -> list[Code]:
-    """Note that codes were stolen, pasted over or found where they do not belong: nobody can pay with them from now on."""
+    """Note that codes were stolen, pasted over or found where they do not belong: nobody can pay with them from now on.
+
+    Tells nobody: ``telling.report`` does so as well. Raises NotFound (``code_not_found``), Conflict (``code_state``).
+    """
     return _act(tx, "reported", code_nos, reason=reason, by=by, at=at)
 
 
@@ -134,6 +137,11 @@ def replace(
 def code(tx: Connection, *, code_no: int) -> Code:
     """Return a code. Raises NotFound (``code_not_found``)."""
     return _known(tx, [code_no])[0]
+
+
+def codes(tx: Connection, *, code_nos: Sequence[int]) -> list[Code]:
+    """Return codes in the order of their numbers. Raises NotFound (``code_not_found``), Refused (``code_batch_size``)."""
+    return _known(tx, code_nos)
 
 
 def listed(

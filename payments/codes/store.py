@@ -13,7 +13,8 @@ from sqlalchemy import Connection, text
 from payments.codes.records import Act, Code, CodeState, Place
 
 _CODES: Final = """
-select c.code_no, c.lot_id, c.place, c.place_name, c.state, c.successor_no, c.acts, b.name as batch, c.changed_at
+select c.code_no, c.lot_id, c.place, c.place_name, c.state, c.successor_no, c.acts, b.name as batch, c.changed_at,
+       (select count(*) from payments.v_code_report r where r.code_no = c.code_no and r.closed_at is null) as reports
 from payments.pay_code c join payments.code_batch b on b.batch_id = c.batch_id
 """
 

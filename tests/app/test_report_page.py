@@ -15,9 +15,13 @@ from app.pages.limits import Misses
 from app.pages.words import EN, ZH
 from app.wiring import Wiring
 from payments import paycode
+from payments.codes import registry
+from payments.codes.records import WHOLE_LOT
+from payments.paycode import WallCode
 from payments.rollout import code_reports
 from payments.rollout.code_reports import KINDS, Report
 from tests.app.conftest import City, app_of
+from tests.payments.conftest import AT
 
 Browser = TestClient[Litestar]
 
@@ -80,6 +84,24 @@ def test_a_code_that_is_none_of_ours_leads_to_the_form_and_is_kept_with_the_case
     with product.db.connect() as tx:
         body = tx.execute(text("select body from gateways.raw_message where operation = 'code_report'")).scalar_one()
     assert b'"scanned":"FORGED"' in body
+
+
+@pytest.mark.parametrize("is_registered", [True, False])
+def test_a_report_names_the_scanned_code_and_later_scanners_are_asked_to_compare_and_may_pay(
+    product: Wiring, two_lots: City, browser: Browser, token: str, is_registered: bool
+) -> None:
+    if is_registered:
+        with product.db.begin() as tx:
+            [code] = registry.issue(tx, lot=two_lots.ours, batch="b", places=[WHOLE_LOT], by="wang", at=AT)
+        token = paycode.signed(WallCode(code.code_no), keys=product.pay_codes)
+    assert ZH.report_caution not in browser.get(f"/p/{token}").text
+    send(browser, f"/p/{token}/report")
+    assert [(case.lot_code, case.code_no) for case in cases(product)] == [("lot-1", 1 if is_registered else None)]
+    for query, words in (("", ZH), ("?lang=en", EN)):
+        page = browser.get(f"/p/{token}{query}")
+        assert (page.status_code, words.report_caution in page.text, 'action="/p/' in page.text) == (200, True, True)
+    other = paycode.token(two_lots.theirs.lot_id, keys=product.pay_codes)
+    assert ZH.report_caution not in browser.get(f"/p/{other}").text
 
 
 @pytest.mark.parametrize(("said", "sorry"), [({"kind": "x"}, ZH.report_choose), ({"words": "码" * 301}, ZH.report_too_long)])

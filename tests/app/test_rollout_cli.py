@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from app.commands import codes as codes_cli
 from app.commands import lots as lots_cli
 from app.commands import rollout
 from app.wiring import Wiring
-from app.worker import count_visits
+from app.worker import count_visits, erase_report_words
 from config.settings import ROLLOUT
 from ledger.clock import SetClock
 from ledger.errors import Refused
+from payments.codes import registry
+from payments.codes.records import Place
 from payments.rollout import code_reports
 from payments.rollout.code_reports import NewReport
 from tests.app.conftest import City
@@ -105,19 +108,61 @@ def test_a_file_that_is_none_of_codes_registers_nothing(said: Said, tmp_path: Pa
     assert refused.value.code == "codes_file_invalid"
 
 
-def test_cases_are_listed_and_closed_with_words_by_a_person(product: Wiring, two_lots: City, said: Said) -> None:
+def reported(product: Wiring, city: City, *, code_no: int | None = None) -> str:
+    """A driver's case of lot-1."""
+    with product.db.begin() as tx:
+        report = NewReport(kind="password", words="要密码", lot_id=city.ours.lot_id, code_no=code_no)
+        return code_reports.open_case(tx, lane=0, report=report, at=AT, ids=IDS)
+
+
+DECIDED = ("--person", "wang.ming", "--document", "巡查单 8", "--words", "是假码，已撕")
+
+
+def test_cases_are_listed_and_decided_with_words_and_a_document_by_a_person(product: Wiring, two_lots: City, said: Said) -> None:
     assert said("cases") == "no case is open"
     with product.db.begin() as tx:
         staff(tx)
-        report = NewReport(kind="password", words="要密码", lot_id=two_lots.ours.lot_id)
-        number = code_reports.open_case(tx, lane=0, report=report, at=AT, ids=IDS)
+    number = reported(product, two_lots)
     line = f"{number}  2026-03-02 12:00  password    lot-1 示例停车场  要密码"
     assert said("cases") == line
-    with pytest.raises(Refused):
-        said("cases", "--close", number)
-    assert said("cases", "--close", number, "--person", "wang.ming", "--words", "是假码，已撕") == f"case {number} is closed"
+    assert said("decide", "confirmed", number, *DECIDED) == (f"{number}: confirmed; no code of the registry was taken out of use")
     assert said("cases") == "no case is open"
-    assert said("cases", "--all") == f"{line}  closed 2026-03-02 12:00 by wang.ming: 是假码，已撕"
+    assert said("cases", "--all") == f"{line}  confirmed 2026-03-02 12:00 by wang.ming with 巡查单 8: 是假码，已撕"
+
+
+def test_a_code_bears_its_mark_in_the_list_until_it_is_decided_and_is_refused_when_confirmed(
+    product: Wiring, two_lots: City, said: Said
+) -> None:
+    with product.db.begin() as tx:
+        staff(tx)
+        registry.issue(tx, lot=two_lots.ours, batch="b", places=[Place("berth", "A-01")], by="wang", at=AT)
+    number = reported(product, two_lots, code_no=1)
+    parser = argparse.ArgumentParser()
+    codes_cli.arguments(parser)
+
+    def listed() -> str:
+        return codes_cli.run(product, parser.parse_args(["list", "lot-1"]))
+
+    assert " issued " in listed()
+    assert "reported: 1 open" in listed()
+    assert said("decide", "confirmed", number, *DECIDED).startswith(f"{number}: confirmed; refused from now on: code 1;")
+    assert " reported " in listed()
+    assert "open" not in listed()
+
+
+def test_drivers_words_are_erased_by_the_worker_as_the_rule_says(product: Wiring, two_lots: City, said: Said) -> None:
+    assert said("keep-words").startswith("180 days from 2026-01-01")
+    assert said("keep-words", "30", "--document", "个人信息保存期限 1") == "rule 2 is entered"
+    with pytest.raises(Refused):
+        said("keep-words", "30", "--from", "2026-05-01T00:00", "--document", "x")
+    with product.db.begin() as tx:
+        staff(tx)
+    number = reported(product, two_lots)
+    said("decide", "dismissed", number, *DECIDED)
+    assert isinstance(product.clock, SetClock)
+    product.clock.set(AT + timedelta(days=31))
+    assert (erase_report_words(product), erase_report_words(product)) == (1, 0)
+    assert "(words erased)" in said("cases", "--all")
 
 
 def test_a_rule_of_drops_is_entered_with_its_measures_and_the_worker_counts_the_days(product: Wiring, two_lots: City) -> None:

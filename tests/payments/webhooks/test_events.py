@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from payments import events
-from payments.events import CorrectionEvent, DebtEvent, DiscountEvent, PaymentEvent, RefundRequestEvent, ReleaseEvent
+from payments.events import CodeEvent, CorrectionEvent, DebtEvent, DiscountEvent, PaymentEvent, RefundRequestEvent, ReleaseEvent
 from payments.webhooks import message, subscriptions
 from tests.payments.conftest import AT, IDS
 from tests.payments.webhooks.conftest import Town
@@ -19,6 +19,10 @@ DEBT: Any = {"charge_serial": "S1", "amount_fen": 1200, "owed_fen": 0, "at": AT}
 ALL: dict[str, msgspec.Struct] = {
     **{kind: PaymentEvent(kind=kind, **PAID) for kind in get_args(events.PaymentKind)},
     **{kind: DebtEvent(kind=kind, **DEBT) for kind in get_args(events.DebtKind)},
+    **{
+        kind: CodeEvent(kind=kind, case="260302-ABCD-EFGH", code_no=7, place="berth A", is_refused=False, at=AT, reason="sticker")
+        for kind in get_args(events.CodeKind)
+    },
     "release.granted": ReleaseEvent(charge_serial="S1", at=AT, reason="paid"),
     "refund.requested": RefundRequestEvent(
         charge_serial="S1",

@@ -10,7 +10,7 @@ import pytest
 
 from ledger.clock import SystemClock
 from payments import events
-from payments.events import CorrectionEvent, DebtEvent, DiscountEvent, PaymentEvent, RefundRequestEvent, ReleaseEvent
+from payments.events import CodeEvent, CorrectionEvent, DebtEvent, DiscountEvent, PaymentEvent, RefundRequestEvent, ReleaseEvent
 from payments.webhooks import message, subscriptions
 from tests.payments.webhooks.conftest import Town
 
@@ -18,6 +18,16 @@ PAGE = Path(__file__).parents[3] / "docs" / "WEBHOOKS.md"
 AT = datetime(2026, 3, 2, 4, 0, tzinfo=UTC)
 PAID: Any = {"charge_serial": "20260302-0815", "receipt": "P08R3WNQ0AV0C30000000000000M", "channel": "wechat", "amount_fen": 1200}
 DEBT: Any = {"charge_serial": "20260302-0815", "at": AT}
+CODE_REPORTED = """
+Somebody says that a code at your lot looks wrong: look at the place. `reason` is `other_lot` (it shows another car park),
+`sticker` (one over another), `other_site`, `password` (one was asked for) or `other`. It comes once while a case of the code is
+open, and nobody is told who reported it. `code_no` and `place` are null for the lot's own code and for codes on screens. The
+code is paid with as before unless `is_refused`: then a person of the desk took it out of use (`desk`, without a `case`).
+""".strip()
+CODE_DECIDED = """
+A person has looked at what was reported. `confirmed`: the code is refused from now on, hang a new one; `mended`: something was
+wrong and is put right; `dismissed`: nothing was wrong.
+""".strip()
 
 EXAMPLES: dict[str, tuple[str, msgspec.Struct]] = {
     "payment.succeeded": (
@@ -91,6 +101,20 @@ EXAMPLES: dict[str, tuple[str, msgspec.Struct]] = {
     "charge.corrected": (
         "A credit note made the charge smaller; `note` is its number.",
         CorrectionEvent(charge_serial="20260302-0815", note="CN-2026-000017", amount_fen=300, at=AT, reason="wrong_time"),
+    ),
+    "code.reported": (
+        CODE_REPORTED,
+        CodeEvent(
+            kind="code.reported", case="260302-K3XW-7Q2A", code_no=4711, place="berth A-017", is_refused=False, at=AT,
+            reason="sticker",
+        ),
+    ),
+    "code.decided": (
+        CODE_DECIDED,
+        CodeEvent(
+            kind="code.decided", case="260302-K3XW-7Q2A", code_no=4711, place="berth A-017", is_refused=True, at=AT,
+            reason="confirmed",
+        ),
     ),
 }  # fmt: skip
 
