@@ -36,6 +36,7 @@ from payments.errors import (
 )
 from payments.orders import LIVE, digest_of, payer_digest
 from payments.quoting import asked_quote_store
+from payments.quoting.asked_quote_store import QuoteOver
 from payments.records import Attempt, Charge
 from payments.refunding import refund_store
 from payments.results import Notice
@@ -45,8 +46,9 @@ CHARGES_MAX: Final = 50
 OPEN_FOR: Final = timedelta(hours=2)
 """How long a basket's page can be used to pay: led from act to act a payer may take a while."""
 
-LegStage = Literal["unpaid", "waiting", "paid", "paid_elsewhere", "refund_due", "refunded"]
-"""paid_elsewhere: the charge was settled by a payment that is not of this basket. The others as in ``checkout.Stage``."""
+LegStage = Literal["unpaid", "waiting", "paid", "paid_elsewhere", "price_over", "refund_due", "refunded"]
+"""paid_elsewhere: the charge was settled by a payment that is not of this basket. price_over: its lot gave another price since, or
+none; it is left out until it is looked up again. The others as in ``checkout.Stage``."""
 
 
 class LegStatus(Struct, frozen=True, kw_only=True):
@@ -72,6 +74,8 @@ class Status(Struct, frozen=True, kw_only=True):
     paid_fen: int
     waiting: bool
     """A channel has not decided yet."""
+    undecided: Attempt | None
+    """The newest payment that is waited for."""
 
 
 class Started(Struct, frozen=True):
@@ -137,6 +141,7 @@ def start(till: Till, *, token: str, channel: str, payer: Payer) -> Started:
         AlreadyPaid: nothing of it is open.
         DebtReserved: a debt among them is being paid on another phone.
         NoRoute: nothing of what is open can be paid with this wallet.
+        QuoteOver: what is open has no price any more; it is to be looked up again.
         ChannelBusy, ChannelRefused: see ``checkout.start``.
     """
     try:
@@ -178,9 +183,14 @@ def status(till: Till, *, token: str) -> Status:
         paid = [one.payment_id for one in attempts if one.state == "succeeded"]
         gone_back = refund_store.gone_back(tx, lane=till.lane, payment_ids=paid) if paid else {}
         counting = checkout.counted(tx, charges, paid)
+        ids = [charge.charge_id for charge in charges]
+        over = asked_quote_store.over(tx, lane=till.lane, charge_ids=ids, at=till.clock.now())
         legs = tuple(
-            _leg(charge, [one for one in attempts if one.charge_id == charge.charge_id], counting, gone_back) for charge in charges
-        )
+            _leg(
+                charge, [one for one in attempts if one.charge_id == charge.charge_id], counting, gone_back,
+                is_over=charge.charge_id in over,
+            ) for charge in charges
+        )  # fmt: skip
         parts = basket_store.parts(tx, basket=basket)
         unpaid = [leg.charge for leg in legs if leg.stage in ("unpaid", "waiting")]
         cuts = _cuts(tx, till, unpaid, parts)
@@ -191,6 +201,7 @@ def status(till: Till, *, token: str) -> Status:
         open_fen=sum(_price(charge, parts) for charge in unpaid),
         paid_fen=sum(leg.paid_fen for leg in legs),
         waiting=any(leg.stage == "waiting" for leg in legs),
+        undecided=_undecided(legs, attempts),
     )
 
 
@@ -221,10 +232,15 @@ def _next_act(till: Till, token: str, channel: str, payer: Payer) -> list[Attemp
         done = _paid_here(tx, known, charges)
         taken = store.being_taken(tx, lane=till.lane, charge_ids=[charge.charge_id for charge in charges])
         open_charges = [one for one in charges if one.state == "open" and one.charge_id not in taken and one.charge_id not in done]
+        over = asked_quote_store.over(tx, lane=till.lane, charge_ids=[charge.charge_id for charge in charges], at=at)
+        priced = [one for one in open_charges if one.charge_id not in over]
         if not open_charges and taken:
             raise DeductionUnderWay("what is left of this basket is being deducted by the plate's mandate")
         if not open_charges:
             raise AlreadyPaid("everything in this basket has been paid")
+        if not priced:
+            raise QuoteOver("what is left of this basket has no price any more; look it up again")
+        open_charges = priced
         if live := _live_act(known, open_charges, channel, payer, at):
             return live
         routes = _routes(tx, open_charges, channel, at)
@@ -404,8 +420,13 @@ def _paid_here(tx: Connection, known: Sequence[Attempt], found: Sequence[Charge]
     return {one.charge_id for one in paid if one.payment_id in counting}
 
 
+def _undecided(legs: Sequence[LegStatus], attempts: Sequence[Attempt]) -> Attempt | None:
+    waited_for = {leg.charge.charge_id for leg in legs if leg.stage == "waiting"}
+    return next((one for one in attempts if one.state in LIVE and one.charge_id in waited_for), None)
+
+
 def _leg(
-    charge: Charge, attempts: Sequence[Attempt], counting: set[UUID | None], gone_back: Mapping[UUID, int]
+    charge: Charge, attempts: Sequence[Attempt], counting: set[UUID | None], gone_back: Mapping[UUID, int], *, is_over: bool
 ) -> LegStatus:  # fmt: skip
     """Say what became of one charge: money first, then what may still come."""
     paid = [one for one in attempts if one.state == "succeeded" and one.taken_back_at is None]
@@ -418,9 +439,11 @@ def _leg(
         owed_back = [one for one in paid if one not in settling and not gone_back.get(one.payment_id)]
         stage = "refund_due" if owed_back or not settling else "paid"
     elif charge.state != "open":
-        stage = "paid_elsewhere"
+        stage = "price_over" if is_over and charge.state == "credited" else "paid_elsewhere"
+    elif any(one.state in LIVE for one in attempts):
+        stage = "waiting"
     else:
-        stage = "waiting" if any(one.state in LIVE for one in attempts) else "unpaid"
+        stage = "price_over" if is_over else "unpaid"
     return LegStatus(
         charge=charge,
         stage=stage,

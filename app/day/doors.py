@@ -345,7 +345,7 @@ class Doors:
         """Look at a basket's page, which asks the channel about what is under way."""
         page = _expect(await self._web.get(address, headers=browser.headers()), 200)
         form, is_done = _form(page, "/pay"), words.ZH.basket_done in page.text
-        return BasketPage(is_done, words.ZH.waiting_text in page.text, form if form is not None and form.wallets else None)
+        return BasketPage(is_done, words.ZH.waiting_title in page.text, form if form is not None and form.wallets else None)
 
     async def _due(self, pay_code: str, plate: str, browser: Browser) -> httpx.Response:
         typed = {"province": plate[0], "rest": plate[1:]}

@@ -36,6 +36,7 @@ routes: Final = [
             basket.show,
             basket.come_back,
             basket.pay_next,
+            basket.look_up_again,
             basket.came_back,
             basket.open_wallet,
             dispute.dispute,

@@ -14,15 +14,15 @@ from uuid import UUID
 import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath, URLEncodedBody
-from litestar.response import Redirect
 from msgspec import Struct
 
-from app.pages import facts, pay, payer, scan
+from app.pages import facts, patience, pay, payer, scan, seals
 from app.pages.codes import AnyRequest, page_of
 from app.pages.payer import Paying
 from app.pages.render import RETURN_BYTES_MAX, Page
 from app.pages.wallets import Offer
 from app.wiring import Wired, Wiring
+from gateways.contract import Way
 from ledger.money import fen, yuan
 from payments import baskets, lots, paycode
 from payments.baskets import LegStatus, Started, Status
@@ -30,9 +30,9 @@ from payments.errors import PartRefused
 from payments.lots import Lot
 from payments.orders import LAST_MINUTE
 from payments.owed import disputes
+from payments.quoting.asked_quote_store import QuoteOver
+from payments.records import Attempt
 
-REFRESH_SECONDS: Final = 4
-CHARGE_LETTERS_MAX: Final = 40 * baskets.CHARGES_MAX
 _YUAN: Final = re.compile(r"\d{1,7}\.\d\d", re.ASCII)
 
 
@@ -85,7 +85,7 @@ def fill(request: AnyRequest, wiring: Wired, token: FromPath[str], data: URLEnco
     page = page_of(request, wiring)
     with wiring.db.begin() as tx:
         lot = scan.lot_of(tx, wiring, token)
-        ids, basket_token = _meant(data)
+        ids, basket_token = _meant(wiring, lot, data)
         if not ids:
             return page.answer(
                 "message.html", status=422, switch=f"/p/{token}", lot=lot, title=page.w.sorry_title, text=page.w.choose_none,
@@ -98,10 +98,10 @@ def fill(request: AnyRequest, wiring: Wired, token: FromPath[str], data: URLEnco
     return pay.see(wiring, f"/b/{basket_token}{page.query}")
 
 
-def _meant(data: BasketForm) -> tuple[list[UUID], str]:
+def _meant(wiring: Wiring, lot: Lot, data: BasketForm) -> tuple[list[UUID], str]:
     """Return the charges that are meant and the token of their basket: another choice of the same page is another basket."""
     token = pay.token_of(data.basket)
-    offered = [pay.charge_of(part) for part in data.charges[:CHARGE_LETTERS_MAX].split(",")]
+    offered = seals.charges(wiring, lot.lot_id, data.charges)
     if data.of != "chosen":
         return offered, token
     boxes = [data.chosen] if isinstance(data.chosen, str) else data.chosen
@@ -132,20 +132,28 @@ def show(request: AnyRequest, wiring: Wired, basket_token: FromPath[str]) -> Res
         payees = {one.operator_id: one.legal_name for one in lots.operators(tx)}
         paid_here = [leg.charge.charge_id for leg in status.legs if leg.stage == "paid" and leg.charge.lot_id == lot.lot_id]
         is_disputed = bool(disputes.open_among(tx, lane=wiring.lane, charge_ids=paid_here))
-    page = page_of(request, wiring)
-    is_over = status.basket.expires_at - wiring.clock.now() < LAST_MINUTE
+    page, now = page_of(request, wiring), wiring.clock.now()
+    is_over = status.basket.expires_at - now < LAST_MINUTE
     choices = [] if is_over else _choices(request, wiring, status)
+    priced_anew = [leg for leg in status.legs if leg.stage == "price_over"]
+    undecided = status.undecided
+    age = now - (status.basket.created_at if undecided is None else undecided.created_at)
     was, still_open = request.query_params.get("was", ""), yuan(status.open_fen)
     is_changed = _YUAN.fullmatch(was) is not None and was != still_open and status.open_fen > 0
     first = status.legs[0].charge
     return page.answer(
         "basket.html", lot=lot, token=basket_token, plate=facts.plate(first.plate),
         chip=facts.chip(first.plate, first.plate_color),
-        rows=[_row(page, lot, payees, leg) for leg in status.legs], choices=choices, done=status.open_fen == 0, over=is_over,
+        rows=[_row(page, lot, payees, leg) for leg in status.legs], choices=choices,
+        done=status.open_fen == 0 and not priced_anew, over=is_over, has_prices=status.open_fen > 0,
+        priced_here=not is_over and any(leg.charge.lot_id == lot.lot_id for leg in priced_anew),
+        priced_elsewhere=any(leg.charge.lot_id != lot.lot_id for leg in priced_anew),
         objection=page.w.objections[0] if is_disputed else None, payable=any(cut.acts for cut in status.cuts.values()),
         open=still_open, changed=page.w.price_changed.format(old=was, new=still_open) if is_changed else None,
-        paid=yuan(status.paid_fen) if status.paid_fen else None, waiting=status.waiting,
-        refresh_seconds=REFRESH_SECONDS if status.waiting else None, refresh_at=f"/b/{basket_token}{page.query}",
+        paid=yuan(status.paid_fen) if status.paid_fen else None,
+        waiting=None if undecided is None else patience.waiting(page, channel=undecided.channel, age=age),
+        continue_at=_continued(request, wiring, basket_token, undecided),
+        refresh_seconds=None if undecided is None else patience.refresh_seconds(age), refresh_at=f"/b/{basket_token}{page.query}",
         back_at=f"/p/{paycode.token(lot.lot_id, keys=wiring.pay_codes)}{page.query}",
     )  # fmt: skip
 
@@ -160,31 +168,44 @@ def come_back(request: AnyRequest, wiring: Wired, basket_token: FromPath[str]) -
 def pay_next(request: AnyRequest, wiring: Wired, basket_token: FromPath[str], data: URLEncodedBody[WalletForm]) -> Response[Any]:
     """Start the next act over the wallet that was tapped."""
     offer = _offer(request, wiring, basket_token, data.channel)
-    if data.open and data.open != yuan(baskets.status(wiring.till(), token=basket_token).open_fen):
-        return pay.see(wiring, page_of(request, wiring).link(f"/b/{basket_token}", was=data.open))
+    if (anew := _at_another_price(request, wiring, basket_token, data.open)) is not None:
+        return anew
     who = pay.payer_id(request, offer)
     if who is None:
-        return pay.ask_wallet(request, wiring, f"/b/{basket_token}/payer", Paying("", offer.channel, "", basket_token))
-    return _started(request, wiring, basket_token, offer, who)
+        asking = Paying("", offer.channel, "", basket_token, shown=data.open)
+        return pay.ask_wallet(request, wiring, f"/b/{basket_token}/payer", asking)
+    return _started_or_changed(request, wiring, basket_token, data.open, offer, who)
+
+
+@post("/b/{basket_token:str}/price", sync_to_thread=True, include_in_schema=False, status_code=200)
+def look_up_again(request: AnyRequest, wiring: Wired, basket_token: FromPath[str]) -> Response[Any]:
+    """Show anew what is due where a price of the basket has ended, while the basket's page can be used to pay."""
+    status = baskets.status(wiring.till(), token=pay.token_of(basket_token))
+    return _looked_up_again(request, wiring, status) or pay.see(wiring, page_of(request, wiring).link(f"/b/{basket_token}"))
 
 
 @get("/b/{basket_token:str}/payer", sync_to_thread=True, include_in_schema=False)
 def came_back(request: AnyRequest, wiring: Wired, basket_token: FromPath[str]) -> Response[Any]:
     """Take the payer back from the wallet's login and go on with the act that was about to be paid."""
-    was_paying = payer.paying(request.cookies, state=request.query_params.get("state", ""))
+    was_paying = payer.paying(wiring, request.cookies, state=request.query_params.get("state", ""))
     if was_paying is None or was_paying.charge_id or was_paying.token != basket_token:
         return pay.see(wiring, page_of(request, wiring).link(f"/b/{pay.token_of(basket_token)}"))
     told = pay.told_by_wallet(request, wiring, was_paying)
     if told is None:
         return pay.ask_wallet(request, wiring, f"/b/{basket_token}/payer", msgspec.structs.replace(was_paying, again=True))
-    return _started(request, wiring, basket_token, *told)
+    if (anew := _at_another_price(request, wiring, basket_token, was_paying.shown)) is not None:
+        return pay.remembered(anew, wiring, *told)
+    return _started_or_changed(request, wiring, basket_token, was_paying.shown, *told)
 
 
 @get("/b/{basket_token:str}/go", sync_to_thread=True, include_in_schema=False)
 def open_wallet(request: AnyRequest, wiring: Wired, basket_token: FromPath[str]) -> Response[Any]:
     """Call up the wallet for the act that was started; the same payer finds the same act, however often this is opened."""
     offer, who = pay.opened(request, _offer(request, wiring, basket_token, request.query_params.get("via", "")))
-    offer, started = pay.named_or_not(offer, who, _starter(request, wiring, basket_token))
+    try:
+        offer, started = pay.named_or_not(offer, who, _starter(request, wiring, basket_token))
+    except QuoteOver:
+        return pay.see(wiring, page_of(request, wiring).link(f"/b/{basket_token}"))
     with wiring.db.connect() as tx:
         lot = lots.lot_by_id(tx, lot_id=started.basket.lot_id)
     amount = yuan(sum(attempt.amount_fen for attempt in started.attempts))
@@ -202,9 +223,48 @@ def _starter(request: AnyRequest, wiring: Wiring, basket_token: str) -> Callable
     return start
 
 
-def _started(request: AnyRequest, wiring: Wiring, basket_token: str, offer: Offer, who: str) -> Redirect:
-    offer, _ = pay.named_or_not(offer, who, _starter(request, wiring, basket_token))
+def _started_or_changed(
+    request: AnyRequest, wiring: Wiring, basket_token: str, shown: str, offer: Offer, who: str
+) -> Response[Any]:  # fmt: skip
+    """Start the next act, or show what has changed where a price has ended this moment."""
+    try:
+        offer, _ = pay.named_or_not(offer, who, _starter(request, wiring, basket_token))
+    except QuoteOver:
+        ended = pay.see(wiring, page_of(request, wiring).link(f"/b/{basket_token}", was=shown))
+        return _at_another_price(request, wiring, basket_token, shown) or ended
     return pay.lead_on(request, wiring, f"/b/{basket_token}/go", offer, who)
+
+
+def _at_another_price(request: AnyRequest, wiring: Wiring, basket_token: str, shown: str) -> Response[Any] | None:
+    """Return what is to be confirmed anew when another amount is open than the page said; None when it is the same.
+
+    Where nothing of the basket was paid yet and a price here has ended, that is the page of what is due; else the basket's own.
+    """
+    status = baskets.status(wiring.till(), token=pay.token_of(basket_token))
+    if not _YUAN.fullmatch(shown) or shown == yuan(status.open_fen):
+        return None
+    anew = _looked_up_again(request, wiring, status) if not status.paid_fen else None
+    return anew or pay.see(wiring, page_of(request, wiring).link(f"/b/{basket_token}", was=shown))
+
+
+def _looked_up_again(request: AnyRequest, wiring: Wiring, status: Status) -> Response[Any] | None:
+    """Return the page of what the plate owes at the basket's lot now, with what has changed; None where no price here has ended."""
+    basket = status.basket
+    here = [leg.charge for leg in status.legs if leg.stage == "price_over" and leg.charge.lot_id == basket.lot_id]
+    if not here or basket.expires_at - wiring.clock.now() < LAST_MINUTE:
+        return None
+    token = paycode.token(basket.lot_id, keys=wiring.pay_codes)
+    return scan.changed(request, wiring, token, here[0], shown_fen=here[0].amount_fen - here[0].paid_fen)
+
+
+def _continued(request: AnyRequest, wiring: Wiring, basket_token: str, undecided: Attempt | None) -> str | None:
+    """Return where the payer goes on with the act that was begun, while it can be paid and this browser opens its wallet."""
+    if undecided is None or undecided.expires_at - wiring.clock.now() < LAST_MINUTE:
+        return None
+    if undecided.channel not in {offer.channel for offer in scan.offers_everywhere(request, wiring)}:
+        return None
+    by = pay.UNNAMED if undecided.way is Way.BROWSER else None
+    return page_of(request, wiring).link(f"/b/{basket_token}/go", via=undecided.channel, by=by)
 
 
 def _offer(request: AnyRequest, wiring: Wiring, basket_token: str, channel: str) -> Offer:
@@ -232,8 +292,8 @@ def _row(page: Page, lot: Lot, payees: dict[int, str], leg: LegStatus) -> Row:
     here = leg.charge.lot_id == lot.lot_id
     stages = {
         "unpaid": (page.w.leg_unpaid, "wait"), "waiting": (page.w.leg_waiting, "wait"), "paid": (page.w.leg_paid, "done"),
-        "paid_elsewhere": (page.w.leg_elsewhere, "done"), "refund_due": (page.w.leg_refund_due, "warn"),
-        "refunded": (page.w.leg_refunded, "warn"),
+        "paid_elsewhere": (page.w.leg_elsewhere, "done"), "price_over": (page.w.leg_price, "warn"),
+        "refund_due": (page.w.leg_refund_due, "warn"), "refunded": (page.w.leg_refunded, "warn"),
     }  # fmt: skip
     words, mark = stages[leg.stage]
     channel = page.w.channel_name(leg.channel)

@@ -10,7 +10,7 @@ from litestar.params import FromPath, URLEncodedBody
 from litestar.response import Redirect
 from msgspec import Struct
 
-from app.pages import pay, scan
+from app.pages import scan, seals
 from app.pages.codes import AnyRequest, page_of
 from app.pages.limits import Misses, address_of
 from app.pages.render import Page
@@ -43,7 +43,7 @@ def use(request: AnyRequest, wiring: Wired, token: FromPath[str], data: URLEncod
         return _answer(page, lot, token, page.w.sorry_often, status=429)
     try:
         with wiring.db.begin() as tx:
-            charge = charges.by_id(tx, lane=wiring.lane, charge_id=pay.charge_of(data.charge))
+            charge = charges.by_id(tx, lane=wiring.lane, charge_id=seals.charge(wiring, lot.lot_id, data.charge))
             used = grants.use_coupon(
                 tx, lane=wiring.lane, lot_id=lot.lot_id, charge_id=charge.charge_id, code=data.code, at=wiring.clock.now(),
                 ids=wiring.ids,

@@ -9,7 +9,7 @@ from litestar import Response, post
 from litestar.params import FromPath, URLEncodedBody
 from msgspec import Struct
 
-from app.pages import pay, scan
+from app.pages import scan, seals
 from app.pages.codes import AnyRequest, page_of
 from app.pages.scan import REASONS
 from app.wiring import Wired
@@ -30,10 +30,11 @@ class DisputeForm(Struct, frozen=True):
 @post("/p/{token:str}/dispute", sync_to_thread=True, include_in_schema=False)
 def dispute(request: AnyRequest, wiring: Wired, token: FromPath[str], data: URLEncodedBody[DisputeForm]) -> Response[Any]:
     """Open a dispute of a shown debt: it is not demanded until somebody has looked at it. A second tap is the same dispute."""
-    page, charge_id = page_of(request, wiring), pay.charge_of(data.charge)
+    page = page_of(request, wiring)
     reason: Reason = next((one for one in REASONS if one == data.reason), "other")
     with wiring.db.begin() as tx:
         lot = scan.lot_of(tx, wiring, token)
+        charge_id = seals.charge(wiring, lot.lot_id, data.charge)
         charge = charges.by_id(tx, lane=wiring.lane, charge_id=charge_id)
         if charge.lot_id != lot.lot_id or not charge.is_receivable:
             raise ChargeUnknown("the lot has no such debt")

@@ -116,7 +116,7 @@ def _begun(request: AnyRequest, wiring: Wiring, lot: str) -> Response[Any]:
 def came_back(request: AnyRequest, wiring: Wired) -> Response[Any]:
     """Take a driver back from the wallet's login. Without a state of this browser nobody is known by it."""
     page = page_of(request, wiring)
-    asked = payer.paying(request.cookies, state=request.query_params.get("state", ""))
+    asked = payer.paying(wiring, request.cookies, state=request.query_params.get("state", ""))
     if asked is None or asked.charge_id:
         return _wallet_away(page, _inside(request, wiring) or "wechat", status=409)
     path = f"{ROOT}/at/{asked.token}" if _lot_code(asked.token) else ROOT

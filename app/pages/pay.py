@@ -20,7 +20,7 @@ from litestar.params import FromPath, URLEncodedBody
 from litestar.response import Redirect
 from msgspec import Struct
 
-from app.pages import payer, scan
+from app.pages import payer, scan, seals
 from app.pages.codes import AnyRequest, page_of
 from app.pages.limits import address_of
 from app.pages.payer import Paying
@@ -44,6 +44,7 @@ _TOKEN: Final = re.compile(r"[0-9A-Za-z_-]{20,64}")
 _YUAN: Final = re.compile(r"\d{1,7}\.\d\d", re.ASCII)
 _CHANNEL: Final = re.compile(r"[a-z]{2,16}")
 T = TypeVar("T")
+R = TypeVar("R", bound=Response[Any])
 
 
 class PayForm(Struct, frozen=True):
@@ -67,13 +68,14 @@ def pay(request: AnyRequest, wiring: Wired, token: FromPath[str], data: URLEncod
     """Start a payment of a shown charge and lead the payer to the wallet."""
     with wiring.db.connect() as tx:
         lot = scan.lot_of(tx, wiring, token)
-    charge_id, order_token = charge_of(data.charge), token_of(data.order)
+    charge_id, order_token = seals.charge(wiring, lot.lot_id, data.charge), token_of(data.order)
     if (charge := _at_another_price(wiring, lot, charge_id, order_token, data.shown)) is not None:
         return scan.changed(request, wiring, token, charge, shown_fen=fen(data.shown))
     offer = offer_of(request, wiring, lot, data.channel)
     who = payer_id(request, offer)
     if who is None:
-        return ask_wallet(request, wiring, f"/p/{token}/payer", Paying("", offer.channel, str(charge_id), order_token))
+        asking = Paying("", offer.channel, str(charge_id), order_token, shown=data.shown)
+        return ask_wallet(request, wiring, f"/p/{token}/payer", asking)
     return _started_or_changed(request, wiring, lot, token, charge_id, order_token, offer, who)
 
 
@@ -85,13 +87,15 @@ def came_back(request: AnyRequest, wiring: Wired, token: FromPath[str]) -> Respo
     """
     with wiring.db.connect() as tx:
         lot = scan.lot_of(tx, wiring, token)
-    was_paying = payer.paying(request.cookies, state=request.query_params.get("state", ""))
+    was_paying = payer.paying(wiring, request.cookies, state=request.query_params.get("state", ""))
     if was_paying is None or not was_paying.charge_id:
         return see(wiring, page_of(request, wiring).link(f"/p/{token}"))
     told = told_by_wallet(request, wiring, was_paying)
     if told is None:
         return ask_wallet(request, wiring, f"/p/{token}/payer", msgspec.structs.replace(was_paying, again=True))
     charge_id, order_token = charge_of(was_paying.charge_id), token_of(was_paying.token)
+    if (charge := _at_another_price(wiring, lot, charge_id, order_token, was_paying.shown)) is not None:
+        return remembered(scan.changed(request, wiring, token, charge, shown_fen=fen(was_paying.shown)), wiring, *told)
     return _started_or_changed(request, wiring, lot, token, charge_id, order_token, *told)
 
 
@@ -131,11 +135,11 @@ def _at_another_price(wiring: Wiring, lot: Lot, charge_id: UUID, order_token: st
 
 
 def charge_of(text: str) -> UUID:
-    """Return the charge that a form names. Raises ChargeUnknown."""
+    """Return the charge that was about to be paid before the wallet's login. Raises ChargeUnknown."""
     try:
         return UUID(text)
     except ValueError:
-        raise ChargeUnknown("the form names no charge") from None
+        raise ChargeUnknown("nothing was about to be paid") from None
 
 
 def token_of(token: str) -> str:
@@ -187,7 +191,7 @@ def ask_wallet(request: AnyRequest, wiring: Wiring, path: str, paying: Paying) -
     asking = msgspec.structs.replace(paying, state=payer.new_state())
     back = f"{wiring.settings.public_url}{page_of(request, wiring).link(path)}"
     answer = see(wiring, payer.login_url(wiring, asking, back=back))
-    answer.cookies.append(payer.paying_cookie(wiring.settings, asking))
+    answer.cookies.append(payer.paying_cookie(wiring, asking))
     return answer
 
 
@@ -282,7 +286,11 @@ def _started_or_changed(
 
 def lead_on(request: AnyRequest, wiring: Wiring, path: str, offer: Offer, who: str) -> Redirect:
     """Lead the browser to the page that opens the wallet, and let it remember its payer."""
-    answer = see(wiring, page_of(request, wiring).link(path, **via(offer)))
+    return remembered(see(wiring, page_of(request, wiring).link(path, **via(offer))), wiring, offer, who)
+
+
+def remembered(answer: R, wiring: Wiring, offer: Offer, who: str) -> R:
+    """Let the browser remember its payer, so that the wallet is not asked again."""
     if payer.is_needed(offer):
         answer.cookies.append(payer.payer_cookie(wiring.settings, offer.channel, who))
     return answer

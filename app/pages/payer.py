@@ -13,6 +13,7 @@ from typing import Final
 from litestar.datastructures import Cookie
 from msgspec import Struct
 
+from app.pages import seals
 from app.pages.wallets import Offer
 from app.wiring import Wiring
 from config.settings import Settings
@@ -33,12 +34,16 @@ _PAYER: Final = re.compile(r"[0-9A-Za-z_-]{1,128}", re.ASCII)
 _PAYER_SECONDS: Final = 7_200
 _STATE_SECONDS: Final = 600
 _AGAIN: Final = "again"
+_SHOWN: Final = re.compile(r"\d{1,7}\.\d\d", re.ASCII)
+_USE: Final = b"what was about to be paid"
+"""Sets this use of the key apart from every other."""
 
 
 class Paying(Struct, frozen=True):
     """What a payer was about to do when sent away to be known; kept in a cookie of that browser for ten minutes.
 
-    ``charge_id`` is empty where ``token`` is a basket's. ``again``: asked a second time, and not a third.
+    ``charge_id`` is empty where ``token`` is a basket's. ``shown``: yuan that the page said are due. ``again``: asked a second
+    time, and not a third. The cookie bears our mark: the browser brings back what the page said, or nothing.
     """
 
     state: str
@@ -46,6 +51,7 @@ class Paying(Struct, frozen=True):
     charge_id: str
     token: str
     again: bool = False
+    shown: str = ""
 
 
 class Told(Struct, frozen=True):
@@ -94,21 +100,23 @@ def payer_cookie(settings: Settings, channel: str, payer_id: str) -> Cookie:
     return _cookie(settings, _COOKIES[channel], payer_id, _PAYER_SECONDS)
 
 
-def paying_cookie(settings: Settings, paying: Paying) -> Cookie:
+def paying_cookie(wiring: Wiring, paying: Paying) -> Cookie:
     """Return the cookie that remembers what was about to be paid."""
-    parts = (paying.state, paying.channel, paying.charge_id, paying.token, _AGAIN if paying.again else "")
-    return _cookie(settings, STATE_COOKIE, "~".join(parts), _STATE_SECONDS)
+    shown = paying.shown if _SHOWN.fullmatch(paying.shown) else ""
+    said = "~".join((paying.state, paying.channel, paying.charge_id, paying.token, _AGAIN if paying.again else "", shown))
+    return _cookie(wiring.settings, STATE_COOKIE, f"{said}~{seals.mark(wiring, _USE, said)}", _STATE_SECONDS)
 
 
-def paying(cookies: Mapping[str, str], *, state: str) -> Paying | None:
-    """Return what this browser was about to pay, when ``state`` is the one it left with."""
-    parts = cookies.get(STATE_COOKIE, "").split("~")
-    if len(parts) != 5 or not secrets.compare_digest(parts[0].encode(), state[:STATE_LETTERS_MAX].encode()):
+def paying(wiring: Wiring, cookies: Mapping[str, str], *, state: str) -> Paying | None:
+    """Return what this browser was about to pay, when it says it in our words and ``state`` is the one it left with."""
+    said, _, mark = cookies.get(STATE_COOKIE, "").rpartition("~")
+    parts = said.split("~")
+    if len(parts) != 6 or not secrets.compare_digest(mark.encode(), seals.mark(wiring, _USE, said).encode()):
         return None
-    left_with, channel, charge_id, token, again = parts
-    if not left_with or channel not in _COOKIES:
+    left_with, channel, charge_id, token, again, shown = parts
+    if not left_with or not secrets.compare_digest(left_with.encode(), state[:STATE_LETTERS_MAX].encode()):
         return None
-    return Paying(left_with, channel, charge_id, token, again == _AGAIN)
+    return Paying(left_with, channel, charge_id, token, again == _AGAIN, shown) if channel in _COOKIES else None
 
 
 def _openid(wiring: Wiring, code: str) -> Told:

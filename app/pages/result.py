@@ -11,7 +11,7 @@ from uuid import UUID
 from litestar import Response, get, post
 from litestar.params import FromPath
 
-from app.pages import after_words, facts, pay, receipt
+from app.pages import after_words, facts, patience, pay, receipt
 from app.pages.codes import AnyRequest, page_of
 from app.pages.render import RETURN_BYTES_MAX, Page
 from app.wiring import Wired, Wiring
@@ -25,13 +25,6 @@ from payments.orders import LAST_MINUTE
 from payments.owed import disputes
 
 VIA_LETTERS_MAX: Final = 16
-WALLETS: Final = ("wechat", "alipay", "unionpay")
-REFRESH_SECONDS: Final = 3
-REFRESH_LATER_SECONDS: Final = 15
-YOUNG: Final = timedelta(minutes=2)
-"""So long after the order the page looks again every few seconds, then less often."""
-OLD: Final = timedelta(minutes=10)
-"""So long after the order the payer is told that nobody need wait before this page."""
 
 
 @get("/r/{order_token:str}", sync_to_thread=True, include_in_schema=False)
@@ -70,7 +63,8 @@ def _shown(
     w, open_still = page.w, status.stage in ("unpaid", "waiting")
     can_go_on = open_still and status.order.expires_at - wiring.clock.now() >= LAST_MINUTE
     mark, title, text = _words(page, status)
-    text = _patience(page, status, channel=via["via"], age=wiring.clock.now() - status.order.created_at) or text
+    age = wiring.clock.now() - status.order.created_at
+    text = _patience(page, status, channel=via["via"], age=age) or text
     amount_fen = status.order.amount_fen if status.taken_fen is None else status.taken_fen
     scan_at = f"/p/{paycode.token(lot.lot_id, keys=wiring.pay_codes)}{page.query}"
     return page.answer(
@@ -79,7 +73,7 @@ def _shown(
         plate=facts.plate(status.charge.plate), chip=facts.chip(status.charge.plate, status.charge.plate_color),
         refunded=yuan(status.refunded_fen) if status.refunded_fen else None,
         paid_at=facts.precise(status.paid_at) if status.paid_at else None, channel=w.channel_name(status.channel),
-        refresh_seconds=_refresh(status, wiring) if open_still else None,
+        refresh_seconds=patience.refresh_seconds(age) if open_still else None,
         refresh_at=page.link(f"/r/{order_token}", **via) if open_still else None,
         continue_at=page.link(f"/r/{order_token}/pay", **via) if can_go_on else None,
         objection=w.objections[0] if is_disputed and status.stage == "paid" else None,
@@ -89,14 +83,10 @@ def _shown(
 
 
 def _patience(page: Page, status: Status, *, channel: str | None, age: timedelta) -> str | None:
-    """Return what is said to a payer who has waited for a while: what happens, and that nobody need stay."""
-    r = after_words.words(is_english=page.is_english)
-    if age < YOUNG or status.stage not in ("unpaid", "waiting"):
-        return None
+    """Return what is said to a payer who waits; None where nobody does."""
     if status.stage == "unpaid":
-        return r.unpaid_later
-    name = page.w.channel_name(channel) if channel in WALLETS else r.a_channel
-    return (r.waiting_later if age < OLD else r.waiting_long).format(channel=name)
+        return patience.unpaid(page, age=age)
+    return patience.waiting(page, channel=channel, age=age) if status.stage == "waiting" else None
 
 
 def _changed(page: Page, status: Status) -> str | None:
@@ -111,11 +101,6 @@ def _changed(page: Page, status: Status) -> str | None:
 def _is_due_anew(status: Status) -> bool:
     """Say whether the way to the lot's page is the way to pay."""
     return status.stage == "over" or (status.stage == "taken_back" and status.charge.state == "open")
-
-
-def _refresh(status: Status, wiring: Wiring) -> int:
-    is_young = wiring.clock.now() - status.order.created_at < YOUNG
-    return REFRESH_SECONDS if is_young else REFRESH_LATER_SECONDS
 
 
 def _words(page: Page, status: Status) -> tuple[str, str, str]:

@@ -16,7 +16,7 @@ from litestar.response import Redirect
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from app.pages import facts, shown
+from app.pages import facts, seals, shown
 from app.pages.codes import AnyRequest, page_of
 from app.pages.limits import Misses, address_of
 from app.pages.render import Page
@@ -85,6 +85,8 @@ class Due(Struct, frozen=True):
     paid: str | None
     """What of it is paid already."""
     part_token: str
+    sealed: str = ""
+    """The charge as forms send it; see ``seals``."""
     charges: str | None = None
     """Of a stay that owes several payees: all its charges, which are paid together."""
     shared: str | None = None
@@ -139,12 +141,12 @@ class Objection(Struct, frozen=True):
     text: str
 
 
-def _together(wiring: Wiring, found: Sequence[Charge], rows: Sequence[Choosable], *, elsewhere: bool) -> Together:
+def _together(wiring: Wiring, lot: Lot, found: Sequence[Charge], rows: Sequence[Choosable], *, elsewhere: bool) -> Together:
     ids = ",".join(str(charge.charge_id) for charge in found)
     token = wiring.link_tokens.new(f"basket {ids} {wiring.clock.now().isoformat()}")
     divisible = elsewhere and all(charge.is_receivable for charge in found)
     return Together(
-        ids, token, len(found), yuan(sum(charge.owed_fen for charge in found)), elsewhere,
+        seals.of(wiring, lot.lot_id, ids), token, len(found), yuan(sum(charge.owed_fen for charge in found)), elsewhere,
         f"{token[:56]}-p" if divisible else None, rows, yuan(sum(row.fen for row in rows if row.is_chosen)),
     )  # fmt: skip
 
@@ -271,12 +273,13 @@ def _due(
     if not (owed.everywhere or is_away or owed.here):
         return _nothing(page, lot, token, plate, color, objections)
     rows = _rows(page, lot, owed, groups, payees)
-    together = _together(wiring, owed.everywhere, rows, elsewhere=not owed.here) if is_more else None
+    together = _together(wiring, lot, owed.everywhere, rows, elsewhere=not owed.here) if is_more else None
     offered = _offers(request, wiring, routes)
     combines = bool(offered) and baskets.limits(wiring.till(), offered[0].channel).legs_max > 1
     cards = [
         msgspec.structs.replace(
             one,
+            sealed=seals.of(wiring, lot.lot_id, one.charges or one.charge_id),
             is_disputed=UUID(one.charge_id) in disputed,
             by_mandate=_by_mandate(page, mandates.get(UUID(one.charge_id), [])),
             discounts=_discounts(page, one, taken_off),

@@ -10,7 +10,7 @@ from typing import Any
 from litestar import Response
 from msgspec import Struct
 
-from app.pages import facts
+from app.pages import facts, seals
 from app.pages.codes import AnyRequest, page_of
 from app.pages.render import Page
 from app.pages.wallets import Offer
@@ -59,7 +59,8 @@ def answer(
     changed = page.w.price_changed.format(old=yuan(was_fen), new=yuan(total)) if was_fen and was_fen != total else None
     return page.answer(
         "shown.html", switch=f"/p/{token}", lot=lot, token=token, rows=[_row(page, one) for one in due],
-        amount=yuan(total), charges=ids, order=link, offers=offered, is_one=len(due) == 1, others=others, changed=changed,
+        amount=yuan(total), charges=seals.of(wiring, lot.lot_id, ids), order=link, offers=offered, is_one=len(due) == 1,
+        others=others, changed=changed,
     )  # fmt: skip
 
 

@@ -88,8 +88,14 @@ class Words(Struct, frozen=True, kw_only=True):
     basket_acts: str
     basket_left: str
     basket_over: str
+    basket_price: str
+    basket_price_elsewhere: str
+    basket_price_go: str
+    basket_other: str
+    basket_other_note: str
     leg_unpaid: str
     leg_waiting: str
+    leg_price: str
     leg_paid: str
     leg_elsewhere: str
     leg_refund_due: str
@@ -360,9 +366,15 @@ ZH: Final = Words(
     basket_charges="{n} 笔合并",
     basket_acts="该方式需分 {n} 次支付。",
     basket_over="本页的支付时间已过，请重新查询后支付。",
+    basket_price="本停车场的停车费价格已更新，标出的这笔没有扣款。请查询新价格，核对后再支付。",
+    basket_price_elsewhere="另一停车场的停车费价格已更新，标出的这笔没有扣款。请扫该停车场的支付码重新查询。",
+    basket_price_go="查询新价格",
+    basket_other="没有付款，换一种方式支付",
+    basket_other_note="请确认没有付款，再换一种方式。如果重复支付，多付的款项会原路退回。",
     basket_left="另有 {n} 笔不支持该方式，付完后请换一种方式支付。",
     leg_unpaid="待支付",
     leg_waiting="确认中",
+    leg_price="价格已更新，未扣款",
     leg_paid="已支付",
     leg_elsewhere="已由其他方式付清",
     leg_refund_due="重复支付，将退款",
@@ -646,9 +658,15 @@ EN: Final = Words(
     basket_charges="{n} fees",
     basket_acts="This wallet needs {n} payments.",
     basket_over="The time of this page is over. Please look up the fees again to pay.",
+    basket_price="The price here has changed. Nothing was taken for what is marked. Please look up the new price and check it.",
+    basket_price_elsewhere="The price at another car park has changed. Nothing was taken for it. Please scan the code there.",
+    basket_price_go="Look up the new price",
+    basket_other="Not paid? Pay another way",
+    basket_other_note="Please be sure that you have not paid. What is paid twice goes back the way it came.",
     basket_left="{n} of them cannot be paid this way; please use another wallet for them afterwards.",
     leg_unpaid="to be paid",
     leg_waiting="being confirmed",
+    leg_price="New price, nothing taken",
     leg_paid="paid",
     leg_elsewhere="paid another way",
     leg_refund_due="paid twice, goes back",

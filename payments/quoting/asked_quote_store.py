@@ -101,6 +101,18 @@ def superseded(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> dict
     return {row.charge_id: row.superseded_by for row in tx.execute(query, {"lane": lane, "ids": list(charge_ids)})}
 
 
+def over(tx: Connection, *, lane: int, charge_ids: Sequence[UUID], at: datetime) -> set[UUID]:
+    """Return which charges can be ordered no more at the price they had: another took its place, or it stands for less than a
+    minute. As with ``price_lock``, what is owed since the car has left never ends."""
+    query = text("""
+        select q.charge_id from payments.charge_quote q
+        join payments.charge c on c.charge_id = q.charge_id and c.lane = q.lane
+        where q.lane = :lane and q.charge_id = any(cast(:ids as uuid[])) and not c.is_receivable
+          and (q.superseded_by is not null or q.valid_until - cast(:at as timestamptz) < interval '1 minute')
+        """)
+    return set(tx.execute(query, {"lane": lane, "ids": list(charge_ids), "at": at}).scalars()) if charge_ids else set()
+
+
 # Quotes.
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from app.pages import seals
 from app.pages.words import EN, ZH, Words
 from app.wiring import Wiring
 from payments import lots
@@ -88,7 +89,7 @@ def test_nothing_ticked_and_what_was_not_offered_is_said_and_makes_no_basket(
     owe(wiring, lot, serial="S2", plate="苏B54321")
     with wiring.db.begin() as tx:
         mine, foreign = tx.execute(text("select charge_id from payments.charge order by lot_serial")).scalars().all()
-    form = {"charges": str(mine), "basket": "t" * 40, "of": "chosen"}
+    form = {"charges": seals.of(wiring, lot.lot_id, str(mine)), "basket": "t" * 40, "of": "chosen"}
     for chosen in ({}, {"chosen": str(foreign)}, {"chosen": ["x", ""]}):
         answer = browser.post(f"/p/{code}/basket", data=form | chosen)
         assert answer.status_code == 422
@@ -114,11 +115,11 @@ def test_an_amount_that_changed_since_the_page_is_said_and_confirmed_anew(
         assert tx.execute(text("select count(*) from payments.pay_order")).scalar_one() == 0
 
 
-def test_of_a_charge_of_another_lot_nothing_is_shown(browser: Browser, code: str, wiring: Wiring, far: Lot) -> None:
+def test_of_a_charge_of_another_lot_nothing_is_shown(browser: Browser, code: str, wiring: Wiring, lot: Lot, far: Lot) -> None:
     owe(wiring, far)
     with wiring.db.begin() as tx:
         charge: UUID = tx.execute(text("select charge_id from payments.charge")).scalar_one()
-    stale = {"charge": str(charge), "order": "t" * 40, "shown": "12.00", "channel": "wechat"}
+    stale = {"charge": seals.of(wiring, lot.lot_id, str(charge)), "order": "t" * 40, "shown": "12.00", "channel": "wechat"}
     answer = browser.post(f"/p/{code}/pay", data=stale, follow_redirects=False)
     assert "15.50" not in answer.text
 

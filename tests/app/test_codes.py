@@ -12,7 +12,7 @@ import zxingcpp
 
 from app.api.codes import CodeView
 from app.commands import codes as desk
-from app.pages import scan
+from app.pages import scan, seals
 from app.pages.limits import Misses
 from app.pages.words import EN, ZH
 from app.wiring import Wiring
@@ -122,7 +122,8 @@ def test_the_charge_of_another_lot_cannot_be_paid_with_this_lots_code(browser: C
     owe(product, two_lots.theirs, "T1")
     with product.db.connect() as tx:
         theirs = charges.by_serial(tx, lane=0, lot_id=two_lots.theirs.lot_id, lot_serial="T1")
-    form = {"charge": str(theirs.charge_id), "order": "A" * 24, "channel": "wechat"}
+    sealed = seals.of(product, two_lots.ours.lot_id, str(theirs.charge_id))
+    form = {"charge": sealed, "order": "A" * 24, "channel": "wechat"}
     agent = {"user-agent": "Mozilla/5.0 (iPhone) Mobile/15E148"}
     page = browser.post(f"{path}/pay", data=form, headers=agent, follow_redirects=False)
     assert page.status_code == 409
@@ -147,7 +148,7 @@ def test_the_code_of_an_exits_screen_opens_exactly_its_stay_without_a_plate(brow
     assert page.status_code == 200
     with product.db.connect() as tx:
         charge = charges.by_serial(tx, lane=0, lot_id=ours.lot_id, lot_serial="S1")
-    assert field(page.text, "charge") == str(charge.charge_id)
+    assert seals.charge(product, ours.lot_id, field(page.text, "charge")) == charge.charge_id
     assert field(page.text, "shown") == "12.00"
     assert PLATE not in page.text
     assert "苏B·1***5" in page.text

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from app.pages import seals
 from app.pages.words import EN, ZH, Words
 from app.wiring import Wiring
 from payments import charges, lots, paycode, results
@@ -66,15 +67,16 @@ def test_at_the_gate_there_is_neither(browser: Browser, code: str, wiring: Wirin
 def test_a_part_leads_to_a_basket_of_that_amount(browser: Browser, code: str, debt: UUID) -> None:
     page = due(browser, code)
     part = re.findall(r'name="basket" value="([^"]+)"', page)[-1]
-    answer = browser.post(f"/p/{code}/basket", data={"charges": str(debt), "basket": part, "amount": "5.5"})
+    answer = browser.post(f"/p/{code}/basket", data={"charges": field(page, "charges"), "basket": part, "amount": "5.5"})
     assert "¥ 5.50" in text_of(answer.text).replace("¥5.50", "¥ 5.50")
     assert "15.50" in answer.text
 
 
 @pytest.mark.parametrize("amount", ["0", "-1", "15.51", "x", "1.234"])
 def test_what_is_no_part_is_one_plain_sentence(browser: Browser, code: str, debt: UUID, amount: str) -> None:
-    part = re.findall(r'name="basket" value="([^"]+)"', due(browser, code))[-1]
-    answer = browser.post(f"/p/{code}/basket", data={"charges": str(debt), "basket": part, "amount": amount})
+    page = due(browser, code)
+    part = re.findall(r'name="basket" value="([^"]+)"', page)[-1]
+    answer = browser.post(f"/p/{code}/basket", data={"charges": field(page, "charges"), "basket": part, "amount": amount})
     assert answer.status_code == 422
     assert ZH.sorry_part in text_of(answer.text)
 
@@ -82,10 +84,9 @@ def test_what_is_no_part_is_one_plain_sentence(browser: Browser, code: str, debt
 def test_a_disputed_debt_is_not_demanded_and_a_second_tap_is_the_same(
     browser: Browser, code: str, debt: UUID, wiring: Wiring
 ) -> None:
+    said = {"charge": field(due(browser, code), "charge"), "reason": "not_my_car", "statement": "<b>没去过</b>"}
     for _ in range(2):
-        answer = browser.post(
-            f"/p/{code}/dispute", data={"charge": str(debt), "reason": "not_my_car", "statement": "<b>没去过</b>"}
-        )
+        answer = browser.post(f"/p/{code}/dispute", data=said)
         assert answer.status_code == 200
         assert ZH.dispute_title in text_of(answer.text)
     with wiring.db.connect() as tx:
@@ -97,7 +98,7 @@ def test_only_a_debt_of_the_scanned_lot_can_be_disputed(browser: Browser, code: 
     owe(wiring, lot, serial="gate")
     with wiring.db.connect() as tx:
         at_the_gate = tx.execute(text("select charge_id from payments.charge")).scalar_one()
-    for wrong in (str(at_the_gate), str(UUID(int=1)), "x"):
+    for wrong in (seals.of(wiring, lot.lot_id, str(at_the_gate)), seals.of(wiring, lot.lot_id, str(UUID(int=1))), "x"):
         assert browser.post(f"/p/{code}/dispute", data={"charge": wrong, "reason": "other"}).status_code == 409
 
 
@@ -162,8 +163,8 @@ def test_what_is_owed_elsewhere_is_offered_and_tells_neither_place_nor_time(
     assert "15.50" in shown
     assert words.entered not in shown
     assert lot.name not in shown
-    assert field(page, "charges") == str(debt)
-    basket = browser.post(f"/p/{elsewhere}/basket", data={"charges": str(debt), "basket": field(page, "basket")})
+    assert field(page, "charges").startswith(f"{debt}~")
+    basket = browser.post(f"/p/{elsewhere}/basket", data={name: field(page, name) for name in ("charges", "basket")})
     shown = text_of(basket.text)
     assert basket.status_code == 200
     assert "15.50" in shown
@@ -172,8 +173,9 @@ def test_what_is_owed_elsewhere_is_offered_and_tells_neither_place_nor_time(
 
 
 def test_a_part_of_what_is_owed_elsewhere_can_be_paid(browser: Browser, elsewhere: str, debt: UUID) -> None:
-    part = re.findall(r'name="basket" value="([^"]+)"', due(browser, elsewhere))[-1]
-    answer = browser.post(f"/p/{elsewhere}/basket", data={"charges": str(debt), "basket": part, "amount": "5.5"})
+    page = due(browser, elsewhere)
+    part = re.findall(r'name="basket" value="([^"]+)"', page)[-1]
+    answer = browser.post(f"/p/{elsewhere}/basket", data={"charges": field(page, "charges"), "basket": part, "amount": "5.5"})
     assert "5.50" in answer.text
 
 
@@ -255,7 +257,8 @@ def test_who_chose_a_car_never_sees_the_other_when_its_own_has_paid(browser: Bro
 
 
 def object_to(browser: Browser, code: str, debt: UUID) -> None:
-    answer = browser.post(f"/p/{code}/dispute", data={"charge": str(debt), "reason": "not_there", "statement": "没去过"})
+    said = {"charge": field(due(browser, code), "charge"), "reason": "not_there", "statement": "没去过"}
+    answer = browser.post(f"/p/{code}/dispute", data=said)
     assert answer.status_code == 200
 
 

@@ -190,13 +190,17 @@ def test_a_payer_of_one_channel_is_no_payer_of_another() -> None:
 
 
 def test_what_was_about_to_be_paid_comes_back_with_its_state_only(wiring: Wiring) -> None:
-    was = Paying("a" * 32, "alipay", "charge", "token", again=True)
-    cookies = {"paying": payer.paying_cookie(wiring.settings, was).value or ""}
-    assert payer.paying(cookies, state="a" * 32) == was
+    was = Paying("a" * 32, "alipay", "charge", "token", again=True, shown="12.00")
+    said = payer.paying_cookie(wiring, was).value or ""
+    assert payer.paying(wiring, {"paying": said}, state="a" * 32) == was
     for wrong in ("", "b" * 32, "a" * 31, "é"):
-        assert payer.paying(cookies, state=wrong) is None
-    for broken in ("", "~~~~", "~alipay~c~t~", f"{'a' * 32}~unionpay~c~t~", f"{'a' * 32}~alipay~c"):
-        assert payer.paying({"paying": broken}, state=broken.partition("~")[0]) is None
+        assert payer.paying(wiring, {"paying": said}, state=wrong) is None
+    changed = (said.replace("12.00", "01.00"), said.replace("alipay", "wechat"), said[:-1], said.partition("~")[2])
+    for broken in ("", "~~~~~~", f"{'a' * 32}~alipay~charge~token~~12.00~", *changed):
+        assert payer.paying(wiring, {"paying": broken}, state=broken.partition("~")[0]) is None
+    unsigned = payer.paying_cookie(wiring, Paying("a" * 32, "unionpay", "charge", "token", shown="; Path=/"))
+    assert "Path" not in (unsigned.value or "")
+    assert payer.paying(wiring, {"paying": unsigned.value or ""}, state="a" * 32) is None  # it never asks who pays
 
 
 @pytest.mark.parametrize(("agent", "channel"), [(WECHAT, "wechat"), (ALIPAY, "alipay")])
