@@ -101,10 +101,11 @@ def schedule(wiring: Wiring, *, stop: Event | None = None) -> BackgroundSchedule
     scheduler.add_job(_logged(watch_lots, wiring), "interval", minutes=WATCH_MINUTES)
     scheduler.add_job(_logged(issue_invoices, wiring), "interval", minutes=INVOICES_MINUTES)
     scheduler.add_job(_logged(forget_emails, wiring), "cron", hour=4, minute=30, timezone=CHINA)
+    scheduler.add_job(_logged(compare_invoices, wiring), "cron", hour=4, minute=40, timezone=CHINA)
     scheduler.add_job(_logged(remind_of_requests, wiring), "cron", hour="9-17", timezone=CHINA)
     scheduler.add_job(_logged(count_visits, wiring), "cron", minute=20)
-    scheduler.add_job(_logged(dun, wiring), "cron", hour=9, minute=30, timezone=CHINA)
     scheduler.add_job(_logged(erase_report_words, wiring, stop=stop), "cron", hour=4, minute=45, timezone=CHINA)
+    scheduler.add_job(_logged(dun, wiring), "cron", hour=9, minute=30, timezone=CHINA)
     scheduler.add_job(_logged(prepare_months, wiring), "cron", hour=2)
     scheduler.add_job(_logged(check, wiring), "interval", hours=CHECK_HOURS)
     scheduler.add_job(_logged(check_keys, wiring), "cron", hour=1, timezone=CHINA)
@@ -273,7 +274,19 @@ def issue_invoices(wiring: Wiring) -> handing_over.Ran:
     )
     if ran.trouble:
         LOG.warning("whoever issues invoices is away, everything waits: %s", ran.trouble)
+    if ran.answered and ran.stuck:
+        LOG.critical("%d red invoices wait for a person: tongting invoice list --state stuck", ran.stuck)
     return ran
+
+
+def compare_invoices(wiring: Wiring) -> int:
+    """Compare the refunds of all days that the rules name with issued invoices, and raise an alarm for red ones that are stuck."""
+    reds = handing_over.compare_all(wiring.db, lane=wiring.lane, at=wiring.clock.now(), ids=wiring.ids)
+    with wiring.db.connect() as tx:
+        stuck = handing_over.stuck(tx, lane=wiring.lane)
+    if stuck:
+        LOG.critical("%d red invoices were refused to the last and wait for a person: tongting invoice list --state stuck", stuck)
+    return reds
 
 
 def forget_emails(wiring: Wiring) -> int:
@@ -281,6 +294,14 @@ def forget_emails(wiring: Wiring) -> int:
     before = wiring.clock.now() - timedelta(days=wiring.settings.invoice_email_days)
     with wiring.db.begin() as tx:
         return invoices.forget_emails(tx, lane=wiring.lane, before=before)
+
+
+def erase_report_words(wiring: Wiring, *, stop: Event | None = None) -> int:
+    """Erase what drivers wrote about codes whose cases were closed longer ago than the rule keeps it. Returns of how many."""
+    erased = words_keeping.erase(wiring.db, at=wiring.clock.now, say=LOG.info, stop=stop)
+    if erased:
+        LOG.info("the words of %d reports of codes are erased", erased)
+    return erased
 
 
 def remind_of_requests(wiring: Wiring) -> int:
@@ -296,14 +317,6 @@ def remind_of_requests(wiring: Wiring) -> int:
         late = requests.waiting(tx, lane=wiring.lane, due_before=at)
     if late:
         LOG.warning("%d refund requests of drivers are late, the oldest at lot %s", len(late), late[0].lot_code)
-def erase_report_words(wiring: Wiring, *, stop: Event | None = None) -> int:
-    """Erase what drivers wrote about codes whose cases were closed longer ago than the rule keeps it. Returns of how many."""
-    erased = words_keeping.erase(wiring.db, at=wiring.clock.now, say=LOG.info, stop=stop)
-    if erased:
-        LOG.info("the words of %d reports of codes are erased", erased)
-    return erased
-
-
     return told
 
 

@@ -52,6 +52,7 @@ routes: Final = [
             mandate.end,
             mandate.mine,
             mandate.open_mine,
+            mandate.open_receipt,
             report.ask,
             report.ask_at_lot,
             report.take,

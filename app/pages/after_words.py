@@ -73,6 +73,13 @@ class AfterWords(Struct, frozen=True, kw_only=True):
     invoice_refused: str
     invoice_red: str
     invoice_red_waiting: str
+    invoice_red_correct: str
+    invoice_red_correct_waiting: str
+    invoice_replaced: str
+    invoice_correct_waiting: str
+    invoice_correct: str
+    invoice_correct_text: str
+    invoice_all: str
     invoice_wrong: tuple[str, str, str]
     """Title, tax number, e-mail."""
     gone: str
@@ -140,6 +147,13 @@ ZH: Final = AfterWords(
     invoice_refused="没有开成：{words}。可以改正后重新申请。",
     invoice_red="已红冲 ¥{amount}",
     invoice_red_waiting="因退款正在红冲 ¥{amount}",
+    invoice_red_correct="因换抬头已红冲 ¥{amount}",
+    invoice_red_correct_waiting="因换抬头正在红冲 ¥{amount}",
+    invoice_replaced="原票 ¥{amount}，已申请换抬头重开",
+    invoice_correct_waiting="换抬头的申请已收到：先红冲原票，再开新票，稍后打开本页下载。",
+    invoice_correct="抬头开错了，换抬头重开",
+    invoice_correct_text="{day} 前可以换。原票会红冲作废，请勿用于报销或抵扣；新票按正确的抬头和税号开具，金额为实付减去退款。",
+    invoice_all="本次缴费的其他 {count} 笔也用这个抬头（每笔一张，由各自的收款单位开具）",
     invoice_wrong=(
         "请填写抬头名称，不超过 100 字。",
         "税号不对，请核对每一位（15、18 或 20 位）。",
@@ -212,6 +226,15 @@ EN: Final = AfterWords(
     invoice_refused="It was not issued: {words}. You may correct it and ask again.",
     invoice_red="¥{amount} was taken off by a red invoice",
     invoice_red_waiting="¥{amount} is being taken off, for it was refunded",
+    invoice_red_correct="¥{amount} was taken off by a red invoice, to be made out anew",
+    invoice_red_correct_waiting="¥{amount} is being taken off, to be made out anew",
+    invoice_replaced="First invoice, ¥{amount}; you asked for a new one",
+    invoice_correct_waiting="We have your correction: the first invoice is cancelled by a red one, then the new one comes. "
+    "Open this page later to download it.",
+    invoice_correct="The name is wrong: make it out anew",
+    invoice_correct_text="Possible until {day}. The first invoice is cancelled by a red one: do not claim or deduct it. "
+    "The new one bears the right name and tax number, over what you paid less what was refunded.",
+    invoice_all="The other {count} of this payment too (one each, by its own payee)",
     invoice_wrong=(
         "Please give a name of at most 100 characters.",
         "The tax number is wrong: please check each character (15, 18 or 20).",

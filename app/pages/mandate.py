@@ -28,11 +28,14 @@ from app.wiring import Wired, Wiring
 from gateways import routing
 from gateways.contract import MerchantAccount, Operation
 from ledger.errors import Conflict, NotFound
-from payments import lots, plates, qr
-from payments.errors import PlateRefused
-from payments.mandates import agreement_texts, agreements
+from ledger.ids import payment_number, read_payment_number
+from ledger.money import yuan
+from payments import lots, paycode, plates, qr
+from payments.errors import OrderUnknown, PlateRefused
+from payments.mandates import agreement_texts, agreements, own_deductions
 from payments.mandates.agreement_store import Agreement, Text
 from payments.mandates.agreements import AgreementUnknown, Consent, TextChanged, Word
+from payments.mandates.own_deductions import Own
 from payments.plates import PlateColor
 from payments.quoting.quotes import COLORS
 
@@ -71,6 +74,12 @@ class MineForm(Struct, frozen=True):
     agreement: str = ""
 
 
+class OwnForm(Struct, frozen=True):
+    """Of which own deduction the receipt is to be opened."""
+
+    payment: str = ""
+
+
 class Choice(Struct, frozen=True):
     """A way to leave first, as an ordinary browser lists it."""
 
@@ -86,6 +95,20 @@ class Line(Struct, frozen=True):
     chip: str
     state: str
     since: str
+
+
+class OwnLine(Struct, frozen=True, kw_only=True):
+    """An own deduction in the list."""
+
+    plate: str
+    chip: str
+    lot: str
+    time: str
+    amount: str
+    says: list[str]
+    payment: str | None
+    """Number of the payment whose receipt can be opened."""
+    pay_at: str | None
 
 
 # Beginning
@@ -251,6 +274,7 @@ def show(request: AnyRequest, wiring: Wired, token: FromPath[str]) -> Response[b
         agreed_at=facts.instant(agreement.confirmed_at, page.w), state_at=facts.instant(agreement.state_at, page.w),
         go_at=None if agreement.state == "passed_on" else page.link(f"{path}/go"), again_at=page.link(path),
         end_at=page.link(f"{path}/end"), root=page.link(ROOT), asked=word is not None,
+        mine=None if who is None else page.link(f"{ROOT}/mine"),
     )  # fmt: skip
 
 
@@ -272,10 +296,36 @@ def mine(request: AnyRequest, wiring: Wired) -> Response[Any]:
         return pay.see(wiring, page.link(ROOT))
     with wiring.db.begin() as tx:
         found = agreements.of_payer(tx, lane=wiring.lane, channel=channel, payer_id=who)
+    address = _address(request)
+    if not ASKS.is_over(address):
+        ASKS.count(address)
+        agreements.confirmed(wiring.till(), found, payer_id=who)
+    with wiring.db.begin() as tx:
+        found = agreements.of_payer(tx, lane=wiring.lane, channel=channel, payer_id=who)
+        own = own_deductions.of_signer(tx, lane=wiring.lane, channel=channel, payer_id=who)
     return page.answer(
-        "mandate_mine.html", lines=_lines(page, found), open_at=page.link(f"{ROOT}/mine"), root=page.link(ROOT),
-        channel=page.w.channel_name(channel),
+        "mandate_mine.html", lines=_lines(page, found), own=_own_lines(page, wiring, own, channel),
+        open_at=page.link(f"{ROOT}/mine"), receipt_at=page.link(f"{ROOT}/mine/receipt"), root=page.link(ROOT),
+        channel=page.w.channel_name(channel), app=page.w.apps([channel]),
     )  # fmt: skip
+
+
+@post(f"{ROOT}/mine/receipt", sync_to_thread=True, include_in_schema=False)
+def open_receipt(request: AnyRequest, wiring: Wired, data: URLEncodedBody[OwnForm]) -> Response[Any]:
+    """Open the receipt of an own deduction, under a fresh link that nobody can guess."""
+    page, channel = page_of(request, wiring), _inside(request, wiring)
+    who = None if channel is None else signer.known(request.cookies, wiring, channel)
+    if channel is None or who is None:
+        return pay.see(wiring, page.link(ROOT))
+    read, at = read_payment_number(data.payment), wiring.clock.now()
+    if read is None:
+        raise OrderUnknown("this is no payment's number")
+    token = wiring.link_tokens.new(f"deduction receipt {read[1]} {at.isoformat()}")
+    with wiring.db.begin() as tx:
+        own_deductions.give_link(
+            tx, lane=wiring.lane, channel=channel, payer_id=who, payment_id=read[1], token=token, at=at
+        )  # fmt: skip
+    return pay.see(wiring, page.link(f"/d/{token}/receipt"))
 
 
 @post(f"{ROOT}/mine", sync_to_thread=True, include_in_schema=False)
@@ -366,6 +416,37 @@ def _lines(page: Page, found: Sequence[Agreement]) -> list[Line]:
         )
         for one in found
     ]  # fmt: skip
+
+
+def _own_lines(page: Page, wiring: Wiring, own: Sequence[Own], channel: str) -> list[OwnLine]:
+    return [
+        OwnLine(
+            plate=facts.plate(one.plate), chip=facts.chip(one.plate, one.plate_color), lot=one.lot_name,
+            time=facts.instant(one.happened_at, page.w), amount=yuan(one.amount_fen), says=_says(page, one, channel),
+            payment=None if one.payment_id is None else payment_number(wiring.lane, one.payment_id),
+            pay_at=_lot_page(page, wiring, one.lot_id) if one.outcome == "refused" else None,
+        )
+        for one in own
+    ]  # fmt: skip
+
+
+def _lot_page(page: Page, wiring: Wiring, lot_id: int) -> str:
+    return page.link(paycode.link(wiring.settings.public_url, lot_id, keys=wiring.pay_codes))
+
+
+def _says(page: Page, one: Own, channel: str) -> list[str]:
+    """Say in plain words what became of a deduction; why a channel refused is its payer's and the channel's own affair."""
+    w = page.w
+    match one.outcome:
+        case "taken":
+            return [w.mandate_own_taken]
+        case "waiting":
+            return [w.mandate_own_waiting]
+        case "otherwise":
+            return [w.mandate_own_otherwise]
+        case "refused":
+            again = [] if one.again_at is None else [w.mandate_own_again.format(time=facts.instant(one.again_at, w))]
+            return [w.mandate_own_refused.format(app=w.apps([channel])), *again]
 
 
 # What was given

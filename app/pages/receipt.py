@@ -6,8 +6,8 @@ Whoever has the link paid or stood beside: plates stay masked, and of stays at o
 its own page does.
 """
 
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -20,6 +20,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from app.pages import after_words, facts, pay
+from app.pages.after_words import AfterWords
 from app.pages.codes import AnyRequest, page_of
 from app.pages.render import Page, headers
 from app.wiring import Wired, Wiring
@@ -27,29 +28,31 @@ from gateways import messages
 from gateways.contract import RawMessage
 from ledger import places
 from ledger.clock import business_date
-from ledger.errors import Conflict, Refused
+from ledger.errors import Conflict, NotFound, Refused
 from ledger.ids import entry_id, payment_number, read_payment_number
 from ledger.journal import EntryKind
 from ledger.money import yuan
 from payments import baskets, checkout, lots
 from payments.errors import ChargeUnknown
 from payments.invoices import invoices, receipts
-from payments.invoices.invoice_store import Invoice
+from payments.invoices.invoice_store import Invoice, Red
 from payments.invoices.receipts import Receipt
 from payments.invoices.rules import RuleKind
 from payments.invoices.titles import TitleRefused, checked
 from payments.lots import Lot
+from payments.mandates import own_deductions
 from payments.refunding import requests
 from payments.refunding.request_store import Request
 from payments.refunding.requests import REASONS, WORDS_LETTERS_MAX
 
 ROOT_LETTERS: Final = 12
 FIELDS_MAX: Final = 20
-_PATHS: Final = ("/r/{order_token:str}", "/b/{basket_token:str}")
+_PATHS: Final = ("/r/{order_token:str}", "/b/{basket_token:str}", "/d/{deduction_token:str}")
+"""Links of an order, of a basket, and of what a mandate took."""
 
 
 class Link(Struct, frozen=True):
-    """What a payer's link leads to: an order or a basket, and the payments of it that took money."""
+    """What a payer's link leads to: an order, a basket or a deduction, and the payments of it that took money."""
 
     at: str
     lot: Lot
@@ -93,6 +96,9 @@ class Leg(Struct, frozen=True, kw_only=True):
     refund_again: bool
     document: RuleKind
     can_invoice: bool
+    correct_of: str | None
+    """Issued, and it may be made out anew: the invoice's id."""
+    correct_text: str | None
     invoice_said: str | None
     downloads: list[Download]
 
@@ -141,10 +147,10 @@ def ask_refund(request: AnyRequest, wiring: Wired, body: RawBody) -> Response[An
 
 
 def ask_invoice(request: AnyRequest, wiring: Wired, body: RawBody) -> Response[Any]:
-    """Keep a request of an invoice or fiscal receipt; a second tap is the same request."""
+    """Keep a request of an invoice or fiscal receipt, of all legs when asked so, or of one made out anew; twice it is the same."""
     link, form = _link(request, wiring), _form(body)
     payment_id, page = _meant(link, form), page_of(request, wiring)
-    receipt = payment_number(wiring.lane, payment_id)
+    receipt, at = payment_number(wiring.lane, payment_id), wiring.clock.now()
     try:
         title = checked(
             buyer_kind=form.get("buyer", ""),
@@ -153,14 +159,28 @@ def ask_invoice(request: AnyRequest, wiring: Wired, body: RawBody) -> Response[A
             email=form.get("email", ""),
         )
         with wiring.db.begin() as tx:
-            invoices.request(tx, lane=wiring.lane, payment_id=payment_id, title=title, at=wiring.clock.now(), ids=wiring.ids)
+            if corrects := form.get("corrects"):
+                invoices.correct(
+                    tx, lane=wiring.lane, payment_id=payment_id, invoice_id=_uuid(corrects), title=title, at=at, ids=wiring.ids
+                )
+            else:
+                invoices.request(tx, lane=wiring.lane, payment_id=payment_id, title=title, at=at, ids=wiring.ids)
+            if form.get("all") and not corrects:
+                invoices.request_all(tx, lane=wiring.lane, payment_ids=link.payment_ids, title=title, at=at, ids=wiring.ids)
     except TitleRefused as refused:
         sentences = after_words.words(is_english=page.is_english).invoice_wrong
         wrong = sentences[("title", "tax_no", "email").index(refused.field)]
         return _shown(request, wiring, link, Typed(receipt, "invoice", wrong, form))
-    except (Conflict, Refused):
+    except (Conflict, NotFound, Refused):
         return _changed(request, wiring, link, payment_id, "invoice", form)
     return pay.see(wiring, page.link(f"{link.at}/receipt") + f"#{receipt}")
+
+
+def _uuid(typed: str) -> UUID:
+    try:
+        return UUID(typed)
+    except ValueError:
+        raise ChargeUnknown("this is no form of ours") from None
 
 
 def fetch(request: AnyRequest, wiring: Wired) -> Response[bytes]:
@@ -181,6 +201,11 @@ def fetch(request: AnyRequest, wiring: Wired) -> Response[bytes]:
 def _link(request: AnyRequest, wiring: Wiring) -> Link:
     """Return what a payer's link leads to. Raises OrderUnknown, ChargeUnknown: no such link."""
     params, till = request.path_params, wiring.till()
+    if "deduction_token" in params:
+        with wiring.db.connect() as tx:
+            linked = own_deductions.by_link(tx, lane=wiring.lane, token=str(params["deduction_token"]))
+            lot = lots.lot_by_id(tx, lot_id=linked.lot_id)
+        return Link(f"/d/{pay.token_of(str(params['deduction_token']))}", lot, [linked.payment_id])
     if "order_token" in params:
         at = f"/r/{pay.token_of(str(params['order_token']))}"
         status = checkout.status(till, token=str(params["order_token"]))
@@ -241,6 +266,7 @@ def _shown(
     answer = 200 if typed is None else 422
     return page.answer(
         "receipt.html", status=status or answer, switch=f"{link.at}/receipt", lot=link.lot, legs=legs, typed=typed,
+        others=sum(one.can_invoice for one in legs) - 1,
         together=yuan(sum(one.taken_fen for one in found)) if len(found) > 1 else None, **shared(wiring, page, link.at),
     )  # fmt: skip
 
@@ -260,22 +286,24 @@ def legs_of(tx: Connection, wiring: Wiring, page: Page, lot: Lot, found: list[Re
     sealed = places.sealed(tx, lane=lane, entry_ids=list(entries.values()))
     asked = requests.latest(tx, lane=lane, payment_ids=ids)
     offered = invoices.offered(tx, lane=lane, payment_ids=ids)
-    made = invoices.latest(tx, lane=lane, payment_ids=ids)
+    made, at = invoices.of_payments(tx, lane=lane, payment_ids=ids), wiring.clock.now()
     return [
         _leg(page, lot, one, sealed.get(entries[one.payment_id]), asked.get(one.payment_id), offered.get(one.payment_id, "none"),
-             made.get(one.payment_id))
+             made.get(one.payment_id, []), at)
         for one in found
     ]  # fmt: skip
 
 
 def _leg(
     page: Page, lot: Lot, one: Receipt, place: places.Place | None, asked: Request | None, document: RuleKind,
-    made: Invoice | None,
+    known: Sequence[Invoice], at: datetime,
 ) -> Leg:  # fmt: skip
     w, r, here = page.w, after_words.words(is_english=page.is_english), one.lot_id == lot.lot_id
     number = payment_number(one.lane, one.payment_id)
     is_open = asked is not None and asked.state == "open"
-    size = None if place is None else place.tree_size
+    size, made = None if place is None else place.tree_size, invoices.standing(known)
+    until = None if made is None or not one.counts or one.left_fen <= 0 else made.correct_until
+    can_correct = made is not None and made.is_living and until is not None and at <= until and len(known) < invoices.TRIES_MAX
     return Leg(
         receipt=number, operator=one.operator_name, credit_code=one.credit_code, place=one.lot_name if here else None,
         plate=facts.plate(one.plate), chip=facts.chip(one.plate, one.plate_color),
@@ -287,8 +315,11 @@ def _leg(
         seal=None if place is None else r.sealed.format(number=place.number, size=size, root=place.root[:ROOT_LETTERS]),
         proof=None if place is None else f"/v1/receipts/{number}/proof?tree_size={size}", said=_said(page, one, asked),
         can_refund=one.counts and one.left_fen > 0 and not is_open, refund_again=asked is not None, document=document,
-        can_invoice=one.counts and one.left_fen > 0 and document != "none" and (made is None or made.state == "refused"),
-        invoice_said=_invoice_said(page, made), downloads=_downloads(page, made),
+        can_invoice=one.counts and one.left_fen > 0 and document != "none" and (made is None or not made.is_living)
+        and len(known) < invoices.TRIES_MAX,
+        correct_of=str(made.invoice_id) if can_correct and made is not None else None,
+        correct_text=None if until is None else r.invoice_correct_text.format(day=facts.day(business_date(until), w)),
+        invoice_said=_invoice_said(page, made), downloads=[file for each in known for file in _downloads(page, each)],
     )  # fmt: skip
 
 
@@ -326,32 +357,43 @@ def _invoice_said(page: Page, made: Invoice | None) -> str | None:
         return None
     if made.state == "refused":
         return r.invoice_refused.format(words=(made.refused_words or "").rstrip("。."))
-    return None if made.state == "issued" else r.invoice_waiting
+    if made.state == "issued":
+        return None
+    return r.invoice_waiting if made.corrects is None else r.invoice_correct_waiting
 
 
-def _downloads(page: Page, made: Invoice | None) -> list[Download]:
+def _downloads(page: Page, made: Invoice) -> list[Download]:
     r = after_words.words(is_english=page.is_english)
-    if made is None or made.state != "issued":
+    if made.state != "issued":
         return []
-    blue = Download(
-        r.invoice_issued.format(amount=yuan(made.amount_fen or 0)), made.number, made.invoice_id.hex if made.has_file else None
-    )  # fmt: skip
+    says = r.invoice_issued if made.replaced_at is None else r.invoice_replaced
+    blue = Download(says.format(amount=yuan(made.amount_fen or 0)), made.number, made.invoice_id.hex if made.has_file else None)
     reds = [
-        Download(
-            (r.invoice_red if red.state == "issued" else r.invoice_red_waiting).format(amount=yuan(red.amount_fen)), red.number,
-            red.red_id.hex if red.has_file else None,
-        )
+        Download(_red_words(r, red).format(amount=yuan(red.amount_fen)), red.number, red.red_id.hex if red.has_file else None)
         for red in made.reds
     ]  # fmt: skip
     return [blue, *reds]
 
 
+def _red_words(r: AfterWords, red: Red) -> str:
+    if red.cause == "correction":
+        return r.invoice_red_correct if red.state == "issued" else r.invoice_red_correct_waiting
+    return r.invoice_red if red.state == "issued" else r.invoice_red_waiting
+
+
 def _both(method: type[get] | type[post], suffix: str, handler: Callable[..., Response[Any]]) -> list[HTTPRouteHandler]:
-    """Return a handler below the link of an order and below that of a basket."""
+    """Return a handler below each kind of link."""
     return [method(f"{path}{suffix}", sync_to_thread=True, include_in_schema=False)(handler) for path in _PATHS]
 
 
+@get("/d/{deduction_token:str}", sync_to_thread=True, include_in_schema=False)
+def kept(request: AnyRequest, wiring: Wired) -> Response[Any]:
+    """Lead from the address that a driver kept to the receipt of a deduction."""
+    return pay.see(wiring, page_of(request, wiring).link(f"{_link(request, wiring).at}/receipt"))
+
+
 routes: Final[list[HTTPRouteHandler]] = [
+    kept,
     *_both(get, "/receipt", show),
     *_both(post, "/refund", ask_refund),
     *_both(post, "/invoice", ask_invoice),

@@ -239,13 +239,13 @@ class Words(Struct, frozen=True, kw_only=True):
     report_thanks: str
     report_number: str
     report_next: str
+    report_caution: str
     sorry_wallet: str
     sorry_wallet_title: str
     sorry_missing: str
     sorry_broken: str
     sorry_title: str
     mandate_title: str
-    report_caution: str
     mandate_link: str
     mandate_intro: str
     mandate_choose: str
@@ -298,6 +298,17 @@ class Words(Struct, frozen=True, kw_only=True):
     mandate_end_go: str
     mandate_mine_text: str
     mandate_mine_none: str
+    mandate_own: str
+    mandate_own_text: str
+    mandate_own_none: str
+    mandate_own_taken: str
+    mandate_own_waiting: str
+    mandate_own_refused: str
+    mandate_own_again: str
+    mandate_own_otherwise: str
+    mandate_own_receipt: str
+    mandate_own_pay: str
+    mandate_own_see: str
     mandate_away: str
     scan_again: str
     day: str
@@ -526,6 +537,7 @@ ZH: Final = Words(
     report_thanks="谢谢，已收到",
     report_number="受理编号",
     report_next="我们会尽快核查。核查前请不要用这个码付款，可请现场工作人员协助。",
+    report_caution="有人反映此处的码可能有问题，正在核查。付款前请核对：本页的停车场名称与您所在的停车场一致。",
     sorry_wallet="这里打不开本停车场的支付方式，请用手机浏览器或其他支付应用重新扫码。",
     sorry_wallet_title="请换一种方式打开",
     sorry_missing="没有找到这个页面。",
@@ -549,7 +561,6 @@ ZH: Final = Words(
         "开通、查询或结束，请联系您的 ETC 发卡方。",
     ),
     mandate_color="车牌颜色",
-    report_caution="有人反映此处的码可能有问题，正在核查。付款前请核对：本页的停车场名称与您所在的停车场一致。",
     mandate_color_auto="按号码判断（7 位蓝牌，8 位绿牌）",
     mandate_plate_wrong="车牌号不完整，或与所选颜色不符，请核对后重新输入。",
     mandate_next="下一步：用{channel}扣款",
@@ -590,6 +601,17 @@ ZH: Final = Words(
     mandate_end_go="确认结束",
     mandate_mine_text="点一项查看或结束。",
     mandate_mine_none="还没有授权。",
+    mandate_own="最近的自动扣款",
+    mandate_own_text="只有授权的本人在{app}里看得到。",
+    mandate_own_none="还没有扣款。离场扣款后，凭证、退款和发票都在这里。",
+    mandate_own_taken="已扣款",
+    mandate_own_waiting="正在扣款，还没有结果，请勿重复支付。",
+    mandate_own_refused="没有扣成，钱没有动。常见原因：余额不足，或{app}里的授权暂停、结束了。",
+    mandate_own_again="{time} 会自动再试，也可以现在就缴。",
+    mandate_own_otherwise="没有自动扣款，已用其他方式结清。",
+    mandate_own_receipt="凭证、退款、发票",
+    mandate_own_pay="现在去缴费",
+    mandate_own_see="查看扣款和凭证",
     mandate_away="{app}暂时没有回应，什么都没有开通。请稍后在{app}中重新打开本页。",
     scan_again="重新查询",
     day="{n} 天",
@@ -832,6 +854,8 @@ EN: Final = Words(
     report_thanks="Thank you, we have it",
     report_number="Case number",
     report_next="Somebody will look at it soon. Until then please do not pay with this code; ask the staff on the spot.",
+    report_caution="Somebody said that the code here may be wrong; we are looking into it. Before you pay, check that this page "
+    "shows the car park you are at.",
     sorry_wallet="It cannot be paid here. Please scan the code again with your browser or another wallet.",
     sorry_wallet_title="Please open it another way",
     sorry_missing="There is no such page.",
@@ -872,8 +896,6 @@ EN: Final = Words(
     mandate_go_end_title="End it in {app}",
     mandate_go_end_text="It has ended here, nothing more is taken. Please end it in {app} as well.",
     mandate_go_end_button="End it in {app}",
-    report_caution="Somebody said that the code here may be wrong; we are looking into it. Before you pay, check that this page "
-    "shows the car park you are at.",
     mandate_look="See the result",
     mandate_find_wechat=(
         "Please search WeChat for the mini program 微信支付分停车服务, begin or end it for this plate there, and come back."
@@ -906,6 +928,17 @@ EN: Final = Words(
     mandate_end_go="Yes, end it",
     mandate_mine_text="Tap one to see or end it.",
     mandate_mine_none="There is none yet.",
+    mandate_own="Last payments by mandate",
+    mandate_own_text="Only who signed sees them, inside {app}.",
+    mandate_own_none="None yet. After a payment its receipt, refund request and invoice are found here.",
+    mandate_own_taken="Paid",
+    mandate_own_waiting="Being paid, not decided yet. Please do not pay it twice.",
+    mandate_own_refused="Not paid, nothing was taken. Usual reasons: too little money, or the mandate in {app} is paused or ended.",
+    mandate_own_again="It is tried again on {time}; you can also pay now.",
+    mandate_own_otherwise="Not paid by mandate; it was settled in another way.",
+    mandate_own_receipt="Receipt, refund, invoice",
+    mandate_own_pay="Pay now",
+    mandate_own_see="See payments and receipts",
     mandate_away="{app} does not answer; nothing was set up. Please open this page in {app} again later.",
     scan_again="Look up again",
     day="{n} d",

@@ -8,7 +8,7 @@ what it says is committed. Wherever this stops, running it again loses nothing a
 
 import hashlib
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -21,15 +21,17 @@ from gateways.contract import RawMessage
 from ledger.errors import Unavailable
 from ledger.ids import Ids, payment_number
 from payments.invoices import invoice_store
-from payments.invoices.invoice_store import File, Held, Outcome
+from payments.invoices.invoice_store import Again, File, Held, Outcome
 from payments.invoices.issuer import MEDIA, Answer, AnswerFile, Issuer, Line, decode_answer, encode
 
 BATCH_MAX: Final = 500
 FILES_MAX: Final = 20
 LINES_MAX: Final = 5_000
 """Most answers in one file."""
-LOOK_BACK: Final = timedelta(days=45)
-"""Refunds done so long ago are still compared with issued invoices: notices may come late, a worker may stand still."""
+LATELY: Final = timedelta(days=3)
+"""Each run compares refunds of these days with issued invoices; ``compare_all`` does those of all days that a rule names."""
+RED_TRIES_MAX: Final = 8
+"""A red invoice that was refused so often waits for a person: the last try is some two days after the first."""
 NOTHING_LEFT: Final = "款项已全部退回，无需开票"
 TAX_NUMBER_DIGITS: Final = 20
 
@@ -42,6 +44,10 @@ class Ran(Struct, frozen=True):
     answered: int = 0
     aside: int = 0
     """Files of answers that were set aside."""
+    again: int = 0
+    """Red ones that were refused and are asked for anew."""
+    stuck: int = 0
+    """Red ones that wait for a person, in all."""
     trouble: str | None = None
 
 
@@ -54,7 +60,7 @@ class Taken(Struct, frozen=True):
 
 def run(db: Engine, *, lane: int, issuer: Issuer, at: datetime, ids: Ids, say: Callable[[str], object] = lambda _: None) -> Ran:
     """Take answers, find red invoices that are due, and hand over what waits. May be repeated at any time, also beside itself."""
-    answered = aside = handed_over = reds = 0
+    answered = aside = handed_over = reds = again = 0
     trouble = None
     try:
         while files := issuer.answers(limit=FILES_MAX):
@@ -64,14 +70,16 @@ def run(db: Engine, *, lane: int, issuer: Issuer, at: datetime, ids: Ids, say: C
                 answered, aside = answered + taken.answered, aside + bool(taken.wrong)
                 for words in taken.wrong:
                     say(f"invoice answers {file.name}: {words}")
-        while found := _commit(db, lambda tx: find_reds(tx, lane=lane, since=at - LOOK_BACK, payment_ids=[], at=at, ids=ids)):
-            reds += found
+        reds = compare(db, lane=lane, since=at - LATELY, at=at, ids=ids)
+        while asked := _commit(db, lambda tx: retry_due(tx, lane=lane, at=at, ids=ids)):
+            again += asked
         while made := _commit(db, lambda tx: collect(tx, lane=lane, at=at, ids=ids)):
             handed_over += made
         deliver(db, lane=lane, issuer=issuer, at=at)
     except Unavailable as away:
         trouble = str(away)
-    return Ran(reds, handed_over, answered, aside, trouble)
+    with db.connect() as tx:
+        return Ran(reds, handed_over, answered, aside, again, stuck(tx, lane=lane), trouble)
 
 
 def _commit(db: Engine, work: Callable[[Connection], int]) -> int:
@@ -79,11 +87,54 @@ def _commit(db: Engine, work: Callable[[Connection], int]) -> int:
         return work(tx)
 
 
+def compare(db: Engine, *, lane: int, since: datetime, at: datetime, ids: Ids) -> int:
+    """Ask for the red invoices that refunds done since a moment make due, in batches. Returns how many; may be repeated."""
+    reds = 0
+    while found := _commit(db, lambda tx: find_reds(tx, lane=lane, since=since, payment_ids=[], at=at, ids=ids)):
+        reds += found
+    return reds
+
+
+def compare_all(db: Engine, *, lane: int, at: datetime, ids: Ids) -> int:
+    """Do that for every day on which the rules have refunds followed: notices may come late, a worker may have stood still."""
+    with db.connect() as tx:
+        since = at - invoice_store.look_back(tx)
+    return compare(db, lane=lane, since=since, at=at, ids=ids)
+
+
+def retry_due(tx: Connection, *, lane: int, at: datetime, ids: Ids) -> int:
+    """Ask anew for red invoices that were refused some time ago. Returns how many; none is left out or asked for twice."""
+    return _again(tx, invoice_store.refused_reds(tx, lane=lane, at=at, limit=BATCH_MAX), lane, at, ids)
+
+
+def retry(
+    tx: Connection, *, lane: int, requests: Sequence[UUID] = (), lot_id: int | None = None, asked_on: date | None = None,
+    at: datetime, ids: Ids,
+) -> int:  # fmt: skip
+    """Ask anew at once for refused red invoices, from the first try: these, or all of a lot and a day. Returns how many."""
+    found = invoice_store.waiting_reds(tx, lane=lane, requests=requests, lot_id=lot_id, asked_on=asked_on, limit=BATCH_MAX)
+    return _again(tx, found, lane, at, ids)
+
+
+def stuck(tx: Connection, *, lane: int) -> int:
+    """Return how many red invoices were refused ``RED_TRIES_MAX`` times and wait for a person."""
+    return invoice_store.stuck(tx, lane=lane)
+
+
+def _again(tx: Connection, found: Sequence[Again], lane: int, at: datetime, ids: Ids) -> int:
+    if found:
+        invoice_store.ask_again(
+            tx, lane=lane, red_ids=[one.red_id for one in found], tries=[one.tries for one in found], at=at,
+            new_ids=[ids.new(at, f"red invoice again {one.red_id}") for one in found],
+        )  # fmt: skip
+    return len(found)
+
+
 def find_reds(
     tx: Connection, *, lane: int, since: datetime | None, payment_ids: Sequence[UUID], at: datetime, ids: Ids
 ) -> int:  # fmt: skip
     """Ask for red invoices where an issued one says more than what is left of its payment. Returns how many."""
-    due = invoice_store.reds_due(tx, lane=lane, since=since, payment_ids=payment_ids, limit=BATCH_MAX)
+    due = invoice_store.reds_due(tx, lane=lane, since=since, payment_ids=payment_ids, at=at, limit=BATCH_MAX)
     if due:
         red_ids = [ids.new(at, f"red invoice {invoice_id} {fen}") for invoice_id, fen in due]
         invoice_store.insert_reds(
@@ -103,7 +154,8 @@ def collect(tx: Connection, *, lane: int, at: datetime, ids: Ids) -> int:
     if empty:
         invoice_store.refuse(tx, lane=lane, invoice_ids=empty, words=NOTHING_LEFT, at=at)
     owed = [row for row in blue if row.left_fen > 0]
-    lines = [_line(row, lane, row.left_fen) for row in owed] + [_line(row, lane, row.amount_fen, row.red_of) for row in red]
+    lines = [_line(row, lane, row.left_fen, replaces=row.replaces) for row in owed]
+    lines += [_line(row, lane, row.amount_fen, red_of=row.red_of, because=row.cause) for row in red]
     if lines:
         body = b"".join(encode(line) + b"\n" for line in lines)
         digest = hashlib.sha256(body).digest()
@@ -114,11 +166,11 @@ def collect(tx: Connection, *, lane: int, at: datetime, ids: Ids) -> int:
     return len(lines) + len(empty)
 
 
-def _line(row: Any, lane: int, amount_fen: int, red_of: str | None = None) -> Line:
+def _line(row: Any, lane: int, amount_fen: int, **more: Any) -> Line:
     return Line(
-        request=row.request, color="blue" if red_of is None else "red", document=row.kind, seller_name=row.legal_name,
+        request=row.request, color="red" if "red_of" in more else "blue", document=row.kind, seller_name=row.legal_name,
         seller_credit_code=row.credit_code, lot=row.lot, buyer_kind=row.buyer_kind, buyer=row.title, amount_fen=amount_fen,
-        receipt=payment_number(lane, row.payment_id), paid_at=row.paid_at, buyer_tax_no=row.tax_no, email=row.email, red_of=red_of,
+        receipt=payment_number(lane, row.payment_id), paid_at=row.paid_at, buyer_tax_no=row.tax_no, email=row.email, **more,
     )  # fmt: skip
 
 
@@ -165,7 +217,9 @@ def take(db: Engine, *, lane: int, issuer: Issuer, file: AnswerFile, at: datetim
         evidence = _evidence(file, at, ids, verified=not wrong)
         messages.keep(tx, lane=lane, messages=[evidence])
         if outcomes:
-            invoice_store.answer(tx, lane=lane, outcomes=outcomes, evidence_id=evidence.message_id, at=at)
+            invoice_store.answer(
+                tx, lane=lane, outcomes=outcomes, evidence_id=evidence.message_id, tries_max=RED_TRIES_MAX, at=at
+            )  # fmt: skip
             invoice_store.keep_files(tx, lane=lane, files=files, at=at)
             issued = [held[one.request].payment_id for one in outcomes if one.state == "issued"]
             find_reds(tx, lane=lane, since=None, payment_ids=issued, at=at, ids=ids)

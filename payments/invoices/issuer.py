@@ -24,7 +24,8 @@ ITEM: Final = "车辆停放服务费"
 class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A request as it is handed over. ``request`` is answered by; amounts in fen, all with tax.
 
-    ``red``: the invoice ``red_of`` is reduced by ``amount_fen``, as much as was refunded since.
+    ``red``: the invoice ``red_of`` is reduced by ``amount_fen``: as much as was refunded since (``because`` refund), or all that is
+    left of it, since it is made out anew (correction). A blue one that ``replaces`` such an invoice comes after its red one.
     """
 
     request: UUID
@@ -42,6 +43,8 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     buyer_tax_no: str | None = None
     email: str | None = None
     red_of: str | None = None
+    because: Literal["refund", "correction"] | None = None
+    replaces: str | None = None
 
 
 class Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

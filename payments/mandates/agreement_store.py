@@ -13,7 +13,7 @@ from payments.plates import PlateColor
 Kind = Literal["open", "none", "ended", "withdrawn"]
 State = Literal["begun", "open", "none", "ended", "withdrawn", "passed_on"]
 """``begun``: agreed to, and the channel has said nothing yet. ``open`` and ``none``: the channel's last word. ``ended``: by its
-driver, after it had been open; ``withdrawn``: before that. ``passed_on``: the plate came to another owner."""
+driver, after it had been open; ``withdrawn``: before that. ``passed_on``: the plate came to another owner, or was forgotten."""
 
 
 class NewText(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -48,8 +48,11 @@ class Agreement(Struct, frozen=True, kw_only=True):
     channel: str
     merchant_no: str
     key_ref: str | None
-    payer_digest: bytes
+    payer_digest: bytes | None
+    """None: it is forgotten who signed."""
     confirmed_at: datetime
+    told_open_at: datetime | None
+    """Open: when the channel last said so."""
     state: State
     state_at: datetime
     was_open: bool
@@ -140,14 +143,16 @@ def payer_salt(tx: Connection, *, channel: str, new: bytes) -> bytes:
 
 _AGREEMENT: Final = """
 select a.agreement_id, a.lane, a.text_id, p.number as plate, p.color as plate_color, a.channel, a.merchant_no, a.key_ref,
-       a.payer_digest, a.confirmed_at, coalesce(e.number, 0) as events,
-       case when p.held_since > a.confirmed_at and coalesce(e.kind, 'begun') not in ('ended', 'withdrawn') then 'passed_on'
+       a.payer_digest, a.confirmed_at, w.confirmed_at as told_open_at, coalesce(e.number, 0) as events,
+       case when (p.held_since > a.confirmed_at or p.erased_at is not null) and coalesce(e.kind, 'begun') not in ('ended', 'withdrawn')
+                 then 'passed_on'
             else coalesce(e.kind, 'begun') end as state,
        coalesce(e.happened_at, a.confirmed_at) as state_at,
        exists (select from payments.agreement_event o
                where o.lane = a.lane and o.agreement_id = a.agreement_id and o.kind = 'open') as was_open
 from payments.agreement a
 join payments.plate p on p.plate_id = a.plate_id
+left join payments.agreement_watch w on w.lane = a.lane and w.agreement_id = a.agreement_id
 left join lateral (
     select n.number, n.kind, n.happened_at from payments.agreement_event n
     where n.lane = a.lane and n.agreement_id = a.agreement_id order by n.number desc limit 1
@@ -209,7 +214,8 @@ def of_payer(tx: Connection, *, lane: int, channel: str, payer_digest: bytes, li
 
 def _agreement(row: Row[tuple[object, ...]]) -> Agreement:
     values = dict(row._mapping)
-    return Agreement(**(values | {"payer_digest": bytes(values["payer_digest"])}))
+    payer = values["payer_digest"]
+    return Agreement(**(values | {"payer_digest": None if payer is None else bytes(payer)}))
 
 
 def counts(tx: Connection, *, lane: int) -> list[Count]:
@@ -241,6 +247,15 @@ def insert_event(tx: Connection, *, agreement: Agreement, event: Event, at: date
             "said_by": event.said_by, "message": event.message_id, "word": event.word,
         },
     )  # fmt: skip
+
+
+def still_open(tx: Connection, *, agreement: Agreement, at: datetime) -> None:
+    """Write that the channel has said again of plate and payer that an agreement is open."""
+    query = text("""
+        update payments.agreement_watch set confirmed_at = greatest(confirmed_at, :at), due_at = null, tries = 0
+        where lane = :lane and agreement_id = :id
+        """)
+    tx.execute(query, {"lane": agreement.lane, "id": agreement.agreement_id, "at": at})
 
 
 def end_all(tx: Connection, *, lane: int, plate: str, color: str, channel: str, at: datetime) -> None:

@@ -9,7 +9,8 @@ has ended stops deductions whatever the channel says. Source: docs/MANDATES.md.
 import hashlib
 import hmac
 import secrets
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
 
@@ -30,6 +31,10 @@ from payments.plates import PlateColor
 Word = Literal["open", "none", "unknown"]
 LISTED_MAX: Final = 20
 """Most agreements that a payer is shown."""
+ASKED_MAX: Final = 3
+"""Most agreements that are asked about when their payer opens the list."""
+CONFIRMED_FOR: Final = timedelta(minutes=5)
+"""So long a channel's word counts for the list."""
 OVER: Final = frozenset({"ended", "withdrawn", "passed_on"})
 """States in which nothing is asked of the channel any more."""
 
@@ -117,7 +122,7 @@ def counts(tx: Connection, *, lane: int) -> list[Count]:
 def is_payer(tx: Connection, *, agreement: Agreement, channel: str, payer_id: str) -> bool:
     """Tell whether a payer is the one who agreed."""
     mine = payer_digest(tx, channel=channel, payer_id=payer_id)
-    return channel == agreement.channel and hmac.compare_digest(mine, agreement.payer_digest)
+    return channel == agreement.channel and hmac.compare_digest(mine, agreement.payer_digest or b"")
 
 
 def payer_digest(tx: Connection, *, channel: str, payer_id: str) -> bytes:
@@ -154,6 +159,14 @@ def ask(till: Till, agreement: Agreement, *, payer_id: str) -> tuple[Agreement, 
         return _there(agreement_store.by_id(tx, lane=now.lane, agreement_id=now.agreement_id)), outcome.state
 
 
+def confirmed(till: Till, found: Sequence[Agreement], *, payer_id: str) -> None:
+    """Ask the channel about those of a payer's agreements that stand open and were not confirmed just now, ``ASKED_MAX`` at most."""
+    before = till.clock.now() - CONFIRMED_FOR
+    late = [one for one in found if one.state == "open" and (one.told_open_at is None or one.told_open_at < before)]
+    for one in late[:ASKED_MAX]:
+        ask(till, one, payer_id=payer_id)
+
+
 def _asked(till: Till, agreement: Agreement, payer_id: str) -> tuple[MandateOutcome, RawMessage | None]:
     subject, at = agreement.agreement_id, till.clock.now()
     occasion = f"agreement {subject} {at.isoformat()}"
@@ -174,6 +187,8 @@ def _carry_out(tx: Connection, now: Agreement, outcome: MandateOutcome, message:
         message_id = None if message is None else message.message_id
         event = Event(kind=outcome.state, said_by="channel", message_id=message_id, word=outcome.word)
         agreement_store.insert_event(tx, agreement=now, event=event, at=at)
+    elif now.state == "open":
+        agreement_store.still_open(tx, agreement=now, at=at)
     if outcome.state == "open" or now.state == "open":
         agreement_store.remember(
             tx, plate=now.plate, color=now.plate_color, channel=now.channel, state=outcome.state, at=at
