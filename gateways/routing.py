@@ -4,7 +4,7 @@ Knows merchant accounts; must not know lots or payments. Called by checkout and 
 The platform never stands between: an account whose payee is not the operator itself is refused.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from gateways import store
 from gateways.contract import MerchantAccount
 from ledger.errors import Conflict, NotFound, Refused
+from ledger.volley import Question, ask
 
 
 class NewAccount(Struct, frozen=True):
@@ -43,7 +44,28 @@ def choose(tx: Connection, *, operator_id: int, channel: str, at: datetime) -> M
 
 def open_channels(tx: Connection, *, operator_id: int, at: datetime) -> tuple[str, ...]:
     """Return the channels over which an operator's money has a way at ``at``, sorted; no others are offered to a payer."""
-    return tuple(sorted(account.channel for account in store.accounts_of(tx, operator_id=operator_id) if _in_force(account, at)))
+    return ask(tx, which_channels(operator_id=operator_id, at=at))
+
+
+def which_channels(*, operator_id: int, at: datetime) -> Question[tuple[str, ...]]:
+    """As ``open_channels``."""
+    asked = store.which_accounts(operator_id=operator_id)
+    return Question(asked.shot, lambda rows: channels_of(asked.read(rows), at=at))
+
+
+def which_routes(*, operator_id: int) -> Question[list[MerchantAccount]]:
+    """As ``listed``."""
+    return store.which_accounts(operator_id=operator_id)
+
+
+def channels_of(accounts: Iterable[MerchantAccount], *, at: datetime) -> tuple[str, ...]:
+    """Return the channels of those accounts that are in force at ``at``, sorted. Pure."""
+    return tuple(sorted(account.channel for account in accounts if _in_force(account, at)))
+
+
+def chosen(accounts: Iterable[MerchantAccount], *, channel: str, at: datetime) -> MerchantAccount | None:
+    """Return which of an operator's accounts takes its money over ``channel`` at ``at``. Pure."""
+    return next((account for account in accounts if account.channel == channel and _in_force(account, at)), None)
 
 
 def open_accounts(tx: Connection, *, operator_ids: Sequence[int], at: datetime) -> list[MerchantAccount]:

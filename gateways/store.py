@@ -7,11 +7,20 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, text
 
 from gateways.contract import MerchantAccount
+from ledger.arrays import integer
+from ledger.volley import Question, Rows, Statement, ask
 
 _COLUMNS: Final = """
     route_id, operator_id, channel, merchant_no, sub_app_id, payee_name, evidence, mode, key_ref,
     lower(valid) as valid_from, upper(valid) as valid_until
 """
+_NAMES: Final = (
+    "route_id", "operator_id", "channel", "merchant_no", "sub_app_id", "payee_name", "evidence", "mode", "key_ref", "valid_from",
+    "valid_until",
+)  # fmt: skip
+_OF_OPERATOR: Final = Statement(f"""
+    select {_COLUMNS} from gateways.merchant_account where operator_id = %(operator)s::integer order by channel, lower(valid)
+    """)
 
 
 def insert_account(tx: Connection, *, account: MerchantAccount, at: datetime) -> int:
@@ -55,11 +64,16 @@ def account_at(tx: Connection, *, operator_id: int, channel: str, at: datetime) 
 
 def accounts_of(tx: Connection, *, operator_id: int) -> list[MerchantAccount]:
     """All routes of an operator, past and future, by channel and begin."""
-    found = tx.execute(
-        text(f"select {_COLUMNS} from gateways.merchant_account where operator_id = :operator_id order by channel, lower(valid)"),
-        {"operator_id": operator_id},
-    )
-    return [_account(row) for row in found]
+    return ask(tx, which_accounts(operator_id=operator_id))
+
+
+def which_accounts(*, operator_id: int) -> Question[list[MerchantAccount]]:
+    """As ``accounts_of``."""
+    return Question(_OF_OPERATOR.shot(operator=integer(operator_id)), _accounts)
+
+
+def _accounts(rows: Rows) -> list[MerchantAccount]:
+    return [MerchantAccount(**dict(zip(_NAMES, row, strict=True))) for row in rows]
 
 
 def accounts_at(tx: Connection, *, operator_ids: Sequence[int], at: datetime) -> list[MerchantAccount]:

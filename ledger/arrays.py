@@ -1,11 +1,11 @@
-"""Parameters in PostgreSQL's binary form: an array costs one join instead of one conversion per element, for the hot paths.
+"""Parameters in PostgreSQL's binary form, for the hot paths: an array costs one join instead of one conversion per element.
 
 Knows the binary form of a few types; must not know tables. What is made here goes into a ``ledger.volley.Shot``.
 """
 
 import struct
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -18,6 +18,7 @@ _INTEGER: Final = struct.Struct("!ii").pack
 _LENGTH: Final = struct.Struct("!i").pack
 _NULL: Final = _LENGTH(-1)
 _POSTGRES_US: Final = 946_684_800_000_000
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def uuids(values: Sequence[UUID | None]) -> bytes:
@@ -63,6 +64,11 @@ def bigint(value: int) -> bytes:
 
 def instant(value: datetime) -> bytes:
     return (microseconds(value) - _POSTGRES_US).to_bytes(8, "big", signed=True)
+
+
+def interval(value: timedelta) -> bytes:
+    """A length of time without days and months of its own."""
+    return (value // _MICROSECOND).to_bytes(8, "big", signed=True) + bytes(8)
 
 
 def _head(element_oid: int, count: int) -> bytes:

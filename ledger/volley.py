@@ -9,8 +9,8 @@ prepares nothing (see ``ledger.db.engine``), because it would deallocate ours wi
 
 import hashlib
 import re
-from collections.abc import Generator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, Final, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -24,6 +24,8 @@ from sqlalchemy import Connection
 from ledger.db import raw
 
 Rows = list[tuple[Any, ...]]
+T = TypeVar("T")
+S = TypeVar("S", bound=Struct)
 
 _NAME: Final = re.compile(r"%\((\w+)\)s")
 _prepared: Final[WeakKeyDictionary[psycopg.Connection[Any], set[bytes]]] = WeakKeyDictionary()
@@ -38,7 +40,7 @@ class Statement:
         places = {parameter: f"${place}" for place, parameter in enumerate(self.parameters, 1)}
         self.sql = _NAME.sub(lambda found: places[found[1]], sql).encode()
 
-    def shot(self, **values: Buffer) -> "Shot":
+    def shot(self, **values: Buffer | None) -> "Shot":
         """Return the statement with a value for every parameter, each made by ``ledger.arrays``."""
         return Shot(self, [values[parameter] for parameter in self.parameters])
 
@@ -47,7 +49,28 @@ class Shot(Struct, frozen=True):
     """A statement with its values, ready to be sent."""
 
     statement: Statement
-    values: list[Buffer]
+    values: list[Buffer | None]
+
+
+class Question(Struct, Generic[T], frozen=True):
+    """A shot that only reads, and what its rows mean: questions of several rooms leave in one message."""
+
+    shot: Shot
+    read: Callable[[Rows], T]
+
+
+def ask(tx: Connection, question: Question[T]) -> T:
+    """Ask one question. Opens a transaction if there is none: nothing is written that somebody would have to commit."""
+    if not tx.in_transaction():
+        tx.begin()
+    [rows] = fire(tx, [question.shot])
+    return question.read(rows)
+
+
+def structs(kind: type[S]) -> Callable[[Rows], list[S]]:
+    """Return how rows are read whose columns are the fields of a record, in their order."""
+    names = kind.__struct_fields__
+    return lambda rows: [kind(**dict(zip(names, row, strict=True))) for row in rows]
 
 
 def fire(tx: Connection, shots: Sequence[Shot], *, and_commit: bool = False) -> list[Rows]:

@@ -6,11 +6,12 @@ The order is committed, then the channel is called outside any transaction, then
 the query that was scheduled with the order finds out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, Engine
 
@@ -19,6 +20,7 @@ from gateways.calls import Line
 from gateways.contract import ChannelState, CombinedRef, HandOff, Operation, OrderRef, PrepayOrder, PrepayOutcome, Result, Way
 from ledger.clock import Clock
 from ledger.ids import Ids, act_number, payment_number
+from ledger.volley import fire
 from payments import charges, fact_store, orders, results, store
 from payments.errors import CardUnderWay, ChannelBusy, ChannelRefused, DebtReserved, DeductionUnderWay, NoRoute
 from payments.orders import Tokens
@@ -34,6 +36,8 @@ ASK_AGAIN: Final = timedelta(seconds=3)
 """The result page asks the channel about a payment no more often than this."""
 RESERVED_FOR: Final = timedelta(minutes=2)
 """So long a debt is kept for the phone that began to pay it; afterwards another one may take it over."""
+
+_BY_PLATE: Final = frozenset({Way.DEDUCTION, Way.CARD})
 
 Stage = Literal["unpaid", "waiting", "paid", "refund_due", "refunded", "taken_back", "over"]
 """unpaid: nothing tried yet. waiting: the channel has not decided. paid: this order settled the charge. refund_due: money came
@@ -77,7 +81,7 @@ class Payer(Struct, frozen=True, kw_only=True):
 
 
 class Started(Struct, frozen=True):
-    """The payer can pay now, with what ``hand_off`` says."""
+    """The payer can pay now, with what ``hand_off`` says. ``attempt`` stands as the channel's answer left it."""
 
     order: Order
     attempt: Attempt
@@ -119,16 +123,17 @@ def start(
     """
     for _ in range(ATTEMPTS_MAX):
         try:
-            order, attempt = _attempt(till, lot_id, charge_id, token, channel, payer, part_fen)
+            begun = _begun(till, lot_id, charge_id, token, channel, payer, part_fen)
         except Reserved as reserved:
             take_over(till, reserved)
-            order, attempt = _attempt(till, lot_id, charge_id, token, channel, payer, part_fen)
+            begun = _begun(till, lot_id, charge_id, token, channel, payer, part_fen)
+        attempt = begun.attempt
         if attempt.hand_off is not None and attempt.hand_off.holds(till.clock.now()):
-            return Started(order, attempt, attempt.hand_off)
-        outcome = order_at_channel(till, attempt, payer)
+            return Started(begun.order, attempt, attempt.hand_off)
+        outcome = _ordered(till, attempt, _prepay_order(attempt, payer, begun.lot_name, begun.sub_app_id))
         if outcome.hand_off is not None:
-            with till.db.connect() as tx:
-                return Started(order, _attempt_now(tx, attempt), outcome.hand_off)
+            pending = msgspec.structs.replace(attempt, state="pending", hand_off=outcome.hand_off)
+            return Started(begun.order, pending, outcome.hand_off)
         if outcome.state is not ChannelState.CLOSED:
             break
     if outcome.state is ChannelState.FAILED:
@@ -233,6 +238,22 @@ def check_free(
         raise Reserved(elsewhere, at=at)
 
 
+def check_untaken(attempts: Iterable[Attempt]) -> None:
+    """Raise when the charge of these attempts is being taken by its car's card or a mandate at this moment. Pure."""
+    ways = {one.way for one in attempts if one.state in orders.LIVE}
+    if Way.CARD in ways:
+        raise CardUnderWay("the car's card has paid this charge at the lane; its issuer decides")
+    if Way.DEDUCTION in ways:
+        raise DeductionUnderWay("this charge is being deducted by the plate's mandate; look again in a moment")
+
+
+def check_unreserved(attempts: Iterable[Attempt], *, not_of: Collection[UUID], at: datetime) -> None:
+    """Raise Reserved when a debt of which these are the attempts is being paid on another phone. Pure."""
+    elsewhere = [one for one in attempts if one.state in orders.LIVE and one.order_id not in not_of and one.way not in _BY_PLATE]
+    if elsewhere:
+        raise Reserved(elsewhere, at=at)
+
+
 class Reserved(DebtReserved):
     """Says with which attempts these debts are being paid; ``is_young``: whoever pays them has just begun."""
 
@@ -297,37 +318,69 @@ def word(attempt: Attempt, state: ChannelState) -> Result:
     )
 
 
-def _attempt(
+class _Begun(Struct, frozen=True):
+    """An attempt that is committed, and what else its order at the channel says."""
+
+    order: Order
+    attempt: Attempt
+    lot_name: str
+    sub_app_id: str | None
+
+
+def _begun(
     till: Till, lot_id: int, charge_id: UUID, token: str, channel: str, payer: Payer, part_fen: int | None
-) -> tuple[Order, Attempt]:  # fmt: skip
-    """Commit the order and the attempt before anything is said to the channel."""
-    at, wire = till.clock.now(), till.line(channel).connected.channel
+) -> _Begun:  # fmt: skip
+    """Commit the order and the attempt before anything is said to the channel. Holds the charge, then the order; three messages."""
+    at, wire, lane = till.clock.now(), till.line(channel).connected.channel, till.lane
     if payer.way not in wire.ways:
         raise NoRoute(f"channel {channel} cannot be paid this way: {payer.way.value}")
+    digest = orders.digest_of(token)
+    held = store.holding_charge(lane=lane, charge_id=charge_id)
+    price = asked_quote_store.until_when(lane=lane, charge_ids=[charge_id])
+    of_token = store.which_order(lane=lane, digest=digest, lock=True)
+    at_charge = store.which_attempts_at(lane=lane, charge_id=charge_id)
+    payee = store.which_payee(lane=lane, charge_id=charge_id)
     with till.db.begin() as tx:
-        store.hold_charges(tx, lane=till.lane, charge_ids=[charge_id])
-        lock = asked_quote_store.price_lock(tx, lane=till.lane, charge_ids=[charge_id], at=at, wanted=till.price_lock)
-        order = orders.open_order(
-            tx, lane=till.lane, lot_id=lot_id, charge_id=charge_id, token=token, at=at, ids=till.ids, price_lock=lock,
-            part_fen=part_fen,
-        )  # fmt: skip
-        charge = charges.by_id(tx, lane=till.lane, charge_id=charge_id)
-        taken = store.being_taken(tx, lane=till.lane, charge_ids=[charge_id]).get(charge_id)
-        if taken is Way.CARD:
-            raise CardUnderWay("the car's card has paid this charge at the lane; its issuer decides")
-        if taken is not None:
-            raise DeductionUnderWay("this charge is being deducted by the plate's mandate; look again in a moment")
-        check_free(tx, till, [charge], not_of=[order.order_id], at=at)
-        if order.amount_fen != charge.owed_fen and not charge.is_receivable:  # a discount came or went since
+        found = fire(tx, [held.shot, price.shot, of_token.shot, at_charge.shot])
+        lock = asked_quote_store.lock_until(price.read(found[1]), at=at, wanted=till.price_lock)
+        charge = orders.payable(held.read(found[0]), lot_id=lot_id)
+        known, attempts = of_token.read(found[2]), at_charge.read(found[3])
+        made = orders.new_order(charge, token=token, at=at, ids=till.ids, price_lock=lock, part_fen=part_fen)
+        order = known or made
+        orders.check_order(order, charge_id=charge_id, at=at)
+        check_untaken(attempts)
+        if charge.is_receivable:
+            check_unreserved(attempts, not_of=[order.order_id], at=at)
+        elif order.amount_fen != charge.owed_fen:  # a discount came or went since
             raise QuoteOver("the price has changed since; look it up again")
-        route = routing.choose(tx, operator_id=charge.operator_id, channel=channel, at=at)
+        routes = routing.which_routes(operator_id=charge.operator_id)
+        told = fire(tx, [routes.shot, payee.shot])
+        accounts, paid = routes.read(told[0]), payee.read(told[1])
+        route = routing.chosen(accounts, channel=channel, at=at)
         if route is None:
             raise NoRoute(f"operator {charge.operator_id} takes no {channel} payments now")
-        attempt = orders.attempt(
-            tx, order=order, route=route, provider_no=wire.provider_no, payer_id=payer.payer_id, way=payer.way, at=at,
-            ids=till.ids, first_query=till.schedule(channel)[0],
-        )  # fmt: skip
-    return order, attempt
+        mine = [one for one in attempts if one.order_id == order.order_id]
+        attempt = orders.live_attempt(mine, order=order, channel=channel, payer_id=payer.payer_id, way=payer.way)
+        if attempt is None:
+            attempt = orders.new_attempt(
+                order, route=route, provider_no=wire.provider_no, payer_id=payer.payer_id, way=payer.way, at=at, ids=till.ids,
+                book_id=paid.book_id, number=len(mine) + 1,
+            )  # fmt: skip
+            _begin(tx, order, attempt, digest=None if known else digest, next_query_at=at + till.schedule(channel)[0])
+        sub_app_id = next(one.sub_app_id for one in accounts if one.route_id == attempt.route_id)
+    return _Begun(order, attempt, paid.lot_name, sub_app_id)
+
+
+def _begin(tx: Connection, order: Order, attempt: Attempt, *, digest: bytes | None, next_query_at: datetime) -> None:
+    """Write an attempt, and its order when that is new (``digest`` of its token). Raises Conflict: the token is another's."""
+    paying = store.inserting_payment(attempt, next_query_at=next_query_at)
+    if digest is None:
+        fire(tx, [paying], and_commit=True)
+        return
+    [inserted] = fire(tx, [store.inserting_order(order, digest=digest)])
+    if not inserted:  # somebody began with another charge and the same token at the same moment
+        raise orders.taken()
+    fire(tx, [paying], and_commit=True)
 
 
 def turn(attempt: Attempt) -> str:
@@ -337,24 +390,28 @@ def turn(attempt: Attempt) -> str:
 
 def order_at_channel(till: Till, attempt: Attempt, payer: Payer) -> PrepayOutcome:
     """Make the order at the channel and keep its answer. The order depends on the attempt alone, so a repeat is identical."""
-    with till.db.connect() as tx:
-        prepay = _prepay_order(tx, attempt, payer)
+    payee = store.which_payee(lane=attempt.lane, charge_id=attempt.charge_id)
+    routes = routing.which_routes(operator_id=attempt.operator_id)
+    with till.db.begin() as tx:
+        told = fire(tx, [payee.shot, routes.shot], and_commit=True)
+    sub_app_id = next(one.sub_app_id for one in routes.read(told[1]) if one.route_id == attempt.route_id)
+    return _ordered(till, attempt, _prepay_order(attempt, payer, payee.read(told[0]).lot_name, sub_app_id))
+
+
+def _ordered(till: Till, attempt: Attempt, prepay: PrepayOrder) -> PrepayOutcome:
     call = calls.prepay(
         till.line(attempt.channel), prepay, subject=attempt.payment_id, occasion=f"{attempt.payment_id}{turn(attempt)}"
     )  # fmt: skip
     outcome = call.outcome
     with till.db.begin() as tx:
-        notice = Notice(call.message, word(attempt, outcome.state), "query")
-        results.apply(tx, lane=till.lane, notices=[notice], at=till.clock.now(), ids=till.ids)
         if outcome.hand_off is not None:
             store.keep_hand_off(tx, lane=till.lane, payment_id=attempt.payment_id, hand_off=outcome.hand_off)
+        notice = Notice(call.message, word(attempt, outcome.state), "query")
+        results.apply(tx, lane=till.lane, notices=[notice], at=till.clock.now(), ids=till.ids, and_commit=True)
     return outcome
 
 
-def _prepay_order(tx: Connection, attempt: Attempt, payer: Payer) -> PrepayOrder:
-    lot_name = store.lot_name(tx, lane=attempt.lane, charge_id=attempt.charge_id)
-    routes = routing.listed(tx, operator_id=attempt.operator_id)
-    sub_app_id = next(route.sub_app_id for route in routes if route.route_id == attempt.route_id)
+def _prepay_order(attempt: Attempt, payer: Payer, lot_name: str, sub_app_id: str | None) -> PrepayOrder:
     return PrepayOrder(
         order_no=payment_number(attempt.lane, attempt.payment_id),
         merchant_no=attempt.merchant_no,
@@ -369,12 +426,6 @@ def _prepay_order(tx: Connection, attempt: Attempt, payer: Payer) -> PrepayOrder
         sub_app_id=sub_app_id,
         key_ref=attempt.key_ref,
     )
-
-
-def _attempt_now(tx: Connection, attempt: Attempt) -> Attempt:
-    found = store.attempt(tx, lane=attempt.lane, payment_id=attempt.payment_id)
-    assert found is not None
-    return found
 
 
 def _ask_about(tx: Connection, till: Till, attempts: list[Attempt]) -> Attempt | None:

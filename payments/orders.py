@@ -8,6 +8,7 @@ import hmac
 import secrets
 import threading
 from base64 import urlsafe_b64encode
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID
@@ -17,6 +18,7 @@ from sqlalchemy import Connection
 from gateways.contract import MerchantAccount, Way
 from ledger.errors import Conflict
 from ledger.ids import Ids
+from ledger.volley import ask, fire
 from payments import store
 from payments.errors import AlreadyPaid, ChargeUnknown, OrderExpired, OrderUnknown, PartRefused
 from payments.records import Attempt, Charge, Order
@@ -84,25 +86,46 @@ def open_order(
         OrderExpired: the price lock is over.
         PartRefused: the part is not one of what is due, or the charge is to be paid at the gate.
     """
-    charge = store.charge(tx, lane=lane, charge_id=charge_id)
+    charge = payable(store.charge(tx, lane=lane, charge_id=charge_id), lot_id=lot_id)
+    made = new_order(charge, token=token, at=at, ids=ids, price_lock=price_lock, part_fen=part_fen)
+    digest = digest_of(token)
+    fire(tx, [store.inserting_order(made, digest=digest)])
+    order = store.order_by_digest(tx, lane=lane, digest=digest, lock=True)
+    assert order is not None
+    check_order(order, charge_id=charge_id, at=at)
+    return order
+
+
+def payable(charge: Charge | None, *, lot_id: int) -> Charge:
+    """Return a charge of the lot of which something is due. Pure. Raises ChargeUnknown, AlreadyPaid."""
     if charge is None or charge.lot_id != lot_id:
         raise ChargeUnknown("the lot has no such charge")
     if charge.state != "open":
         raise AlreadyPaid("nothing is due of this charge any more")
-    amount_fen = due_of(charge, part_fen)
-    digest = digest_of(token)
-    order_id = ids.new(at, f"order {charge_id} {digest.hex()}")
-    store.insert_order(
-        tx, order_id=order_id, lane=lane, charge_id=charge_id, lot_id=lot_id, amount_fen=amount_fen, digest=digest,
-        expires_at=at + price_lock, at=at,
+    return charge
+
+
+def new_order(
+    charge: Charge, *, token: str, at: datetime, ids: Ids, price_lock: timedelta, part_fen: int | None = None
+) -> Order:  # fmt: skip
+    """Return the order of a token that has none. Raises PartRefused."""
+    return Order(
+        order_id=ids.new(at, f"order {charge.charge_id} {digest_of(token).hex()}"), lane=charge.lane, charge_id=charge.charge_id,
+        lot_id=charge.lot_id, amount_fen=due_of(charge, part_fen), expires_at=at + price_lock, created_at=at,
     )  # fmt: skip
-    order = store.order_by_digest(tx, lane=lane, digest=digest, lock=True)
-    assert order is not None
+
+
+def check_order(order: Order, *, charge_id: UUID, at: datetime) -> None:
+    """Raise Conflict (``token_taken``) or OrderExpired when a charge cannot be paid with a token's order. Pure."""
     if order.charge_id != charge_id:
-        raise Conflict("this link belongs to another charge; scan the code again", code="token_taken")
+        raise taken()
     if order.expires_at - at < LAST_MINUTE:
         raise OrderExpired("the price lock is over; scan the code again")
-    return order
+
+
+def taken() -> Conflict:
+    """Return the refusal of a token that is another charge's."""
+    return Conflict("this link belongs to another charge; scan the code again", code="token_taken")
 
 
 def due_of(charge: Charge, part_fen: int | None) -> int:
@@ -141,16 +164,34 @@ def attempt(
     A second tap finds the attempt of the first. A payment is made with its first query already due: should we stop between
     this commit and the channel's answer, the query finds out.
     """
-    digest = payer_digest(order.order_id, payer_id)
     attempts = store.attempts(tx, lane=order.lane, order_id=order.order_id)
-    for known in attempts:
-        if known.state in LIVE and known.channel == route.channel and known.payer_digest == digest and known.way == way:
-            return known
-    payment_id = ids.new(at, f"payment {order.order_id} {len(attempts) + 1}")
-    store.insert_payment(
-        tx, payment_id=payment_id, order=order, route=route, provider_no=provider_no, way=way, payer_digest=digest,
-        at=at, next_query_at=at + first_query,
+    if (known := live_attempt(attempts, order=order, channel=route.channel, payer_id=payer_id, way=way)) is not None:
+        return known
+    payee = ask(tx, store.which_payee(lane=order.lane, charge_id=order.charge_id))
+    made = new_attempt(
+        order, route=route, provider_no=provider_no, payer_id=payer_id, way=way, at=at, ids=ids, book_id=payee.book_id,
+        number=len(attempts) + 1,
     )  # fmt: skip
-    made = store.attempt(tx, lane=order.lane, payment_id=payment_id)
-    assert made is not None
+    fire(tx, [store.inserting_payment(made, next_query_at=at + first_query)])
     return made
+
+
+def live_attempt(attempts: Iterable[Attempt], *, order: Order, channel: str, payer_id: str, way: Way) -> Attempt | None:
+    """Return the attempt of an order that this payer may still pay, over a channel, this way. Pure."""
+    digest = payer_digest(order.order_id, payer_id)
+    mine = (one for one in attempts if one.channel == channel and one.payer_digest == digest and one.way == way)
+    return next((one for one in mine if one.state in LIVE), None)
+
+
+def new_attempt(
+    order: Order, *, route: MerchantAccount, provider_no: str, payer_id: str, way: Way, at: datetime, ids: Ids, book_id: int,
+    number: int,
+) -> Attempt:  # fmt: skip
+    """Return the attempt of this number of an order, in state created."""
+    return Attempt(
+        payment_id=ids.new(at, f"payment {order.order_id} {number}"), order_id=order.order_id, charge_id=order.charge_id,
+        lane=order.lane, operator_id=route.operator_id, book_id=book_id, route_id=route.route_id, channel=route.channel,
+        provider_no=provider_no, merchant_no=route.merchant_no, way=way, key_ref=route.key_ref, amount_fen=order.amount_fen,
+        state="created", hand_off=None, trade_no=None, taken_fen=None, succeeded_at=None, taken_back_at=None, created_at=at,
+        expires_at=order.expires_at, queries=0, payer_digest=payer_digest(order.order_id, payer_id), act_id=None,
+    )  # fmt: skip

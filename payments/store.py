@@ -13,8 +13,10 @@ from msgspec import Struct
 from psycopg.rows import class_row
 from sqlalchemy import Connection, Row, text
 
-from gateways.contract import HandOff, MerchantAccount, Way
+from gateways.contract import HandOff, Way
+from ledger.arrays import bigint, instant, integer, smallint, uuids
 from ledger.db import raw
+from ledger.volley import Question, Rows, Shot, Statement, ask, fire, structs
 from payments.records import Attempt, Charge, Order
 
 
@@ -167,22 +169,51 @@ _NOT_BY_CARD: Final = """not exists (
 
 _STANDS: Final = """not exists (
           select from payments.charge_quote q
-          where q.charge_id = c.charge_id and q.lane = c.lane and q.valid_until <= cast(:at as timestamptz) and not c.is_receivable
+          where q.charge_id = c.charge_id and q.lane = c.lane and q.valid_until <= %(at)s::timestamptz and not c.is_receivable
             and not exists (
               select from payments.payment y
               where y.charge_id = c.charge_id and y.lane = c.lane and y.state in ('created', 'pending', 'unknown')))"""
 """The charge is no quote whose price has ended at ``at``, unless somebody is paying it; with null no price ends."""
 
 
+_BY_IDS: Final = Statement(
+    _CHARGE + "where c.lane = %(lane)s::smallint and c.charge_id = any(%(ids)s::uuid[]) order by c.charge_id"
+)
+_HOLD: Final = Statement(_CHARGE + "where c.lane = %(lane)s::smallint and c.charge_id = %(id)s::uuid for update of c")
+_OPEN: Final = Statement(
+    _CHARGE
+    + f"""
+    where c.lane = %(lane)s::smallint and p.number = %(number)s::text and c.state = 'open' and {_ITS_OWNER} and {_NOT_BY_CARD}
+      and {_STANDS}
+      and (%(only)s::integer is null or c.lot_id = %(only)s::integer)
+    order by c.lot_id = %(first)s::integer desc, c.entered_at, c.charge_id limit %(limit)s::bigint
+    """
+)
+_charges: Final = structs(Charge)
+
+
 def charge(tx: Connection, *, lane: int, charge_id: UUID) -> Charge | None:
-    row = tx.execute(text(_CHARGE + "where c.lane = :lane and c.charge_id = :id"), {"lane": lane, "id": charge_id}).first()
-    return None if row is None else Charge(**row._mapping)
+    return ask(tx, which_charge(lane=lane, charge_id=charge_id))
+
+
+def which_charge(*, lane: int, charge_id: UUID) -> Question[Charge | None]:
+    """As ``charge``."""
+    return Question(_by_ids([charge_id], lane), lambda rows: next(iter(_charges(rows)), None))
+
+
+def holding_charge(*, lane: int, charge_id: UUID) -> Question[Charge | None]:
+    """As ``charge``, and lock it as ``hold_charges`` does."""
+    shot = _HOLD.shot(lane=smallint(lane), id=charge_id.bytes)
+    return Question(shot, lambda rows: next(iter(_charges(rows)), None))
 
 
 def charges_by_ids(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> list[Charge]:
     """Return charges in the order of their ids; those that are not there are left out."""
-    query = text(_CHARGE + "where c.lane = :lane and c.charge_id = any(cast(:ids as uuid[])) order by c.charge_id")
-    return [Charge(**row._mapping) for row in tx.execute(query, {"lane": lane, "ids": list(charge_ids)})]
+    return ask(tx, Question(_by_ids(charge_ids, lane), _charges))
+
+
+def _by_ids(charge_ids: Sequence[UUID], lane: int) -> Shot:
+    return _BY_IDS.shot(lane=smallint(lane), ids=uuids(charge_ids))
 
 
 def open_charges_anywhere(
@@ -192,15 +223,18 @@ def open_charges_anywhere(
 
     Quotes whose price has ended at ``at`` are left out; None: they are not.
     """
-    query = text(
-        _CHARGE
-        + f"""
-        where c.lane = :lane and p.number = :number and c.state = 'open' and {_ITS_OWNER} and {_NOT_BY_CARD}
-          and {_STANDS}
-        order by c.entered_at, c.charge_id limit :limit
-        """
-    )
-    return [Charge(**row._mapping) for row in tx.execute(query, {"lane": lane, "number": number, "limit": limit, "at": at})]
+    return ask(tx, what_is_open(lane=lane, number=number, limit=limit, at=at))
+
+
+def what_is_open(
+    *, lane: int, number: str, limit: int | None, at: datetime | None, first: int | None = None, only: int | None = None
+) -> Question[list[Charge]]:  # fmt: skip
+    """As ``open_charges_anywhere``; those of the lot ``first`` stand before all others, ``only`` leaves out those of other lots."""
+    shot = _OPEN.shot(
+        lane=smallint(lane), number=number.encode(), at=None if at is None else instant(at),
+        limit=None if limit is None else bigint(limit), first=integer(first or 0), only=None if only is None else integer(only),
+    )  # fmt: skip
+    return Question(shot, _charges)
 
 
 def charges_by_serial(tx: Connection, *, lane: int, lot_id: int, serials: Sequence[str]) -> dict[str, Charge]:
@@ -214,46 +248,45 @@ def open_charges(tx: Connection, *, lane: int, lot_id: int, number: str, at: dat
 
     Quotes whose price has ended at ``at`` are left out; None: they are not.
     """
-    query = text(
-        _CHARGE
-        + f"""
-        where c.lane = :lane and c.lot_id = :lot and p.number = :number and c.state = 'open' and {_ITS_OWNER} and {_NOT_BY_CARD}
-          and {_STANDS}
-        order by c.entered_at, c.charge_id
-        """
-    )
-    return [Charge(**row._mapping) for row in tx.execute(query, {"lane": lane, "lot": lot_id, "number": number, "at": at})]
+    return ask(tx, what_is_open(lane=lane, number=number, limit=None, at=at, only=lot_id))
 
 
 # Orders and attempts.
 
 
-def insert_order(
-    tx: Connection, *, order_id: UUID, lane: int, charge_id: UUID, lot_id: int, amount_fen: int, digest: bytes,
-    expires_at: datetime, at: datetime,
-) -> None:  # fmt: skip
-    """Insert an order unless its token is there already."""
-    tx.execute(
-        text("""
-        insert into payments.pay_order (order_id, lane, charge_id, lot_id, amount_fen, token_digest, expires_at, created_at)
-        values (:order_id, :lane, :charge_id, :lot_id, :amount_fen, :digest, :expires_at, :at)
-        on conflict (lane, token_digest) do nothing
-        """),
-        {
-            "order_id": order_id, "lane": lane, "charge_id": charge_id, "lot_id": lot_id, "amount_fen": amount_fen,
-            "digest": digest, "expires_at": expires_at, "at": at,
-        },
+def inserting_order(order: Order, *, digest: bytes) -> Shot:
+    """Insert an order unless its token is there already; its row says that it was inserted."""
+    return _INSERT_ORDER.shot(
+        order_id=order.order_id.bytes, lane=smallint(order.lane), charge_id=order.charge_id.bytes, lot_id=integer(order.lot_id),
+        amount_fen=bigint(order.amount_fen), digest=digest, expires_at=instant(order.expires_at), at=instant(order.created_at),
     )  # fmt: skip
+
+
+_INSERT_ORDER: Final = Statement("""
+    insert into payments.pay_order (order_id, lane, charge_id, lot_id, amount_fen, token_digest, expires_at, created_at)
+    values (%(order_id)s::uuid, %(lane)s::smallint, %(charge_id)s::uuid, %(lot_id)s::integer, %(amount_fen)s::bigint,
+            %(digest)s::bytea, %(expires_at)s::timestamptz, %(at)s::timestamptz)
+    on conflict (lane, token_digest) do nothing
+    returning order_id
+    """)
+_ORDER: Final = """
+    select order_id, lane, charge_id, lot_id, amount_fen, expires_at, created_at
+    from payments.pay_order where lane = %(lane)s::smallint and token_digest = %(digest)s::bytea
+    """
+_BY_DIGEST: Final = Statement(_ORDER)
+_HOLD_BY_DIGEST: Final = Statement(_ORDER + "for update")
+_orders: Final = structs(Order)
 
 
 def order_by_digest(tx: Connection, *, lane: int, digest: bytes, lock: bool) -> Order | None:
     """Return the order of a token's digest, holding its row when ``lock``."""
-    query = """
-        select order_id, lane, charge_id, lot_id, amount_fen, expires_at, created_at
-        from payments.pay_order where lane = :lane and token_digest = :digest
-        """
-    row = tx.execute(text(query + ("for update" if lock else "")), {"lane": lane, "digest": digest}).first()
-    return None if row is None else Order(**row._mapping)
+    return ask(tx, which_order(lane=lane, digest=digest, lock=lock))
+
+
+def which_order(*, lane: int, digest: bytes, lock: bool) -> Question[Order | None]:
+    """As ``order_by_digest``."""
+    statement = _HOLD_BY_DIGEST if lock else _BY_DIGEST
+    return Question(statement.shot(lane=smallint(lane), digest=digest), lambda rows: next(iter(_orders(rows)), None))
 
 
 _ATTEMPT: Final = """
@@ -267,18 +300,47 @@ from payments.payment
 _hand_off: Final = msgspec.json.Decoder(HandOff)
 
 
+_ATTEMPT_NAMES: Final = (
+    "payment_id", "order_id", "charge_id", "lane", "operator_id", "book_id", "route_id", "channel", "provider_no", "merchant_no",
+    "way", "key_ref", "amount_fen", "state", "trade_no", "taken_fen", "succeeded_at", "taken_back_at", "created_at", "expires_at",
+    "queries", "payer_digest", "act_id", "hand_off",
+)  # fmt: skip
+
+
 def as_attempt(row: Row[Any]) -> Attempt:
     """Return a row of ``_ATTEMPT`` as a record."""
-    values = dict(row._mapping)
+    return _attempt(dict(row._mapping))
+
+
+def _attempt(values: dict[str, Any]) -> Attempt:
     values["way"] = Way(values["way"])
     values["hand_off"] = None if values["hand_off"] is None else _hand_off.decode(values["hand_off"])
     return Attempt(**values)
 
 
+_ATTEMPTS: Final = Statement(_ATTEMPT + "where lane = %(lane)s::smallint and order_id = %(order)s::uuid order by payment_id desc")
+_ATTEMPTS_AT: Final = Statement(
+    _ATTEMPT + "where lane = %(lane)s::smallint and charge_id = %(charge)s::uuid order by payment_id desc"
+)
+
+
+def _read_attempts(rows: Rows) -> list[Attempt]:
+    return [_attempt(dict(zip(_ATTEMPT_NAMES, row, strict=True))) for row in rows]
+
+
 def attempts(tx: Connection, *, lane: int, order_id: UUID) -> list[Attempt]:
     """Return an order's attempts, the newest first."""
-    query = text(_ATTEMPT + "where lane = :lane and order_id = :order order by payment_id desc")
-    return [as_attempt(row) for row in tx.execute(query, {"lane": lane, "order": order_id})]
+    return ask(tx, which_attempts(lane=lane, order_id=order_id))
+
+
+def which_attempts(*, lane: int, order_id: UUID) -> Question[list[Attempt]]:
+    """As ``attempts``."""
+    return Question(_ATTEMPTS.shot(lane=smallint(lane), order=order_id.bytes), _read_attempts)
+
+
+def which_attempts_at(*, lane: int, charge_id: UUID) -> Question[list[Attempt]]:
+    """Every attempt at a charge, by whatever order and way, the newest first."""
+    return Question(_ATTEMPTS_AT.shot(lane=smallint(lane), charge=charge_id.bytes), _read_attempts)
 
 
 def hold_charges(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> None:
@@ -336,53 +398,68 @@ def attempt(tx: Connection, *, lane: int, payment_id: UUID) -> Attempt | None:
     return None if row is None else as_attempt(row)
 
 
-def insert_payment(
-    tx: Connection, *, payment_id: UUID, order: Order, route: MerchantAccount, provider_no: str, way: Way,
-    payer_digest: bytes, at: datetime, next_query_at: datetime,
-) -> None:  # fmt: skip
-    """Insert an attempt in state created, with its first query; the payee's book is its operator's."""
-    tx.execute(
-        text("""
-        with made as (
-            insert into payments.payment (payment_id, order_id, charge_id, lane, operator_id, book_id, route_id, channel,
-                                          provider_no, merchant_no, way, key_ref, amount_fen, state, payer_digest,
-                                          created_at, expires_at)
-            select :payment_id, :order_id, :charge_id, :lane, o.operator_id, o.book_id, :route_id, :channel,
-                   :provider_no, :merchant_no, :way, :key_ref, :amount_fen, 'created', :payer_digest, :at, :expires_at
-            from payments.operator o where o.operator_id = :operator_id
-            returning payment_id, lane
-        )
-        insert into payments.next_query (payment_id, lane, due_at)
-        select payment_id, lane, :next_query_at from made
-        """),
-        {
-            "payment_id": payment_id, "order_id": order.order_id, "charge_id": order.charge_id, "lane": order.lane,
-            "operator_id": route.operator_id, "route_id": route.route_id, "channel": route.channel, "provider_no": provider_no,
-            "merchant_no": route.merchant_no, "way": way.value, "key_ref": route.key_ref, "amount_fen": order.amount_fen,
-            "payer_digest": payer_digest, "at": at,
-            "expires_at": order.expires_at, "next_query_at": next_query_at,
-        },
+class Payee(Struct, frozen=True):
+    """Who is paid for a charge: its operator's book, and the name of the lot."""
+
+    book_id: int
+    lot_name: str
+
+
+_PAYEE: Final = Statement("""
+    select o.book_id, l.name
+    from payments.charge c join payments.operator o on o.operator_id = c.operator_id join payments.lot l on l.lot_id = c.lot_id
+    where c.lane = %(lane)s::smallint and c.charge_id = %(charge)s::uuid
+    """)
+_INSERT_PAYMENT: Final = Statement("""
+    with made as (
+        insert into payments.payment (payment_id, order_id, charge_id, lane, operator_id, book_id, route_id, channel,
+                                      provider_no, merchant_no, way, key_ref, amount_fen, state, payer_digest,
+                                      created_at, expires_at)
+        values (%(payment_id)s::uuid, %(order_id)s::uuid, %(charge_id)s::uuid, %(lane)s::smallint, %(operator_id)s::integer,
+                %(book_id)s::integer, %(route_id)s::integer, %(channel)s::text, %(provider_no)s::text, %(merchant_no)s::text,
+                %(way)s::text, %(key_ref)s::text, %(amount_fen)s::bigint, 'created', %(digest)s::bytea, %(at)s::timestamptz,
+                %(expires_at)s::timestamptz)
+        returning payment_id, lane
+    )
+    insert into payments.next_query (payment_id, lane, due_at)
+    select payment_id, lane, %(next_query_at)s::timestamptz from made
+    """)
+_KEEP_HAND_OFF: Final = Statement("""
+    insert into payments.hand_off (payment_id, lane, body) values (%(id)s::uuid, %(lane)s::smallint, %(body)s::bytea)
+    on conflict (payment_id, lane) do update set body = excluded.body
+    """)
+
+
+def which_payee(*, lane: int, charge_id: UUID) -> Question[Payee]:
+    """Who is paid for a charge that is there."""
+    return Question(_PAYEE.shot(lane=smallint(lane), charge=charge_id.bytes), lambda rows: Payee(*rows[0]))
+
+
+def inserting_payment(made: Attempt, *, next_query_at: datetime) -> Shot:
+    """Insert an attempt in state created, with its first query."""
+    return _INSERT_PAYMENT.shot(
+        payment_id=made.payment_id.bytes, order_id=made.order_id.bytes, charge_id=made.charge_id.bytes, lane=smallint(made.lane),
+        operator_id=integer(made.operator_id), book_id=integer(made.book_id), route_id=integer(made.route_id),
+        channel=made.channel.encode(), provider_no=made.provider_no.encode(), merchant_no=made.merchant_no.encode(),
+        way=made.way.value.encode(), key_ref=None if made.key_ref is None else made.key_ref.encode(),
+        amount_fen=bigint(made.amount_fen), digest=made.payer_digest, at=instant(made.created_at),
+        expires_at=instant(made.expires_at), next_query_at=instant(next_query_at),
     )  # fmt: skip
 
 
-def keep_hand_off(tx: Connection, *, lane: int, payment_id: UUID, hand_off: HandOff) -> None:
+def keeping_hand_off(*, lane: int, payment_id: UUID, hand_off: HandOff) -> Shot:
     """Keep what the payer's page needs; a fresh one takes the place of one that leads nowhere any more."""
-    tx.execute(
-        text(
-            "insert into payments.hand_off (payment_id, lane, body) values (:id, :lane, :body) "
-            "on conflict (payment_id, lane) do update set body = excluded.body"
-        ),
-        {"lane": lane, "id": payment_id, "body": msgspec.json.encode(hand_off)},
-    )
+    return _KEEP_HAND_OFF.shot(lane=smallint(lane), id=payment_id.bytes, body=msgspec.json.encode(hand_off))
+
+
+def keep_hand_off(tx: Connection, *, lane: int, payment_id: UUID, hand_off: HandOff) -> None:
+    """As ``keeping_hand_off``."""
+    fire(tx, [keeping_hand_off(lane=lane, payment_id=payment_id, hand_off=hand_off)])
 
 
 def lot_name(tx: Connection, *, lane: int, charge_id: UUID) -> str:
     """Return the name of the lot of a charge."""
-    query = text("""
-        select l.name from payments.charge c join payments.lot l on l.lot_id = c.lot_id
-        where c.lane = :lane and c.charge_id = :charge
-        """)
-    return str(tx.execute(query, {"lane": lane, "charge": charge_id}).scalar_one())
+    return ask(tx, which_payee(lane=lane, charge_id=charge_id)).lot_name
 
 
 def lot_names(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> dict[UUID, str]:

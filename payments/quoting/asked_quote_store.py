@@ -12,6 +12,8 @@ from uuid import UUID
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
+from ledger.arrays import smallint, uuids
+from ledger.volley import Question, Statement, ask
 from payments.errors import OrderExpired
 
 REFUSALS_SHOWN: Final = 20
@@ -69,11 +71,15 @@ class NewQuote(Struct, frozen=True, kw_only=True):
 
 # Until when a price stands.
 
-_OVER: Final = """
+_OVER: Final = Statement("""
     select min(q.valid_until) from payments.charge_quote q
     join payments.charge c on c.charge_id = q.charge_id and c.lane = q.lane
-    where q.lane = :lane and q.charge_id = any(cast(:ids as uuid[])) and not c.is_receivable
-"""
+    where q.lane = %(lane)s::smallint and q.charge_id = any(%(ids)s::uuid[]) and not c.is_receivable
+    """)
+_SUPERSEDED: Final = Statement("""
+    select charge_id, superseded_by from payments.charge_quote
+    where lane = %(lane)s::smallint and charge_id = any(%(ids)s::uuid[]) and superseded_by is not null
+    """)
 
 
 def price_lock(tx: Connection, *, lane: int, charge_ids: Sequence[UUID], at: datetime, wanted: timedelta) -> timedelta:
@@ -84,7 +90,16 @@ def price_lock(tx: Connection, *, lane: int, charge_ids: Sequence[UUID], at: dat
     Raises:
         QuoteOver: the price of one stands for less than a minute, the least that a payer can be given.
     """
-    end: datetime | None = tx.execute(text(_OVER), {"lane": lane, "ids": list(charge_ids)}).scalar()
+    return lock_until(ask(tx, until_when(lane=lane, charge_ids=charge_ids)), at=at, wanted=wanted)
+
+
+def until_when(*, lane: int, charge_ids: Sequence[UUID]) -> Question[datetime | None]:
+    """When the first of these charges' prices ends; None: none does."""
+    return Question(_OVER.shot(lane=smallint(lane), ids=uuids(charge_ids)), lambda rows: rows[0][0])
+
+
+def lock_until(end: datetime | None, *, at: datetime, wanted: timedelta) -> timedelta:
+    """Return how long a price may be locked that ends at ``end``. Pure. Raises QuoteOver."""
     if end is None:
         return wanted
     if end - at < timedelta(minutes=1):
@@ -94,11 +109,12 @@ def price_lock(tx: Connection, *, lane: int, charge_ids: Sequence[UUID], at: dat
 
 def superseded(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> dict[UUID, str]:
     """Return which of these prices another one took the place of, with its serial."""
-    query = text("""
-        select charge_id, superseded_by from payments.charge_quote
-        where lane = :lane and charge_id = any(cast(:ids as uuid[])) and superseded_by is not null
-        """)
-    return {row.charge_id: row.superseded_by for row in tx.execute(query, {"lane": lane, "ids": list(charge_ids)})}
+    return ask(tx, which_superseded(lane=lane, charge_ids=charge_ids))
+
+
+def which_superseded(*, lane: int, charge_ids: Sequence[UUID]) -> Question[dict[UUID, str]]:
+    """As ``superseded``."""
+    return Question(_SUPERSEDED.shot(lane=smallint(lane), ids=uuids(charge_ids)), dict)
 
 
 def over(tx: Connection, *, lane: int, charge_ids: Sequence[UUID], at: datetime) -> set[UUID]:
