@@ -2,7 +2,6 @@
 
 import base64
 import io
-import random
 import xml.etree.ElementTree as ElementTree
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -15,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from qrcode.constants import ERROR_CORRECT_Q
+from qrcode.exceptions import DataOverflowError
 from qrcode.util import lost_point
 
 from payments import paycode, qr
@@ -226,21 +226,37 @@ def test_codes_of_every_size_are_read_back_whatever_mask_was_chosen(version: int
     assert _read_picture(Image.open(io.BytesIO(qr.image(text, module_pixels=4)))) == [text]
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_the_penalty_of_a_mask_is_what_an_independent_encoder_reckons(seed: int) -> None:
-    drawn = random.Random(seed)
-    rows = [[drawn.random() < 0.5 for _ in range(49)] for _ in range(49)]
-    packed, turned = (
-        sum(dark << y * 50 + x for y, line in enumerate(lines) for x, dark in enumerate(line))
-        for lines in (rows, list(zip(*rows, strict=True)))
-    )
-    assert qr.penalty(packed, turned, side=49) == lost_point(rows)
-
-
 @settings(max_examples=20)
 @given(st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", min_size=1, max_size=144))
-def test_a_drawn_code_is_module_by_module_what_an_independent_encoder_draws_under_one_of_the_masks(token: str) -> None:
+def test_a_drawn_code_is_module_by_module_what_the_package_draws_under_the_mask_with_the_fewest_points(token: str) -> None:
     text = f"https://pay.wuxi-parking.example/p/{token}"
+    drawn = every_mask(text)
+    points = [lost_point([row[4:-4] for row in rows[4:-4]]) for rows in drawn]
+    assert qr.modules(text) == drawn[points.index(min(points))]
+
+
+@pytest.mark.parametrize("text", ["", "0", "7" * 400, "中文 und Deutsch 12345678901234567890 ABC", "A" * 1500])
+def test_any_text_is_drawn_as_the_package_draws_it(text: str) -> None:
+    assert qr.modules(text) in every_mask(text)
+
+
+def test_a_text_that_fits_into_no_code_is_refused() -> None:
+    with pytest.raises(DataOverflowError, match="4000 letters"):
+        qr.modules("a" * 4000)
+
+
+def test_the_dark_runs_cover_exactly_the_dark_modules() -> None:
+    text = paycode.link(PUBLIC_URL, 7, keys=OLD)
+    side, dark = qr.runs(text)
+    drawn = [[False] * side for _ in range(side)]
+    for x, y, length in dark:
+        assert not any(drawn[y][x : x + length])
+        drawn[y][x : x + length] = [True] * length
+    assert drawn == qr.modules(text)
+
+
+def every_mask(text: str) -> list[list[list[bool]]]:
+    """What the package draws of a text, under each mask."""
     code = qrcode.QRCode(error_correction=ERROR_CORRECT_Q, border=qr.QUIET_MODULES, mask_pattern=0)
     code.add_data(text, optimize=20)
     code.make(fit=True)
@@ -248,4 +264,4 @@ def test_a_drawn_code_is_module_by_module_what_an_independent_encoder_draws_unde
     for mask in range(8):
         code.makeImpl(False, mask)
         drawn.append([[bool(cell) for cell in row] for row in code.get_matrix()])
-    assert qr.modules(text) in drawn
+    return drawn
