@@ -13,15 +13,17 @@ from gateways import routing
 from gateways.contract import Way
 from ledger.errors import Conflict, Refused
 from ledger.ids import RandomIds, payment_number
-from payments import baskets, checkout, jobs, results
+from payments import baskets, charges, checkout, jobs, results
 from payments.baskets import Started, Status
 from payments.checkout import Payer, Till
 from payments.errors import AlreadyPaid, ChannelBusy, ChargeUnknown, NoRoute, OrderExpired, OrderUnknown
 from payments.lots import Lot
 from payments.orders import RandomTokens
+from payments.quoting.asked_quote_store import QuoteOver
 from payments.refunding import refund_jobs, refunds
 from tests.gateways.conftest import HTTP, Play, Played, fresh_pair, pair, play  # noqa: F401  # fixtures
 from tests.payments.conftest import AT, IDS, books, make_charge, make_city
+from tests.payments.quoting.test_asked_quotes import quote, take
 
 CLEARING, INCOME, SUSPENSE = 101201, 600101, 224101
 
@@ -180,6 +182,33 @@ def test_a_charge_that_somebody_paid_meanwhile_is_left_out_of_the_next_act(world
     world.pay(started)
     world.later(seconds=5)
     assert world.stages() == ["paid", "paid_elsewhere", "paid"]
+    assert world.sound()
+
+
+def test_a_price_that_ended_is_left_out_and_the_rest_is_paid(world: World) -> None:
+    lot = world.lots[0]
+    assert take(world.db, lot, quote(valid_until=AT + timedelta(minutes=15))) == []
+    with world.db.connect() as tx:
+        ended = charges.by_serial(tx, lane=0, lot_id=lot.lot_id, lot_serial="Q1").charge_id
+    world.open(charges=[ended, world.charges[1]])
+    assert world.stages() == ["unpaid", "unpaid"]
+    world.later(minutes=14, seconds=1)
+    assert world.stages() == ["price_over", "unpaid"]
+    assert world.status().open_fen == 1000 + world.lots[1].lot_id
+    started = world.start()
+    assert [one.charge_id for one in started.attempts] == [world.charges[1]]
+    undecided = world.status().undecided
+    assert undecided is not None
+    assert undecided.charge_id == world.charges[1]
+    world.pay(started)
+    world.later(seconds=5)
+    assert world.stages() == ["price_over", "paid"]
+    assert (world.status().open_fen, world.status().undecided) == (0, None)
+    with pytest.raises(QuoteOver):
+        world.start()
+    at = world.clock.now()
+    assert take(world.db, lot, quote("Q2", minutes=135, valid_until=at + timedelta(minutes=15)), at=at) == []
+    assert world.stages() == ["price_over", "paid"]
     assert world.sound()
 
 
