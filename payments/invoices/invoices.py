@@ -152,7 +152,8 @@ def of_payments(tx: Connection, *, lane: int, payment_ids: Sequence[UUID]) -> di
 
 def standing(known: Sequence[Invoice]) -> Invoice | None:
     """Return the one of a payment's requests that counts: which stands, else the last one that was refused; None without any."""
-    return _living(known) or (known[-1] if known else None)
+    refused = [one for one in known if one.state == "refused"]
+    return _living(known) or (refused[-1] if refused else None)
 
 
 def latest(tx: Connection, *, lane: int, payment_ids: Sequence[UUID]) -> dict[UUID, Invoice]:

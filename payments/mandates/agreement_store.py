@@ -144,8 +144,8 @@ def payer_salt(tx: Connection, *, channel: str, new: bytes) -> bytes:
 _AGREEMENT: Final = """
 select a.agreement_id, a.lane, a.text_id, p.number as plate, p.color as plate_color, a.channel, a.merchant_no, a.key_ref,
        a.payer_digest, a.confirmed_at, w.confirmed_at as told_open_at, coalesce(e.number, 0) as events,
-       case when (p.held_since > a.confirmed_at or p.erased_at is not null) and coalesce(e.kind, 'begun') not in ('ended', 'withdrawn')
-                 then 'passed_on'
+       case when (p.held_since > a.confirmed_at or p.erased_at is not null)
+                 and coalesce(e.kind, 'begun') not in ('ended', 'withdrawn') then 'passed_on'
             else coalesce(e.kind, 'begun') end as state,
        coalesce(e.happened_at, a.confirmed_at) as state_at,
        exists (select from payments.agreement_event o

@@ -160,7 +160,7 @@ def ask(till: Till, agreement: Agreement, *, payer_id: str) -> tuple[Agreement, 
 
 
 def confirmed(till: Till, found: Sequence[Agreement], *, payer_id: str) -> None:
-    """Ask the channel about those of a payer's agreements that stand open and were not confirmed just now, ``ASKED_MAX`` at most."""
+    """Ask the channel about a payer's agreements that stand open and were not confirmed just now, ``ASKED_MAX`` at most."""
     before = till.clock.now() - CONFIRMED_FOR
     late = [one for one in found if one.state == "open" and (one.told_open_at is None or one.told_open_at < before)]
     for one in late[:ASKED_MAX]:

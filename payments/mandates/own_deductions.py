@@ -4,7 +4,8 @@ Knows agreements, charges, payments and tries; must not know HTTP or channels. C
 
 A deduction is a signer's own when the channel had said, of this payer and this plate, that the mandate was open: from that word on
 until it said otherwise, the driver ended it, the plate came to another owner, or another payer's mandate for it opened. What comes
-after the channel's last word is not shown before the channel has confirmed it.
+after the channel's last word is not shown before the channel has confirmed it. A lot that knows no colours posts stays of a number:
+such a stay is shown once money was asked for it over this channel.
 """
 
 from datetime import datetime
@@ -25,8 +26,8 @@ SEEN_MAX: Final = 200
 """Newest stays of a plate that are looked through for them."""
 
 Outcome = Literal["taken", "waiting", "refused", "otherwise"]
-"""taken: it has a receipt. waiting: the channel decides, or a payer is at it. refused: not taken, and still due. otherwise: it was not
-taken, and is paid or dropped by now."""
+"""taken: it has a receipt. waiting: the channel decides, or a payer is at it. refused: not taken, and still due. otherwise: it was
+not taken, and is paid or dropped by now."""
 
 
 class Own(Struct, frozen=True, kw_only=True):
@@ -101,16 +102,17 @@ def by_link(tx: Connection, *, lane: int, token: str) -> Linked:
 
 _OWN: Final = text("""
 with open as (
-    select a.agreement_id, a.plate_id, n.number as plate, n.color as plate_color, a.channel, e.happened_at as since,
+    select a.agreement_id, n.number as plate, n.color as plate_color, a.channel, e.happened_at as since,
            least(
                coalesce((select coalesce(x.confirmed_at, x.happened_at) from payments.agreement_event x
                          where x.lane = a.lane and x.agreement_id = a.agreement_id and x.number > e.number and x.kind <> 'open'
                          order by x.number limit 1),
                         (select w.confirmed_at from payments.agreement_watch w
                          where w.lane = a.lane and w.agreement_id = a.agreement_id)),
-               (select min(o.happened_at) from payments.agreement b
+               (select min(o.happened_at) from payments.plate m
+                join payments.agreement b on b.plate_id = m.plate_id and b.lane = a.lane and b.channel = a.channel
                 join payments.agreement_event o on o.lane = b.lane and o.agreement_id = b.agreement_id and o.kind = 'open'
-                where b.lane = a.lane and b.plate_id = a.plate_id and b.channel = a.channel
+                where m.number = n.number
                   and b.payer_digest is distinct from a.payer_digest and o.happened_at > e.happened_at),
                case when n.held_since > a.confirmed_at then n.held_since end) as until
     from payments.agreement a
@@ -118,12 +120,13 @@ with open as (
     join payments.plate n on n.plate_id = a.plate_id and n.erased_at is null
     where a.lane = :lane and a.channel = :channel and a.payer_digest = :payer
 ), stay as (
-    select c.*, o.agreement_id, o.plate, o.plate_color, o.channel, o.since, o.until
+    select c.*, o.agreement_id, o.plate, o.plate_color, o.channel, o.since, o.until, m.color = o.plate_color as is_same
     from open o
+    join payments.plate m on m.number = o.plate and m.color in (o.plate_color, 'unknown')
     cross join lateral (
         select c.charge_id, c.lane, c.lot_id, c.state, c.amount_fen, c.paid_fen, c.reduced_fen, c.left_at
         from payments.charge c
-        where c.lane = :lane and c.plate_id = o.plate_id and c.entered_at <= o.until
+        where c.lane = :lane and c.plate_id = m.plate_id and c.entered_at <= o.until
           and (cast(:payment as uuid) is null
                or c.charge_id = (select p.charge_id from payments.payment p where p.lane = :lane and p.payment_id = :payment))
         order by c.charge_id desc limit :seen
@@ -133,7 +136,9 @@ with open as (
            t.state as try_state, t.tried_at, t.reason
     from stay s
     left join lateral (
-        select p.payment_id, p.state, p.taken_fen, p.succeeded_at, p.created_at from payments.payment p
+        select p.payment_id, p.state, p.taken_fen, p.succeeded_at, p.created_at
+        from payments.payment p
+        join payments.deduction d on d.lane = p.lane and d.payment_id = p.payment_id and d.plate_color in (s.plate_color, 'unknown')
         where p.lane = s.lane and p.charge_id = s.charge_id and p.way = 'deduction' and p.channel = s.channel
           and p.created_at between s.since and s.until
         order by p.state = 'succeeded' desc, p.payment_id desc limit 1
@@ -144,7 +149,7 @@ with open as (
           and t.tried_at between s.since and s.until
         order by t.tried_at desc, t.channel desc limit 1
     ) t on true
-    where p.payment_id is not null or t.state is not null
+    where p.payment_id is not null or (t.state is not null and s.is_same)
     order by s.charge_id, p.payment_id is null, s.since desc
 )
 select t.charge_id, t.agreement_id, t.lot_id, l.name as lot_name, t.plate, t.plate_color,

@@ -7,20 +7,22 @@ from collections.abc import Collection, Sequence
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
+from ledger.arrays import instants, integers, interval, smallint, texts, uuids
+from ledger.volley import Question, Rows, Statement, ask
 from payments.mandates.deduction_store import SAME_STAY
 from payments.records import Charge
 
-_STANDING: Final = text("""
+_STANDING: Final = Statement("""
     select distinct g.charge_id, m.channel
-    from unnest(cast(:ids as uuid[]), cast(:lots as integer[]), cast(:serials as text[]), cast(:plates as text[]),
-                cast(:colors as text[]), cast(:entered as timestamptz[]))
+    from unnest(%(ids)s::uuid[], %(lots)s::integer[], %(serials)s::text[], %(plates)s::text[], %(colors)s::text[],
+                %(entered)s::timestamptz[])
       as g (charge_id, lot_id, serial, number, color, entered_at)
     join payments.plate p on p.number = g.number and (g.color in (p.color, 'unknown') or p.color = 'unknown')
-    join payments.entrance e on e.plate_id = p.plate_id and e.lane = :lane and e.lot_id = g.lot_id
-     and (e.lot_serial = g.serial or e.entered_at between g.entered_at - :near and g.entered_at + :near)
-    join payments.mandate m on m.plate_id = p.plate_id and m.state = 'open' and m.channel = any(cast(:channels as text[]))
+    join payments.entrance e on e.plate_id = p.plate_id and e.lane = %(lane)s::smallint and e.lot_id = g.lot_id
+     and (e.lot_serial = g.serial or e.entered_at between g.entered_at - %(near)s::interval and g.entered_at + %(near)s::interval)
+    join payments.mandate m on m.plate_id = p.plate_id and m.state = 'open' and m.channel = any(%(channels)s::text[])
     """)
 
 
@@ -30,16 +32,25 @@ def by_charge(tx: Connection, *, lane: int, charges: Sequence[Charge], channels:
     That is so where the lot reported the car's entrance and a channel that takes money there (``channels``) said last that the
     plate may be deducted. It is no promise: a deduction can be refused, and then the charge is open as before.
     """
-    standing = [charge for charge in charges if not charge.is_receivable]
-    if not standing or not channels:
-        return {}
-    given = {
-        "ids": [one.charge_id for one in standing], "lots": [one.lot_id for one in standing],
-        "serials": [one.lot_serial for one in standing], "plates": [one.plate for one in standing],
-        "colors": [one.plate_color for one in standing], "entered": [one.entered_at for one in standing],
-        "lane": lane, "near": SAME_STAY, "channels": sorted(channels),
-    }  # fmt: skip
+    return ask(tx, who_will_deduct(lane=lane, charges=charges, channels=channels))
+
+
+def who_will_deduct(
+    *, lane: int, charges: Sequence[Charge], channels: Collection[str]
+) -> Question[dict[UUID, list[str]]]:  # fmt: skip
+    """As ``by_charge``."""
+    at_gate = [charge for charge in charges if not charge.is_receivable]
+    shot = _STANDING.shot(
+        ids=uuids([one.charge_id for one in at_gate]), lots=integers([one.lot_id for one in at_gate]),
+        serials=texts([one.lot_serial for one in at_gate]), plates=texts([one.plate for one in at_gate]),
+        colors=texts([one.plate_color for one in at_gate]), entered=instants([one.entered_at for one in at_gate]),
+        lane=smallint(lane), near=interval(SAME_STAY), channels=texts(sorted(channels)),
+    )  # fmt: skip
+    return Question(shot, _by_charge)
+
+
+def _by_charge(rows: Rows) -> dict[UUID, list[str]]:
     found: dict[UUID, list[str]] = {}
-    for row in tx.execute(_STANDING, given):
-        found.setdefault(row.charge_id, []).append(row.channel)
-    return {charge_id: sorted(names) for charge_id, names in found.items()}
+    for charge_id, channel in sorted(rows):
+        found.setdefault(charge_id, []).append(channel)
+    return found

@@ -321,3 +321,162 @@ def test_emails_are_erased_some_days_after_the_answer(desk: Desk, paid: Due) -> 
         assert invoices.forget_emails(tx, lane=0, before=AT) == 0
         assert invoices.forget_emails(tx, lane=0, before=AT + timedelta(days=30)) == 1
         assert tx.execute(text("select email from payments.invoice")).scalar_one() is None
+
+
+# Made out anew
+
+OTHER: Any = checked(buyer_kind="person", title="李某", tax_no="", email="")
+
+
+def had(desk: Desk, paid: Due) -> UUID:
+    """Have an invoice issued."""
+    asked = desk.ask(paid)
+    desk.run()
+    desk.answer(issued(asked.invoice_id))
+    desk.run()
+    return asked.invoice_id
+
+
+def correct(desk: Desk, paid: Due, invoice_id: UUID, title: Title = OTHER, *, days: int = 0) -> Invoice:
+    with desk.db.begin() as tx:
+        return invoices.correct(
+            tx,
+            lane=0,
+            payment_id=paid.attempt.payment_id,
+            invoice_id=invoice_id,
+            title=title,
+            at=AT + timedelta(days=days),
+            ids=IDS,
+        )
+
+
+def test_a_wrong_name_is_put_right_by_a_red_one_first_and_then_a_new_one(desk: Desk, paid: Due) -> None:
+    first = had(desk, paid)
+    desk.refund(paid, 200)
+    desk.run()
+    [refunded] = desk.now(paid).reds
+    made = correct(desk, paid, first)
+    assert correct(desk, paid, first) == made
+    assert (made.corrects, made.state, made.title) == (first, "requested", "李某")
+    assert desk.run() == Ran(handed_over=1)
+    with desk.db.connect() as tx:
+        known = invoices.of_payments(tx, lane=0, payment_ids=[paid.attempt.payment_id])[paid.attempt.payment_id]
+    [red] = [red for one in known if one.invoice_id == first for red in one.reds if red.cause == "correction"]
+    said = {line["request"]: (line["color"], line["amount_fen"], line.get("because")) for line in desk.lines()}
+    assert said[str(red.red_id)] == ("red", 1000, "correction")
+    assert said[str(refunded.red_id)] == ("red", 200, "refund")
+    desk.answer(issued(red.red_id, amount_fen=1000, number="26322000000000000011"), name="b.jsonl")
+    assert desk.run() == Ran(answered=1)  # the red one of the refund is still to come
+    desk.answer(issued(refunded.red_id, amount_fen=200, number="26322000000000000012"), name="c.jsonl")
+    assert desk.run() == Ran(answered=1, handed_over=1)
+    blue = next(line for line in desk.lines() if line["request"] == str(made.invoice_id))
+    assert (blue["color"], blue["amount_fen"], blue["replaces"], blue["buyer"]) == ("blue", 1000, NUMBER, "李某")
+    desk.answer(issued(made.invoice_id, amount_fen=1000, number="26322000000000000013"), name="d.jsonl")
+    desk.run()
+    desk.refund(paid, 300, "r-2")
+    assert desk.run() == Ran(reds=1, handed_over=1)
+    assert [red.amount_fen for red in desk.now(paid).reds] == [300]
+
+
+def test_the_same_name_again_changes_nothing(desk: Desk, paid: Due) -> None:
+    first = had(desk, paid)
+    assert correct(desk, paid, first, COMPANY).invoice_id == first
+    assert desk.run() == Ran()
+
+
+def test_when_the_new_name_is_refused_it_is_asked_for_once_more(desk: Desk, paid: Due) -> None:
+    first = had(desk, paid)
+    made = correct(desk, paid, first)
+    desk.run()
+    [line] = [line for line in desk.lines() if line["color"] == "red"]
+    desk.answer(issued(line["request"], number="26322000000000000011"), name="b.jsonl")
+    desk.run()
+    desk.answer({"request": str(made.invoice_id), "state": "refused", "words": "查无此人"}, name="c.jsonl")
+    desk.run()
+    assert (desk.now(paid).refused_words, desk.now(paid).invoice_id) == ("查无此人", made.invoice_id)
+    assert desk.ask(paid).state == "requested"
+    assert desk.run() == Ran(handed_over=1)
+
+
+def test_what_cannot_be_put_right_is_refused(desk: Desk, paid: Due) -> None:
+    asked = desk.ask(paid)
+    with pytest.raises(Conflict, match="not issued yet"):
+        correct(desk, paid, asked.invoice_id)
+    desk.run()
+    desk.answer(issued(asked.invoice_id))
+    desk.run()
+    with pytest.raises(NotFound, match="no such invoice"):
+        correct(desk, paid, paid.attempt.payment_id)
+    with pytest.raises(Refused, match="days"):
+        correct(desk, paid, asked.invoice_id, days=31)
+    desk.refund(paid, 1200)
+    with pytest.raises(Refused, match="nothing is left"):
+        correct(desk, paid, asked.invoice_id)
+
+
+@pytest.mark.parametrize("days", [{"correct_days": -1}, {"red_days": 0}, {"red_days": 9_999}])
+def test_days_that_cannot_be_are_refused(db: Engine, days: dict[str, int]) -> None:
+    with db.begin() as tx, pytest.raises(Refused, match="days"):
+        rules.enter(tx, rule=NewRule(kind="none", document="d", valid_from=AT, **days), at=AT)  # type: ignore[arg-type]
+
+
+# Red ones that were refused
+
+
+def refused_red(desk: Desk, paid: Due) -> str:
+    had(desk, paid)
+    desk.refund(paid, 200)
+    desk.run()
+    return refuse_red(desk, "r0")
+
+
+def refuse_red(desk: Desk, name: str, *, hours: int = 0) -> str:
+    request = next(str(line["request"]) for line in reversed(desk.lines()) if line["color"] == "red")
+    desk.answer({"request": request, "state": "refused", "words": "税控系统忙"}, name=f"{name}.jsonl")
+    assert run_at(desk, hours).answered == 1
+    return request
+
+
+def run_at(desk: Desk, hours: int) -> Ran:
+    issuer = FileIssuer(outbox=desk.outbox, inbox=desk.inbox)
+    ran = handing_over.run(desk.db, lane=0, issuer=issuer, at=AT + timedelta(hours=hours), ids=IDS)
+    for number, file in enumerate(sorted(desk.outbox.glob("*.jsonl"), key=lambda file: file.stat().st_mtime_ns)):
+        file.rename(file.with_name(f"{number:04}.jsonl"))  # so that the lines stand in the order in which they were handed over
+    return ran
+
+
+def test_a_refused_red_one_is_asked_for_anew_after_a_while_under_another_id(desk: Desk, paid: Due) -> None:
+    first = refused_red(desk, paid)
+    assert [red.state for red in desk.now(paid).reds] == ["retry"]
+    assert run_at(desk, 0) == Ran()
+    assert run_at(desk, 1) == Ran(again=1, handed_over=1)
+    assert run_at(desk, 1) == Ran()
+    [red] = desk.now(paid).reds
+    assert (red.state, red.amount_fen, str(red.red_id) != first) == ("handed_over", 200, True)
+    desk.answer(issued(red.red_id, amount_fen=200, number="26322000000000000011"), name="b.jsonl")
+    assert run_at(desk, 2) == Ran(answered=1)
+    assert [red.state for red in desk.now(paid).reds] == ["issued"]
+
+
+def test_refused_to_the_last_it_waits_for_a_person_who_asks_anew(desk: Desk, paid: Due) -> None:
+    refused_red(desk, paid)
+    for turn in range(1, handing_over.RED_TRIES_MAX):
+        assert run_at(desk, turn * 24).again == 1
+        refuse_red(desk, f"r{turn}", hours=turn * 24)
+    assert run_at(desk, 999) == Ran(stuck=1)
+    assert [red.state for red in desk.now(paid).reds] == ["stuck"]
+    with desk.db.begin() as tx:
+        asked = {"lane": 0, "at": AT, "ids": IDS}
+        assert handing_over.retry(tx, asked_on=AT.date() - timedelta(days=1), **asked) == 0  # type: ignore[arg-type]
+        assert handing_over.retry(tx, requests=[paid.attempt.payment_id], **asked) == 0  # type: ignore[arg-type]
+        assert handing_over.retry(tx, **asked) == 1  # type: ignore[arg-type]
+        assert handing_over.retry(tx, **asked) == 0  # type: ignore[arg-type]
+    assert run_at(desk, 999) == Ran(handed_over=1)
+
+
+def test_refunds_are_followed_for_the_days_of_the_rule_however_late_they_are_noticed(desk: Desk, paid: Due) -> None:
+    had(desk, paid)
+    desk.refund(paid, 200)
+    assert desk.run(days=100) == Ran()
+    for days, found in ((366, 0), (100, 1), (100, 0)):
+        assert handing_over.compare_all(desk.db, lane=0, at=AT + timedelta(days=days), ids=IDS) == found
