@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, Final, Literal
+from uuid import UUID
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -68,8 +69,17 @@ class Caller(Struct, frozen=True, kw_only=True):
         return self.scope in ("lot", "operator")
 
 
+class Shop(Struct, frozen=True, kw_only=True):
+    """A merchant that calls, as proven by a token. It is no ``Caller``: it may give its discounts and nothing else."""
+
+    client_id: str
+    merchant_id: UUID
+
+
 Called = NamedDependency[SkipValidation[Caller]]
 """How a handler asks who calls: a parameter ``caller: Called``."""
+CalledByShop = NamedDependency[SkipValidation[Shop]]
+"""How a handler for merchants asks which one calls: a parameter ``shop: CalledByShop``."""
 
 
 class AccessToken(Struct, frozen=True):
@@ -89,10 +99,11 @@ class _Claims(Struct, frozen=True):
     sub: str
     iat: int
     exp: int
-    scope: Scope
+    scope: Scope | Literal["merchant"]
     lot_id: int | None = None
     operator_id: int | None = None
     district: str | None = None
+    merchant_id: UUID | None = None
 
 
 class _Proof(Struct, frozen=True):
@@ -160,6 +171,33 @@ def register_client(tx: Connection, *, client: Caller, at: datetime, secret: str
     return chosen
 
 
+def register_shop(tx: Connection, *, shop: Shop, at: datetime) -> str:
+    """Let a merchant's machine ask for tokens; returns its secret, which is stored only as a digest.
+
+    Raises:
+        Conflict: ``client_taken``, the client id is in use.
+    """
+    chosen, salt = secrets.token_urlsafe(SECRET_BYTES), secrets.token_bytes(16)
+    made = tx.execute(
+        text("""
+        insert into access.client (client_id, secret_digest, salt, scope, merchant_id, created_at)
+        values (:client_id, :digest, :salt, 'merchant', :merchant_id, :at) on conflict (client_id) do nothing returning 1
+        """),
+        {
+            "client_id": shop.client_id, "merchant_id": shop.merchant_id, "digest": _digest(chosen, salt), "salt": salt, "at": at,
+        },
+    ).first()  # fmt: skip
+    if made is None:
+        raise Conflict(f"there is a client {shop.client_id!r} already", code="client_taken")
+    return chosen
+
+
+def shops(tx: Connection, *, merchant_id: UUID) -> list[str]:
+    """Return the clients of a merchant that are not ended."""
+    query = text("select client_id from access.client where merchant_id = :id and ended_at is null order by client_id")
+    return list(tx.execute(query, {"id": merchant_id}).scalars())
+
+
 def end_client(tx: Connection, *, client_id: str, at: datetime) -> None:
     """Switch a client off: it gets no more tokens; those it has end by themselves within minutes."""
     tx.execute(
@@ -175,7 +213,7 @@ def issue(wiring: Wiring, tx: Connection, *, client_id: str, secret: str) -> Acc
     """
     row = tx.execute(
         text("""
-        select client_id, scope, lot_id, operator_id, district, secret_digest, salt
+        select client_id, scope, lot_id, operator_id, district, merchant_id, secret_digest, salt
         from access.client where client_id = :id and (ended_at is null or ended_at > :now)
         """),
         {"id": client_id, "now": wiring.clock.now()},
@@ -183,25 +221,31 @@ def issue(wiring: Wiring, tx: Connection, *, client_id: str, secret: str) -> Acc
     digest = _digest(secret, _NOBODY if row is None else row.salt)
     if row is None or not hmac.compare_digest(digest, row.secret_digest):
         raise NotAllowed("client id or secret is wrong", code="invalid_client")
-    caller = Caller(
-        client_id=row.client_id, scope=row.scope, lot_id=row.lot_id, operator_id=row.operator_id, district=row.district
-    )  # fmt: skip
+    caller: Caller | Shop
+    if row.scope == "merchant":
+        caller = Shop(client_id=row.client_id, merchant_id=row.merchant_id)
+    else:
+        caller = Caller(
+            client_id=row.client_id, scope=row.scope, lot_id=row.lot_id, operator_id=row.operator_id, district=row.district
+        )  # fmt: skip
     lifetime = timedelta(minutes=wiring.settings.token_minutes)
     token = signed(caller, keys=wiring.keys.tokens, issuer=wiring.settings.public_url, at=wiring.clock.now(), lifetime=lifetime)
     return AccessToken(token, "Bearer", int(lifetime.total_seconds()), row.scope)
 
 
 def signed(
-    caller: Caller, *, keys: Mapping[str, EllipticCurvePrivateKey], issuer: str, at: datetime, lifetime: timedelta
+    caller: Caller | Shop, *, keys: Mapping[str, EllipticCurvePrivateKey], issuer: str, at: datetime, lifetime: timedelta
 ) -> str:  # fmt: skip
     """Return a token that proves ``caller``, signed with the newest key."""
     name = max(keys)
-    claims = _Claims(
-        iss=issuer, aud=AUDIENCE, sub=caller.client_id, iat=int(at.timestamp()), exp=int((at + lifetime).timestamp()),
-        scope=caller.scope, lot_id=caller.lot_id, operator_id=caller.operator_id, district=caller.district,
-    )  # fmt: skip
+    said = {"scope": "merchant"} if isinstance(caller, Shop) else {}
+    said |= {field: value for field, value in msgspec.to_builtins(caller).items() if field != "client_id"}
+    claims = {
+        "iss": issuer, "aud": AUDIENCE, "sub": caller.client_id, "iat": int(at.timestamp()),
+        "exp": int((at + lifetime).timestamp()),
+    } | said  # fmt: skip
     pem = keys[name].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    return str(jwt.encode(msgspec.structs.asdict(claims), pem, algorithm=ALGORITHM, headers={"kid": name}))
+    return str(jwt.encode(claims, pem, algorithm=ALGORITHM, headers={"kid": name}))
 
 
 def verified(
@@ -212,17 +256,40 @@ def verified(
     The signature is checked once for a token and a key (``proven`` remembers it), everything else at each call.
 
     Raises:
-        NotAllowed: ``token_invalid`` or ``token_expired``.
+        NotAllowed: ``token_invalid``, ``token_expired``; ``scope_refused``: a merchant's token, which is good for its own routes.
     """
+    claims = _current(token, keys, issuer, at, proven)
+    if claims.scope == "merchant":
+        raise NotAllowed("a merchant's client may give and withdraw validations, nothing else", code="scope_refused")
+    return Caller(
+        client_id=claims.sub, scope=claims.scope, lot_id=claims.lot_id, operator_id=claims.operator_id, district=claims.district
+    )  # fmt: skip
+
+
+def verified_shop(
+    token: str, *, keys: Mapping[str, EllipticCurvePrivateKey], issuer: str, at: datetime, proven: Proven = _PROVEN
+) -> Shop:  # fmt: skip
+    """Return which merchant's client a token proves, as ``verified`` does of others.
+
+    Raises:
+        NotAllowed: ``token_invalid``, ``token_expired``, ``scope_refused``: it is no merchant's token.
+    """
+    claims = _current(token, keys, issuer, at, proven)
+    if claims.scope != "merchant" or claims.merchant_id is None:
+        raise NotAllowed("this is for merchants' clients; a lot's own system posts validations to its lot", code="scope_refused")
+    return Shop(client_id=claims.sub, merchant_id=claims.merchant_id)
+
+
+def _current(
+    token: str, keys: Mapping[str, EllipticCurvePrivateKey], issuer: str, at: datetime, proven: Proven
+) -> _Claims:  # fmt: skip
     claims = proven.claims(token, keys, issuer)
     now = int(at.timestamp())
     if now >= claims.exp:
         raise NotAllowed("the token has expired; ask for a new one", code="token_expired")
     if claims.iat > now + 60:
         raise NotAllowed("the token comes from the future", code="token_invalid")
-    return Caller(
-        client_id=claims.sub, scope=claims.scope, lot_id=claims.lot_id, operator_id=claims.operator_id, district=claims.district
-    )  # fmt: skip
+    return claims
 
 
 def _proof(token: str, keys: Mapping[str, EllipticCurvePrivateKey], issuer: str) -> _Proof:
@@ -247,10 +314,25 @@ def authenticate(request: Request[Any, Any, Any], wiring: Wired) -> Caller:
     Raises:
         NotAllowed: ``token_missing``, ``token_invalid``, ``token_expired``.
     """
+    token = _bearer(request)
+    return verified(token, keys=wiring.keys.tokens, issuer=wiring.settings.public_url, at=wiring.clock.now())
+
+
+def authenticate_shop(request: Request[Any, Any, Any], wiring: Wired) -> Shop:
+    """Return which merchant calls, by the bearer token of a request.
+
+    Raises:
+        NotAllowed: ``token_missing``, ``token_invalid``, ``token_expired``, ``scope_refused``.
+    """
+    token = _bearer(request)
+    return verified_shop(token, keys=wiring.keys.tokens, issuer=wiring.settings.public_url, at=wiring.clock.now())
+
+
+def _bearer(request: Request[Any, Any, Any]) -> str:
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     if kind.lower() != "bearer" or not token:
         raise NotAllowed("this needs a token: POST /oauth/token, then Authorization: Bearer ...", code="token_missing")
-    return verified(token.strip(), keys=wiring.keys.tokens, issuer=wiring.settings.public_url, at=wiring.clock.now())
+    return token.strip()
 
 
 def own_lot(tx: Connection, *, caller: Caller, code: str) -> Lot:

@@ -19,6 +19,7 @@ from app.api import (
     discounts,
     incentive,
     leave_first,
+    merchants,
     proofs,
     quote_endpoints,
     records,
@@ -32,7 +33,7 @@ from app.api import (
     token,
     webhooks,
 )
-from app.auth import authenticate
+from app.auth import authenticate, authenticate_shop
 from app.problems import HANDLERS
 
 CHARGES_BYTES_MAX: Final = 2 * 1024 * 1024
@@ -90,6 +91,13 @@ routes: Final = [
             tariffs.post_quotes,
         ],
         dependencies={"caller": Provide(authenticate, sync_to_thread=False)},
+        exception_handlers=HANDLERS,
+        request_max_body_size=CHARGES_BYTES_MAX,
+    ),
+    Router(
+        path="/",
+        route_handlers=merchants.routes,
+        dependencies={"shop": Provide(authenticate_shop, sync_to_thread=False)},
         exception_handlers=HANDLERS,
         request_max_body_size=CHARGES_BYTES_MAX,
     ),

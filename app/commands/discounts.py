@@ -1,4 +1,4 @@
-"""``tongting discount``: offers are entered from a file and listed, coupons are issued.
+"""``tongting discount``: offers are entered from a file and listed, coupons are issued, merchants are entered.
 
 Knows the words of the command and of its answers; must not know what makes an offer legal. Called by the command line.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from app.commands import merchants
 from app.wiring import Wiring
 from ledger.clock import CHINA
 from ledger.errors import Refused
@@ -28,14 +29,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     issued.add_argument("--count", type=int, required=True, help=f"how many, at most {grants.COUPONS_MAX}")
     issued.add_argument("--uses", type=int, default=1, help="for how many stays each counts (default: 1)")
     issued.add_argument("--until", type=datetime.fromisoformat, help="they expire then, with an offset; without it with the offer")
+    merchants.arguments(acts.add_parser("merchant", help="enter and end merchants, give them tokens and clerks' links"))
 
 
 def run(wiring: Wiring, given: argparse.Namespace) -> str:
     """Do what was asked for and return what to print.
 
     Raises:
-        Refused: what ``offers.add`` and ``grants.issue`` refuse; ``file_unreadable``, no file or one of another form.
+        Refused: what ``offers.add``, ``grants.issue`` and ``app.commands.merchants`` refuse; ``file_unreadable``, no file or one of
+            another form.
     """
+    if given.act == "merchant":
+        return merchants.run(wiring, given)
     if given.act == "list":
         with wiring.db.connect() as tx:
             found = offers.listed(tx, lane=wiring.lane)
@@ -75,4 +80,7 @@ def _line(one: Offer) -> str:
 def _says(one: Offer) -> str:
     if one.off_fen is not None:
         return f"{yuan(one.off_fen)} yuan off" + (f" for {one.minutes} minutes" if one.minutes else "")
+    if one.free_minutes is not None:
+        most = "" if one.cap_fen is None else f", at most {yuan(one.cap_fen)}"
+        return f"{one.free_minutes} minutes off at {one.minutes_at}{most}, else {(one.minutes_else or '').replace('_', ' ')}"
     return f"{(one.off_bps or 0) / 100:.2f} % off, at most {yuan(one.cap_fen or 0)}"

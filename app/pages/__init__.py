@@ -9,7 +9,7 @@ from litestar import Router
 from litestar.middleware import DefineMiddleware
 from litestar.middleware.compression import CompressionMiddleware
 
-from app.pages import basket, board, codes, coupon, dispute, mandate, pay, receipt, render, report, result, scan, sorry
+from app.pages import basket, board, clerk, codes, coupon, dispute, mandate, pay, receipt, render, report, result, scan, sorry
 
 BODY_BYTES_MAX: Final = 8_192
 """Largest form of a page: a plate, or the numbers of a charge."""
@@ -32,6 +32,7 @@ routes: Final = [
             *receipt.routes,
             coupon.use,
             coupon.begin_again,
+            *clerk.routes,
             basket.fill,
             basket.show,
             basket.come_back,

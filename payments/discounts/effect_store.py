@@ -3,7 +3,7 @@
 Whoever changes what is taken off holds the charges in the order of their ids, then the grants in the order of theirs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
@@ -11,7 +11,11 @@ from uuid import UUID
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
-Why = Literal["cancelled", "not_paid", "superseded", "reckoned_anew"]
+from payments.plates import PlateColor
+
+Why = Literal["cancelled", "not_paid", "superseded", "reckoned_anew", "corrected"]
+ReckonedBy = Literal["tariff", "pro_rata"]
+"""Of free minutes: whether the lot's tariff gave the amount, or a share of it by minutes."""
 
 
 class HeldCharge(Struct, frozen=True, kw_only=True):
@@ -22,7 +26,11 @@ class HeldCharge(Struct, frozen=True, kw_only=True):
     lot_id: int
     lot_serial: str
     plate_id: int
+    plate: str
+    plate_color: PlateColor
     scene: str
+    entered_at: datetime
+    minutes: int
     left_at: datetime | None
     amount_fen: int
     paid_fen: int
@@ -59,6 +67,7 @@ class Effect(Struct, frozen=True, kw_only=True):
     amount_fen: int
     is_final: bool
     hold_until: datetime | None
+    reckoned_by: ReckonedBy | None = None
 
 
 _WAITING: Final = text("""
@@ -72,6 +81,8 @@ _WAITING: Final = text("""
     where g.lane = :lane and g.lot_id = :lot and g.used = 0 and g.cancelled_at is null and g.valid_until > :at
       and (cast(:numbers as text[]) is null or gp.number = any(cast(:numbers as text[])))
       and (:quotes or not exists (select from payments.charge_quote q where q.lane = c.lane and q.charge_id = c.charge_id))
+      and not exists (select from payments.discount_unpriced u
+                      where u.lane = g.lane and u.grant_id = g.grant_id and u.charge_id = c.charge_id)
     order by c.entered_at, c.charge_id
     """)
 
@@ -97,9 +108,10 @@ def hold(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> dict[UUID,
     """Hold charges in the order of their ids; returns them. Who pays one begins by holding it, so ``is_busy`` is certain."""
     ids = {"lane": lane, "ids": list(charge_ids)}
     held = text("""
-        select charge_id, operator_id, lot_id, lot_serial, plate_id, scene, left_at, amount_fen, paid_fen, reduced_fen, state,
-               is_receivable
-        from payments.charge where lane = :lane and charge_id = any(cast(:ids as uuid[])) order by charge_id for update
+        select c.charge_id, c.operator_id, c.lot_id, c.lot_serial, c.plate_id, p.number as plate, p.color as plate_color, c.scene,
+               c.entered_at, c.minutes, c.left_at, c.amount_fen, c.paid_fen, c.reduced_fen, c.state, c.is_receivable
+        from payments.charge c join payments.plate p on p.plate_id = c.plate_id
+        where c.lane = :lane and c.charge_id = any(cast(:ids as uuid[])) order by c.charge_id for update of c
         """)
     rows = tx.execute(held, ids).all()
     busy = set(tx.execute(_BUSY, ids).scalars())
@@ -123,7 +135,7 @@ def grants(tx: Connection, *, lane: int, grant_ids: Sequence[UUID]) -> dict[UUID
 
 
 _EFFECT: Final = """
-select effect_id, use_id, grant_id, charge_id, amount_fen, is_final, hold_until from payments.discount_effect
+select effect_id, use_id, grant_id, charge_id, amount_fen, is_final, hold_until, reckoned_by from payments.discount_effect
 where lane = :lane and taken_off_at is null
 """
 
@@ -153,6 +165,31 @@ def overdue(tx: Connection, *, lane: int, at: datetime, limit: int) -> list[Effe
     """Return effects that were held for a payer until ``at`` and not paid for; those that were are held no more."""
     tx.execute(_SETTLED, {"lane": lane, "at": at})
     return [Effect(**row._mapping) for row in tx.execute(_OVERDUE, {"lane": lane, "at": at, "limit": limit})]
+
+
+_WITHDRAWN: Final = text("""
+    select e.effect_id, e.use_id, e.grant_id, e.charge_id, e.amount_fen, e.is_final, e.hold_until, e.reckoned_by
+    from payments.discount_grant g
+    join payments.discount_effect e on e.lane = g.lane and e.grant_id = g.grant_id and e.taken_off_at is null and not e.is_final
+    join payments.charge c on c.lane = e.lane and c.charge_id = e.charge_id and c.state = 'open' and c.paid_fen = 0
+         and not c.is_receivable
+    where g.lane = :lane and g.withdrawn_at is not null and g.cancelled_at is null order by e.effect_id limit :limit
+    """)
+
+
+def withdrawn(tx: Connection, *, lane: int, limit: int) -> list[Effect]:
+    """Return effects of validations that were withdrawn while somebody was paying, and whose charges are still to be paid."""
+    return [Effect(**row._mapping) for row in tx.execute(_WITHDRAWN, {"lane": lane, "limit": limit})]
+
+
+def cancel(tx: Connection, *, lane: int, grant_ids: Sequence[UUID], at: datetime) -> None:
+    """Let grants that count for nothing never count again. They are held."""
+    if grant_ids:
+        query = text("""
+            update payments.discount_grant set cancelled_at = coalesce(cancelled_at, :at)
+            where lane = :lane and grant_id = any(cast(:ids as uuid[]))
+            """)
+        tx.execute(query, {"lane": lane, "ids": list(grant_ids), "at": at})
 
 
 def hold_longer(tx: Connection, *, lane: int, effect_ids: Sequence[UUID], until: datetime) -> None:
@@ -200,11 +237,12 @@ def insert_effects(tx: Connection, *, lane: int, effects: Sequence[Effect], at: 
     tx.execute(
         text("""
         insert into payments.discount_effect (effect_id, lane, use_id, grant_id, charge_id, amount_fen, is_final, put_on_at,
-                                              hold_until)
-        select effect_id, :lane, use_id, grant_id, charge_id, amount_fen, is_final, :at, hold_until
+                                              hold_until, reckoned_by)
+        select effect_id, :lane, use_id, grant_id, charge_id, amount_fen, is_final, :at, hold_until, reckoned_by
         from unnest(cast(:effect_id as uuid[]), cast(:use_id as uuid[]), cast(:grant_id as uuid[]), cast(:charge_id as uuid[]),
-                    cast(:amount_fen as bigint[]), cast(:is_final as boolean[]), cast(:hold_until as timestamptz[]))
-             as n (effect_id, use_id, grant_id, charge_id, amount_fen, is_final, hold_until)
+                    cast(:amount_fen as bigint[]), cast(:is_final as boolean[]), cast(:hold_until as timestamptz[]),
+                    cast(:reckoned_by as text[]))
+             as n (effect_id, use_id, grant_id, charge_id, amount_fen, is_final, hold_until, reckoned_by)
         """),
         columns | {"lane": lane, "at": at},
     )
@@ -245,3 +283,20 @@ def move_uses(tx: Connection, *, lane: int, by: dict[UUID, int]) -> None:
         """),
         {"lane": lane, "ids": list(by), "uses": list(by.values())},
     )
+
+
+def keep_unpriced(tx: Connection, *, lane: int, found: Mapping[tuple[UUID, UUID], str], at: datetime) -> None:
+    """Keep that free minutes took nothing off charges, by grant and charge, and why; said once."""
+    if found:
+        tx.execute(
+            text("""
+            insert into payments.discount_unpriced (grant_id, lane, charge_id, why, found_at)
+            select grant_id, :lane, charge_id, why, :at
+            from unnest(cast(:grants as uuid[]), cast(:charges as uuid[]), cast(:why as text[])) as n (grant_id, charge_id, why)
+            on conflict (grant_id, charge_id, lane) do nothing
+            """),
+            {
+                "lane": lane, "at": at, "grants": [grant_id for grant_id, _ in found], "why": list(found.values()),
+                "charges": [charge_id for _, charge_id in found],
+            },
+        )  # fmt: skip

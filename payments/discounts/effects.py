@@ -10,6 +10,7 @@ the debt of a car that leaves. While somebody is paying nothing changes; a valid
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, Literal
 from uuid import UUID
 
@@ -20,9 +21,10 @@ from ledger.ids import Ids
 from payments import events
 from payments.bearers import parts
 from payments.bearers.parts import BornePart
-from payments.discounts import effect_store, offers, stacking
-from payments.discounts.effect_store import Effect, Grant, HeldCharge, Why
-from payments.discounts.offers import Offer
+from payments.discounts import effect_store, offers, shortening, stacking
+from payments.discounts.effect_store import Effect, Grant, HeldCharge, ReckonedBy, Why
+from payments.discounts.offers import MinutesAt, Offer
+from payments.discounts.shortening import ChargedStay, Curve
 from payments.discounts.stacking import OFFERS_MAX, Terms
 from payments.splitting import splits
 
@@ -34,10 +36,11 @@ BATCH: Final = 500
 SOURCE: Final = "discount"
 """Of borne parts."""
 
-Standing = Literal["on", "busy", "closed", "over", "used_up", "elsewhere", "no_better", "too_many"]
+Standing = Literal["on", "busy", "closed", "over", "used_up", "elsewhere", "no_better", "too_many", "no_price"]
 """on: it takes something off. busy: somebody is paying the charge. closed: the charge is paid, a debt or gone. over: it has
 expired, not begun or was cancelled. used_up: a limit of uses. elsewhere: it does not count for this lot or scene. no_better:
-others that may not stand beside it take off as much, or nothing is left. too_many: so many offers are on it already."""
+others that may not stand beside it take off as much, or nothing is left. too_many: so many offers are on it already. no_price: its
+minutes are reckoned by a tariff, and the stay has no price by one."""
 
 
 class Wanted(Struct, frozen=True):
@@ -100,6 +103,7 @@ def put_on(tx: Connection, *, lane: int, wanted: Sequence[Wanted], at: datetime,
     of_stay: dict[tuple[UUID, ...], list[Wanted]] = {}
     for one in wanted:
         of_stay.setdefault(stays[one.charge_id], []).append(one)
+    work.price({stay: [one.grant_id for one in mine] for stay, mine in of_stay.items()})
     answers: dict[UUID, Answer] = {}
     for stay, mine in of_stay.items():
         answers |= work.reckon([held[charge_id] for charge_id in stay if charge_id in held], mine)
@@ -148,8 +152,20 @@ def take_off(tx: Connection, *, lane: int, dropped: Sequence[Effect], why: Why, 
     return len(mine)
 
 
+def cancel(tx: Connection, *, lane: int, grant_id: UUID, at: datetime, ids: Ids) -> bool:
+    """Take a grant back, as long as nobody pays or has paid with it; returns whether it counts no more. May be repeated."""
+    if on := effect_store.of_grant(tx, lane=lane, grant_id=grant_id):
+        take_off(tx, lane=lane, dropped=on, why="cancelled", at=at, ids=ids)
+    [held] = effect_store.grants(tx, lane=lane, grant_ids=[grant_id]).values()
+    if held.used:
+        return False
+    effect_store.cancel(tx, lane=lane, grant_ids=[grant_id], at=at)
+    return True
+
+
 def end_due(db: Engine, *, lane: int, at: datetime, ids: Ids) -> int:
-    """Take off coupons that nobody paid with in time, and let validations that wait meet their charges; returns how many changed.
+    """Take off coupons that nobody paid with in time and what was withdrawn while somebody paid, and let validations that wait meet
+    their charges; returns how many changed.
 
     Each step is a transaction of its own; broken off, the next call goes on.
     """
@@ -161,6 +177,12 @@ def end_due(db: Engine, *, lane: int, at: datetime, ids: Ids) -> int:
             effect_store.hold_longer(tx, lane=lane, effect_ids=[one.effect_id for one in due], until=at + LOOK_AGAIN)
         if len(due) < BATCH:
             break
+    with db.begin() as tx:
+        withdrawn = effect_store.withdrawn(tx, lane=lane, limit=BATCH)
+        changed += take_off(tx, lane=lane, dropped=withdrawn, why="cancelled", at=at, ids=ids) if withdrawn else 0
+        grant_ids = sorted({one.grant_id for one in withdrawn})
+        free = [one.grant_id for one in effect_store.grants(tx, lane=lane, grant_ids=grant_ids).values() if not one.used]
+        effect_store.cancel(tx, lane=lane, grant_ids=free, at=at)
     with db.connect() as tx:
         waiting = effect_store.waiting_lots(tx, lane=lane, at=at)
     for lot_id in waiting:
@@ -183,6 +205,15 @@ def _stays(tx: Connection, lane: int, charge_ids: Sequence[UUID]) -> dict[UUID, 
     groups = splits.groups_of(tx, lane=lane, charge_ids=charge_ids)
     group_of = {charge_id: tuple(sorted(group.charge_ids)) for group in groups for charge_id in group.charge_ids}
     return {charge_id: group_of.get(charge_id, (charge_id,)) for charge_id in charge_ids}
+
+
+def _charged(charges: Sequence[HeldCharge]) -> ChargedStay:
+    """Return the stay of charges, for all of its payees together."""
+    first = charges[0]
+    return ChargedStay(
+        key=first.charge_id, lot_id=first.lot_id, plate=first.plate, plate_color=first.plate_color, entered_at=first.entered_at,
+        left_at=first.left_at, minutes=first.minutes, amount_fen=sum(one.amount_fen for one in charges),
+    )  # fmt: skip
 
 
 def _stay_of(stays: Mapping[UUID, tuple[UUID, ...]], charge_id: UUID) -> tuple[UUID, ...]:
@@ -208,9 +239,26 @@ class _Work:
         if limited and held:
             pairs = [(one.offer_id, plate) for one in limited for plate in sorted({x.plate_id for x in held.values()})]
             self._uses = effect_store.uses(tx, lane=lane, pairs=pairs)
+        self._curves: dict[tuple[UUID, MinutesAt], Curve | str] = {}
+        self._unpriced: dict[tuple[UUID, UUID], str] = {}
         self._put: list[Effect] = []
         self._ended: list[tuple[Effect, Why]] = []
         self._released: list[HeldCharge] = []
+
+    def price(self, wanted: Mapping[tuple[UUID, ...], Sequence[UUID]]) -> None:
+        """Ask the tariffs what free minutes take off stays that these grants are wanted for, all in one go."""
+        stays: dict[UUID, ChargedStay] = {}
+        minutes: Counter[tuple[UUID, MinutesAt]] = Counter()
+        for charge_ids, grant_ids in wanted.items():
+            charges = [self._held[one] for one in charge_ids if one in self._held]
+            on = [one.grant_id for one in self._on if one.charge_id in charge_ids]
+            for grant_id in sorted({one for one in (*grant_ids, *on) if one in self._grants} if charges else ()):
+                offer = self._offers[self._grants[grant_id].offer_id]
+                if offer.free_minutes is not None and offer.minutes_at is not None:
+                    stays[charges[0].charge_id] = _charged(charges)
+                    minutes[charges[0].charge_id, offer.minutes_at] += offer.free_minutes
+        if minutes:
+            self._curves = shortening.curves(self._tx, lane=self._lane, wanted=shortening.wanted_of(stays, minutes))
 
     def reckon(self, stay: Sequence[HeldCharge], wanted: Sequence[Wanted]) -> dict[UUID, Answer]:
         """Decide what counts for one stay with these grants beside what is on it."""
@@ -243,6 +291,7 @@ class _Work:
 
     def write(self, *, quiet: Collection[UUID] = ()) -> None:
         """Write everything that was decided; lots are told but of ``quiet`` charges, which are reckoned again at once."""
+        effect_store.keep_unpriced(self._tx, lane=self._lane, found=self._unpriced, at=self._at)
         if not (self._put or self._ended):
             return
         ended = [one for one, _ in self._ended]
@@ -276,6 +325,10 @@ class _Work:
             return "over"
         if not all(offer.fits(lot_id=one.lot_id, operator_id=one.operator_id, scene=one.scene) for one in stay):
             return "elsewhere"
+        curve = self._curves.get((stay[0].charge_id, offer.minutes_at or "entry"))
+        if offer.minutes_else == "refuse" and isinstance(curve, str):
+            self._unpriced[grant.grant_id, stay[0].charge_id] = curve
+            return "no_price"
         used = self._uses.get((offer.offer_id, stay[0].plate_id), effect_store.Used(0, 0))
         more = self._more[offer.offer_id]
         limits = ((grant.used, grant.uses_max), (used.uses + more, offer.uses_max), (used.plate_uses + more, offer.plate_uses_max))
@@ -294,7 +347,9 @@ class _Work:
         for one in on:
             before[one.charge_id] += one.amount_fen
         rests = [one.amount_fen - one.paid_fen - one.reduced_fen + before[one.charge_id] for one in stay]
-        found = stacking.apply(sum(rests), [self._terms(grant_id) for grant_id in grant_ids], self._at)
+        terms = [self._terms(grant_id) for grant_id in grant_ids]
+        curves = self._curves_of(stay) if any(one.minutes is not None for one in terms) else {}
+        found = stacking.apply(sum(rests), terms, self._at, curves)
         shares: dict[tuple[UUID, UUID], int] = {}
         for line in found.lines:
             for place, fen in enumerate(stacking.share(line.fen, rests)):
@@ -313,6 +368,7 @@ class _Work:
                     Effect(
                         effect_id=self._ids.new(self._at, f"discount {use_id} {charge_id}"), use_id=use_id, grant_id=key,
                         charge_id=charge_id, amount_fen=fen, is_final=charge_id in free, hold_until=holds[key],
+                        reckoned_by=self._reckoned_by(key, stay),
                     )
                     for (key, charge_id), fen in shares.items()
                     if key == line.key
@@ -328,8 +384,22 @@ class _Work:
         offer = self._offers[self._grants[grant_id].offer_id]
         return Terms(
             key=grant_id, off_fen=offer.off_fen, off_bps=offer.off_bps, cap_fen=offer.cap_fen, group=offer.stack_group,
-            is_alone=offer.is_alone,
+            is_alone=offer.is_alone, minutes=offer.free_minutes, curve=offer.minutes_at or "",
         )  # fmt: skip
+
+    def _curves_of(self, stay: Sequence[HeldCharge]) -> dict[str, stacking.Curve]:
+        """Return what minutes take off a stay, at either end."""
+        found: dict[str, stacking.Curve] = {}
+        for (charge_id, at), curve in self._curves.items():
+            if charge_id == stay[0].charge_id:
+                found[at] = partial(shortening.pro_rata, _charged(stay)) if isinstance(curve, str) else curve.off
+        return found
+
+    def _reckoned_by(self, grant_id: UUID, stay: Sequence[HeldCharge]) -> ReckonedBy | None:
+        offer = self._offers[self._grants[grant_id].offer_id]
+        if offer.minutes_at is None:
+            return None
+        return "pro_rata" if isinstance(self._curves[stay[0].charge_id, offer.minutes_at], str) else "tariff"
 
     def _borne(self) -> list[BornePart]:
         """Return the parts that others pay. Where nothing is left of the driver's charge they are earned at once."""

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection, text
 
 from ledger.invariants import Violation
-from payments.discounts import offers
+from payments.discounts import merchants, offers
 
 FOUND_MAX: Final = 100
 
@@ -67,6 +67,12 @@ _CHECKS: Final = (
            o.bearer_id is not null and e.taken_off_at is not null)
     """,
     """
+    select format('grant %s of a merchant takes off %s fen, and may take off %s', g.grant_id, sum(e.amount_fen), g.most_fen)
+    from payments.discount_grant g
+    join payments.discount_effect e on e.lane = g.lane and e.grant_id = g.grant_id and e.taken_off_at is null
+    where g.most_fen is not null group by g.lane, g.grant_id, g.most_fen having sum(e.amount_fen) > g.most_fen
+    """,
+    """
     select format('part %s of source %s is no discount''s', b.part_id, b.source_id)
     from payments.borne_part b
     left join payments.discount_effect e on e.lane = b.lane and e.effect_id = b.source_id
@@ -77,8 +83,12 @@ _CHECKS: Final = (
 
 def check(tx: Connection) -> list[Violation]:
     """Run every check of discounts, read only; nothing in the list means that they all hold."""
-    return [
-        Violation("discounts", str(detail))
-        for query in _CHECKS
-        for detail in tx.execute(text(f"{query} limit {FOUND_MAX}")).scalars()
-    ] + offers.check(tx)
+    return (
+        [
+            Violation("discounts", str(detail))
+            for query in _CHECKS
+            for detail in tx.execute(text(f"{query} limit {FOUND_MAX}")).scalars()
+        ]
+        + offers.check(tx)
+        + merchants.check(tx)
+    )

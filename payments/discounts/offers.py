@@ -15,11 +15,13 @@ from msgspec import Struct
 from sqlalchemy import Connection, text
 
 from ledger import documents
+from ledger.arrays import instant, smallint
 from ledger.clock import checked
 from ledger.documents import Document, DocumentKind
 from ledger.errors import Conflict, NotFound, Refused
 from ledger.ids import Ids
 from ledger.invariants import Violation
+from ledger.volley import Question, Statement, ask
 from payments import lots
 from payments.bearers import bearers
 from payments.lot_records.charge_caps import CHARGE_FEN_MAX
@@ -29,13 +31,20 @@ LETTERS_MAX: Final = 40
 DOCUMENT_LETTERS_MAX: Final = 200
 WHOLE_BPS: Final = 10_000
 MINUTES_MAX: Final = 366 * 24 * 60
+FREE_MINUTES_STEP: Final = 5
+"""Free minutes are given in steps: of all steps up to what is given the cheapest counts, so that more never give less."""
+FREE_MINUTES_MAX: Final = 24 * 60
 
 Kind = Literal["validation", "coupon"]
 """validation: a merchant names a car. coupon: the driver has a code."""
+MinutesAt = Literal["entry", "exit"]
+"""entry: the stay is priced as if it had begun so much later. exit: as if it had ended so much earlier."""
+MinutesElse = Literal["pro_rata", "refuse"]
+"""Where no tariff of ours gives the price. pro_rata: the same share of the amount as of the minutes. refuse: nothing goes off."""
 
 
 class NewOffer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An offer as a file gives it; exactly one of ``off_fen``, ``off_bps`` and ``free_up_to_fen``."""
+    """An offer as a file gives it; exactly one of ``off_fen``, ``off_bps``, ``free_up_to_fen`` and ``free_minutes``."""
 
     code: str
     kind: Kind
@@ -54,6 +63,11 @@ class NewOffer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     cap_fen: int | None = None
     free_up_to_fen: int | None = None
     """All of it, up to so many fen."""
+    free_minutes: int | None = None
+    """The price of the stay less its price with so many minutes less, by the lot's tariff; ``cap_fen`` may limit it."""
+    minutes_at: MinutesAt = "entry"
+    minutes_else: MinutesElse | None = None
+    """Said with ``free_minutes``, always."""
     group: str | None = None
     alone: bool = False
     lots: tuple[str, ...] = ()
@@ -82,6 +96,9 @@ class Offer(Struct, frozen=True, kw_only=True):
     off_fen: int | None
     off_bps: int | None
     cap_fen: int | None
+    free_minutes: int | None
+    minutes_at: MinutesAt | None
+    minutes_else: MinutesElse | None
     stack_group: str | None
     is_alone: bool
     lot_ids: list[int] | None
@@ -90,6 +107,11 @@ class Offer(Struct, frozen=True, kw_only=True):
     uses_max: int | None
     plate_uses_max: int | None
     entered_at: datetime
+
+    @property
+    def most_fen(self) -> int | None:
+        """The most that it takes off; None: it has no limit of its own."""
+        return self.off_fen if self.off_fen is not None else self.cap_fen
 
     def fits(self, *, lot_id: int, operator_id: int, scene: str) -> bool:
         """Say whether it counts for a charge of this lot, operator and scene."""
@@ -126,11 +148,19 @@ def listed(tx: Connection, *, lane: int) -> list[Offer]:
 
 def has_coupons(tx: Connection, *, lane: int, at: datetime) -> bool:
     """Say whether any offer of coupons is valid now, so that pages ask for one."""
-    query = text("""
-        select exists (select from payments.discount_offer
-                       where lane = :lane and kind = 'coupon' and valid_from <= :at and valid_until > :at)
-        """)
-    return bool(tx.execute(query, {"lane": lane, "at": at}).scalar_one())
+    return ask(tx, are_there_coupons(lane=lane, at=at))
+
+
+_COUPONS: Final = Statement("""
+    select exists (select from payments.discount_offer
+                   where lane = %(lane)s::smallint and kind = 'coupon' and valid_from <= %(at)s::timestamptz
+                     and valid_until > %(at)s::timestamptz)
+    """)
+
+
+def are_there_coupons(*, lane: int, at: datetime) -> Question[bool]:
+    """As ``has_coupons``."""
+    return Question(_COUPONS.shot(lane=smallint(lane), at=instant(at)), lambda rows: bool(rows[0][0]))
 
 
 def by_code(tx: Connection, *, lane: int, code: str) -> Offer:
@@ -151,6 +181,8 @@ def as_document(offer: Offer) -> Document:
     """Return an offer as it is sealed: everything but its id and when it was entered."""
     content = msgspec.structs.asdict(offer)
     del content["offer_id"], content["lane"], content["entered_at"]
+    if offer.free_minutes is None:  # offers of before these words were there keep their seal
+        del content["free_minutes"], content["minutes_at"], content["minutes_else"]
     return documents.of(
         kind=DocumentKind.RULE_VERSION, document_id=offer.offer_id, content={"discount": content}, happened_at=offer.entered_at
     )  # fmt: skip
@@ -184,7 +216,9 @@ def _kept(tx: Connection, lane: int, offer: NewOffer, at: datetime, ids: Ids) ->
         offer_id=ids.new(at, f"discount {offer.code}"), lane=lane, code=offer.code.strip(), kind=offer.kind,
         words=offer.words.strip(), words_en=offer.words_en.strip(), bearer=offer.bearer, document=offer.document.strip(),
         valid_from=checked(offer.valid_from), valid_until=checked(offer.valid_until), minutes=offer.minutes, off_fen=offer.off_fen,
-        off_bps=off_bps, cap_fen=cap_fen, stack_group=offer.group, is_alone=offer.alone, lot_ids=lot_ids or None,
+        off_bps=off_bps, cap_fen=cap_fen, free_minutes=offer.free_minutes,
+        minutes_at=None if offer.free_minutes is None else offer.minutes_at, minutes_else=offer.minutes_else,
+        stack_group=offer.group, is_alone=offer.alone, lot_ids=lot_ids or None,
         operator_ids=sorted({known[code] for code in offer.operators}) or None, scenes=sorted(set(offer.scenes)) or None,
         uses_max=offer.uses_max, plate_uses_max=offer.plate_uses_max, entered_at=at,
     )  # fmt: skip
@@ -207,12 +241,18 @@ def _check(offer: NewOffer) -> None:
     for field, moment in (("valid_from", offer.valid_from), ("valid_until", offer.valid_until)):
         need(moment.tzinfo is not None, f"{field} needs its offset, such as 2026-04-01T00:00:00+08:00")
     need(offer.valid_from < offer.valid_until, "it ends before it begins")
-    ways = [offer.off_fen, offer.off_bps, offer.free_up_to_fen]
-    need(sum(way is not None for way in ways) == 1, "it needs exactly one of off_fen, off_bps, free_up_to_fen")
+    ways = [offer.off_fen, offer.off_bps, offer.free_up_to_fen, offer.free_minutes]
+    need(sum(way is not None for way in ways) == 1, "it needs exactly one of off_fen, off_bps, free_up_to_fen, free_minutes")
     for field, fen in (("off_fen", offer.off_fen), ("cap_fen", offer.cap_fen), ("free_up_to_fen", offer.free_up_to_fen)):
         need(fen is None or 0 < fen <= CHARGE_FEN_MAX, f"{field} is 1 to {CHARGE_FEN_MAX}")
     need(offer.off_bps is None or 0 < offer.off_bps <= WHOLE_BPS, f"off_bps is 1 to {WHOLE_BPS}")
-    need((offer.cap_fen is not None) == (offer.off_bps is not None), "a share has a cap (cap_fen), and nothing else has one")
+    is_fixed = offer.off_fen is not None or offer.free_up_to_fen is not None
+    need(offer.off_bps is None or offer.cap_fen is not None, "a share has a cap (cap_fen)")
+    need(offer.cap_fen is None or not is_fixed, "only a share or free minutes have a cap")
+    need((offer.free_minutes is None) == (offer.minutes_else is None), "free_minutes say with minutes_else what counts elsewhere")
+    most, step = FREE_MINUTES_MAX, FREE_MINUTES_STEP
+    fits = offer.free_minutes is None or (0 < offer.free_minutes <= most and offer.free_minutes % step == 0)
+    need(fits, f"free_minutes are {step} to {most}, in steps of {step}")
     need(offer.minutes is None or offer.off_fen is not None, "free minutes say with off_fen what they stand for")
     need(offer.minutes is None or 0 < offer.minutes <= MINUTES_MAX, f"minutes are 1 to {MINUTES_MAX}")
     need(all(most is None or 0 < most < 2**31 for most in (offer.uses_max, offer.plate_uses_max)), "a limit of uses is 1 at least")
@@ -222,17 +262,17 @@ def _check(offer: NewOffer) -> None:
 
 OFFER: Final = """
 select o.offer_id, o.lane, o.code, o.kind, o.words, o.words_en, b.code as bearer, o.document, o.valid_from, o.valid_until,
-       o.minutes, o.off_fen, o.off_bps, o.cap_fen, o.stack_group, o.is_alone, o.lot_ids, o.operator_ids, o.scenes, o.uses_max,
-       o.plate_uses_max, o.entered_at
+       o.minutes, o.off_fen, o.off_bps, o.cap_fen, o.free_minutes, o.minutes_at, o.minutes_else, o.stack_group,
+       o.is_alone, o.lot_ids, o.operator_ids, o.scenes, o.uses_max, o.plate_uses_max, o.entered_at
 from payments.discount_offer o left join payments.bearer b on b.bearer_id = o.bearer_id
 """
 _INSERT: Final = text("""
     insert into payments.discount_offer (offer_id, lane, code, kind, words, words_en, bearer_id, document, valid_from, valid_until,
-                                         minutes, off_fen, off_bps, cap_fen, stack_group, is_alone, lot_ids, operator_ids, scenes,
-                                         uses_max, plate_uses_max, entered_at)
+                                         minutes, off_fen, off_bps, cap_fen, free_minutes, minutes_at, minutes_else, stack_group,
+                                         is_alone, lot_ids, operator_ids, scenes, uses_max, plate_uses_max, entered_at)
     values (:offer_id, :lane, :code, :kind, :words, :words_en, (select bearer_id from payments.bearer where code = :bearer),
-            :document, :valid_from, :valid_until, :minutes, :off_fen, :off_bps, :cap_fen, :stack_group, :is_alone,
-            cast(:lot_ids as integer[]), cast(:operator_ids as integer[]), cast(:scenes as text[]), :uses_max, :plate_uses_max,
-            :entered_at)
+            :document, :valid_from, :valid_until, :minutes, :off_fen, :off_bps, :cap_fen, :free_minutes, :minutes_at,
+            :minutes_else, :stack_group, :is_alone, cast(:lot_ids as integer[]), cast(:operator_ids as integer[]),
+            cast(:scenes as text[]), :uses_max, :plate_uses_max, :entered_at)
     on conflict (code, lane) do nothing returning offer_id
     """)

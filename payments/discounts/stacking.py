@@ -3,7 +3,8 @@
 Knows amounts and terms; must not know the database, who offers what, or why. Called by ``effects``. Source: docs/DISCOUNTS.md.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import product
 from typing import Final
@@ -17,14 +18,18 @@ _WHOLE_BPS: Final = 10_000
 
 
 class Terms(Struct, frozen=True, kw_only=True):
-    """What one offer takes off: exactly one of ``off_fen`` and ``off_bps``. ``key`` is the grant it comes from."""
+    """What one offer takes off: exactly one of ``minutes``, ``off_fen`` and ``off_bps``. ``key`` is the grant it comes from."""
 
     key: UUID
     off_fen: int | None = None
     off_bps: int | None = None
     """A share of what the offers before it leave, in hundredths of a percent, rounded down."""
     cap_fen: int | None = None
-    """Most that a share takes off."""
+    """Most that a share takes off, or minutes."""
+    minutes: int | None = None
+    """So many minutes of the stay."""
+    curve: str = ""
+    """Of minutes: the name of the curve that says what minutes take off."""
     group: str | None = None
     """Of one group one offer counts."""
     is_alone: bool = False
@@ -48,10 +53,15 @@ class Reckoned(Struct, frozen=True):
     rest_fen: int
 
 
-def apply(amount_fen: int, offers: Iterable[Terms], at: datetime) -> Reckoned:
+Curve = Callable[[int], int]
+"""What minutes take off a stay, in fen: nothing for none, and more minutes never less."""
+
+
+def apply(amount_fen: int, offers: Iterable[Terms], at: datetime, curves: Mapping[str, Curve] | None = None) -> Reckoned:
     """Return what offers take off an amount, best for the driver.
 
-    Amounts in fen go first, then shares of what is left; among equals the earlier key. Of each group one offer counts, and one that
+    Minutes go first, those of several offers together, then amounts in fen, then shares of what is left; among equals the earlier
+    key. Of each group one offer counts, and one that
     stands alone counts by itself or not at all: of all choices the one that leaves least, then the one with fewest lines. An offer
     that takes nothing off is not used. The order in which offers are given does not matter, and one offer more never leaves more.
 
@@ -63,7 +73,8 @@ def apply(amount_fen: int, offers: Iterable[Terms], at: datetime) -> Reckoned:
     valid = sorted((one for one in offers if _is_valid(one, at)), key=_rank)
     if len(valid) > OFFERS_MAX:
         raise ValueError(f"{len(valid)} offers for one stay; at most {OFFERS_MAX}")
-    return min((_in_turn(amount_fen, chosen) for chosen in _choices(valid)), key=lambda found: (found.rest_fen, len(found.lines)))
+    reckoned = (_in_turn(amount_fen, chosen, curves or {}) for chosen in _choices(valid))
+    return min(reckoned, key=lambda found: (found.rest_fen, len(found.lines)))
 
 
 def share(fen: int, weights: Sequence[int]) -> list[int]:
@@ -89,8 +100,8 @@ def _is_valid(one: Terms, at: datetime) -> bool:
     return (one.valid_from is None or one.valid_from <= at) and (one.valid_until is None or at < one.valid_until)
 
 
-def _rank(one: Terms) -> tuple[bool, UUID]:
-    return (one.off_fen is None, one.key)
+def _rank(one: Terms) -> tuple[bool, bool, UUID]:
+    return (one.minutes is None, one.off_fen is None, one.key)
 
 
 def _choices(valid: Sequence[Terms]) -> Iterator[Sequence[Terms]]:
@@ -106,10 +117,16 @@ def _choices(valid: Sequence[Terms]) -> Iterator[Sequence[Terms]]:
             yield [one]
 
 
-def _in_turn(amount_fen: int, chosen: Sequence[Terms]) -> Reckoned:
+def _in_turn(amount_fen: int, chosen: Sequence[Terms], curves: Mapping[str, Curve]) -> Reckoned:
     rest, lines = amount_fen, []
+    minutes: Counter[str] = Counter()
     for one in chosen:
-        taken = min(rest, _takes(one, rest))
+        if one.minutes is not None:
+            minutes[one.curve] += one.minutes
+            together = sum(curves[name](count) for name, count in minutes.items())
+            taken = min(rest, _capped(together - (amount_fen - rest), one.cap_fen))
+        else:
+            taken = min(rest, _takes(one, rest))
         if taken:
             lines.append(Line(one.key, taken))
             rest -= taken
@@ -120,5 +137,8 @@ def _takes(one: Terms, rest_fen: int) -> int:
     if one.off_fen is not None:
         return one.off_fen
     assert one.off_bps is not None
-    share_fen = rest_fen * one.off_bps // _WHOLE_BPS
-    return share_fen if one.cap_fen is None else min(share_fen, one.cap_fen)
+    return _capped(rest_fen * one.off_bps // _WHOLE_BPS, one.cap_fen)
+
+
+def _capped(fen: int, cap_fen: int | None) -> int:
+    return fen if cap_fen is None else min(fen, cap_fen)

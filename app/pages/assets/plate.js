@@ -116,15 +116,17 @@
     drawKeys();
   }
 
-  // Plates that were looked up on this phone. A browser that keeps nothing, or forbids it, shows none.
+  // Plates that were looked up on this phone. A browser that keeps nothing, or forbids it, shows none; a page without the list keeps none.
   var KEPT = "tongting.plates", KEPT_MAX = 3;
   function kept() {
+    if (!recent) return [];
     try {
       var found = JSON.parse(window.localStorage.getItem(KEPT));
       return Array.isArray(found) ? found.filter(function (one) { return /^[^\s<>]{7,8}$/.test(one); }).slice(0, KEPT_MAX) : [];
     } catch (forbidden) { return []; }
   }
   function keep(found) {
+    if (!recent) return;
     try {
       if (found.length) window.localStorage.setItem(KEPT, JSON.stringify(found.slice(0, KEPT_MAX)));
       else window.localStorage.removeItem(KEPT);
@@ -137,6 +139,7 @@
     if (submit.disabled) places[0].focus({preventScroll: true});
   }
   function drawRecent() {
+    if (!recent) return;
     var list = recent.querySelector("ul"), found = kept();
     list.textContent = "";
     recent.hidden = found.length === 0;
@@ -172,7 +175,7 @@
     isPlain = true;
     typed.hidden = false;
     rest.required = true;
-    [cells, keys, plain, recent].forEach(function (part) { part.hidden = true; });
+    [cells, keys, plain, recent].forEach(function (part) { if (part) part.hidden = true; });
     submit.disabled = false;
     rest.focus();
   }
