@@ -266,7 +266,7 @@ def _shown(
     answer = 200 if typed is None else 422
     return page.answer(
         "receipt.html", status=status or answer, switch=f"{link.at}/receipt", lot=link.lot, legs=legs, typed=typed,
-        others=sum(one.can_invoice for one in legs) - 1,
+        others=sum(one.can_invoice for one in legs) - 1, of_mandate=link.at.startswith("/d/"),
         together=yuan(sum(one.taken_fen for one in found)) if len(found) > 1 else None, **shared(wiring, page, link.at),
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from app.cli import Desk
 from app.commands import invoices as desk
@@ -13,6 +14,8 @@ from app.wiring import Wiring
 from ledger.clock import SetClock
 from ledger.errors import Conflict, NotFound, Refused
 from payments import results
+from payments.invoices import invoices
+from payments.invoices.titles import Title
 from payments.refunding import requests
 from tests.app.conftest import City
 from tests.payments.conftest import AT, IDS, make_attempt, make_charge
@@ -73,3 +76,39 @@ def test_what_drivers_wait_for_is_listed_with_what_is_late(product: Wiring, two_
     assert isinstance(product.clock, SetClock)
     product.clock.set(AT + timedelta(days=8))
     assert said(product, "lot", "refund-requests", "--late").startswith("LATE")
+
+
+def test_single_invoices_are_listed_and_refused_red_ones_asked_for_anew(product: Wiring, two_lots: City) -> None:
+    assert said(product, "invoice", "list") == "none"
+    said(product, "invoice", "rule", "tax_invoice", "--document", "d", "--from", "2026-01-01T00:00", "--correct-days", "10")
+    assert "made out anew 10 days, refunds 365 days" in said(product, "invoice", "rules")
+    with product.db.begin() as tx:
+        due = make_attempt(tx, two_lots.ours, make_charge(tx, two_lots.ours, "S1"))
+        results.apply(tx, lane=0, notices=[due.callback()], at=AT, ids=IDS)
+        title = Title(buyer_kind="person", title="李某")
+        payment_id = due.attempt.payment_id
+        asked = invoices.request(tx, lane=0, payment_id=payment_id, title=title, at=AT, ids=IDS)
+    row = said(product, "invoice", "list", "--lot", "lot-1", "--day", "2026-03-02", "--state", "requested")
+    assert row.startswith(f"{asked.invoice_id}  blue  requested    lot-1")
+    assert due.order_no in row
+    assert "李某" not in row
+    for other in (["--lot", "lot-2"], ["--day", "2026-03-01"], ["--state", "stuck"]):
+        assert said(product, "invoice", "list", *other) == "none"
+    assert said(product, "invoice", "retry").startswith("0 red invoices")
+    assert said(product, "invoice", "retry", str(asked.invoice_id), "--lot", "lot-1").startswith("0 red invoices")
+    with pytest.raises(NotFound):
+        said(product, "invoice", "list", "--lot", "none")
+    with product.db.begin() as tx:
+        tx.execute(
+            text("""
+            insert into payments.invoice_red (red_id, lane, invoice_id, amount_fen, asked_at, state, refused_words,
+                                              answered_at, evidence_id)
+            values (:id, 0, :id, 100, :at, 'refused', '税控系统忙', :at, :id)
+            """),
+            {"id": asked.invoice_id, "at": AT},
+        )
+    assert "stuck" in said(product, "invoice", "list", "--state", "stuck")
+    assert "税控系统忙" in said(product, "invoice", "list")
+    assert said(product, "invoice", "run").endswith("WAIT FOR A PERSON: tongting invoice list --state stuck")
+    assert said(product, "invoice", "retry", "--day", "2026-03-02") == "1 red invoices are asked for anew"
+    assert said(product, "invoice", "list", "--state", "stuck") == "none"

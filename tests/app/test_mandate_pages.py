@@ -15,10 +15,15 @@ from app.pages import mandate, signer
 from app.pages.limits import Misses
 from app.pages.words import EN, ZH
 from app.wiring import Wiring
+from gateways.contract import ChannelState, Way
 from ledger.clock import SetClock
-from payments.mandates import agreement_texts, agreements
+from payments import orders, results
+from payments.lots import Lot
+from payments.mandates import agreement_texts, agreements, deduction_store
 from payments.mandates.agreement_store import Event, insert_event
-from tests.app.test_pages import Browser, browser, lot, text_of, wiring  # noqa: F401  # fixtures
+from payments.mandates.deduction_store import Terms
+from tests.app.test_pages import Browser, browser, lot, owe, text_of, wiring  # noqa: F401  # fixtures
+from tests.payments.conftest import PROVIDER, Due, route_of
 
 IN_WECHAT: Final = {"user-agent": "Mozilla/5.0 MicroMessenger/8.0.50"}
 TYPED: Final = {"province": "苏", "rest": "B12345", "color": "", "at": "LX-01"}
@@ -237,3 +242,78 @@ def test_a_payer_finds_own_mandates_in_the_wallet_and_nobody_elses(wallet: Brows
 def test_the_address_of_a_form_without_its_content_leads_to_the_begin(wallet: Browser) -> None:
     for path in ("/leave-first/words", "/leave-first/sign"):
         assert wallet.get(path, follow_redirects=False).headers["location"] == "/leave-first"
+
+
+# What was deducted
+
+
+def opened(wallet: Browser, wiring: Wiring) -> None:
+    """Sign for the plate, with the channel's word that it is open."""
+    form = read(wallet)
+    sign(wallet, form)
+    with wiring.db.begin() as tx:
+        made = agreements.by_token(tx, lane=0, token=form["token"])
+        insert_event(tx, agreement=made, event=Event(kind="open", said_by="channel"), at=wiring.clock.now())
+
+
+def deducted(wiring: Wiring, lot: Lot, serial: str, *, is_taken: bool) -> Due:
+    """Deduct a stay of the plate over WeChat, with the channel's word that it is open just after."""
+    owe(wiring, lot, serial=serial, plate="苏B12345", plate_color="blue")
+    at = wiring.clock.now()
+    with wiring.db.begin() as tx:
+        charge_id = tx.execute(text("select charge_id from payments.charge where lot_serial = :s"), {"s": serial}).scalar_one()
+        order = orders.open_order(
+            tx, lane=0, lot_id=lot.lot_id, charge_id=charge_id, token=f"secret-{serial}-{'x' * 20}", at=at, ids=wiring.ids,
+            price_lock=timedelta(minutes=5),
+        )  # fmt: skip
+        attempt = orders.attempt(
+            tx, order=order, route=route_of(tx, lot), provider_no=PROVIDER, payer_id="", way=Way.DEDUCTION, at=at, ids=wiring.ids,
+            first_query=timedelta(seconds=5),
+        )  # fmt: skip
+        terms = Terms(
+            plate_color="blue", entered_at=at, left_at=at, lot_no="1", lot_name=lot.name, entry_no=None, mandate_no=None
+        )  # fmt: skip
+        deduction_store.insert_terms(tx, lane=0, payment_id=attempt.payment_id, terms=terms)
+        due = Due(lot, order, attempt, "")
+        said = due.answer(happened_at=at) if is_taken else due.answer(state=ChannelState.FAILED)
+        results.apply(tx, lane=0, notices=[said], at=at, ids=wiring.ids)
+        tx.execute(text("update payments.agreement_watch set confirmed_at = :at"), {"at": wiring.clock.now()})
+    return due
+
+
+def test_a_signer_finds_what_was_deducted_with_its_receipt_and_a_stranger_does_not(
+    wallet: Browser, wiring: Wiring, lot: Lot
+) -> None:
+    opened(wallet, wiring)
+    due = deducted(wiring, lot, "S1", is_taken=True)
+    page = wallet.get("/leave-first/mine")
+    assert all(words in text_of(page.text) for words in (ZH.mandate_own_taken, "¥15.50", lot.name))
+    assert "苏B12345" not in page.text
+    assert EN.mandate_own_receipt in wallet.get("/leave-first/mine?lang=en").text
+    [number] = re.findall(r'name="payment" value="(\w+)"', page.text)
+    shown = wallet.post("/leave-first/mine/receipt", data={"payment": number})
+    assert re.fullmatch(r"/d/[\w-]{24}/receipt", shown.url.path)
+    assert all(words in text_of(shown.text) for words in (due.order_no, "¥15.50", lot.operator_name))
+    assert 'href="/leave-first/mine"' in shown.text
+    assert wallet.get(shown.url.path.removesuffix("/receipt")).url.path == shown.url.path
+    asked = wallet.post(
+        shown.url.path.replace("/receipt", "/refund"), data={"receipt": number, "reason": "barrier", "words": ""}
+    )  # fmt: skip
+    assert (asked.status_code, asked.url.path) == (200, shown.url.path)
+    as_payer(wallet, wiring, "oStranger")
+    assert lot.name not in text_of(wallet.get("/leave-first/mine").text)
+    for wrong in (number, "x"):
+        assert wallet.post("/leave-first/mine/receipt", data={"payment": wrong}).status_code == 404
+    wallet.cookies.clear()
+    assert wallet.post("/leave-first/mine/receipt", data={"payment": number}, follow_redirects=False).status_code == 303
+    assert wallet.get(f"/d/{'a' * 24}/receipt").status_code == 404
+    assert wallet.get("/d/x/receipt").status_code == 404
+
+
+def test_what_was_refused_says_so_plainly_and_leads_to_where_it_is_paid(wallet: Browser, wiring: Wiring, lot: Lot) -> None:
+    opened(wallet, wiring)
+    deducted(wiring, lot, "S1", is_taken=False)
+    page = wallet.get("/leave-first/mine")
+    assert ZH.mandate_own_refused.format(app=ZH.app_wechat) in text_of(page.text)
+    [address] = re.findall(rf'href="([^"]+)">{ZH.mandate_own_pay}', page.text)
+    assert lot.name in text_of(wallet.get(address).text)

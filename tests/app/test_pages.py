@@ -28,6 +28,7 @@ from gateways.contract import ChannelState
 from ledger.books import open_lane
 from payments import charges, lots, paycode, results
 from payments.lots import Lot, NewLot, NewOperator
+from payments.plates import PlateColor
 from payments.records import NewCharge
 from tests.app.conftest import app_of
 from tests.payments.conftest import AT, MERCHANT, PROVIDER, make_attempt, make_charge
@@ -77,11 +78,13 @@ def code(wiring: Wiring, lot: Lot) -> str:
     return paycode.token(lot.lot_id, keys=wiring.pay_codes)
 
 
-def owe(wiring: Wiring, lot: Lot, *, serial: str = "S1", amount_fen: int = 1550, plate: str = PLATE) -> None:
+def owe(
+    wiring: Wiring, lot: Lot, *, serial: str = "S1", amount_fen: int = 1550, plate: str = PLATE, plate_color: PlateColor = "unknown"
+) -> None:
     now = wiring.clock.now()
     charge = NewCharge(
-        lot_serial=serial, plate=plate, entered_at=now - timedelta(minutes=161), minutes=161, amount_fen=amount_fen,
-        tariff_text="3 小时 <b>x</b>",
+        lot_serial=serial, plate=plate, plate_color=plate_color, entered_at=now - timedelta(minutes=161), minutes=161,
+        amount_fen=amount_fen, tariff_text="3 小时 <b>x</b>",
     )  # fmt: skip
     with wiring.db.begin() as tx:
         (posted,) = charges.post(tx, lane=0, lot=lot, charges=[charge], at=now, ids=wiring.ids)

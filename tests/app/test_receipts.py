@@ -311,6 +311,61 @@ def test_a_basket_has_one_receipt_a_leg_and_a_sum(browser: Browser, product: Wir
     assert shown.count("每小时6元") == 1
     form = {"receipt": legs[str(int(MERCHANT) + 1)].order_no, "reason": "other", "words": ""}
     assert ZH.refund_open.format(day="3月9日") in read(browser.post(f"/b/{token}/refund", data=form).text)
+    with product.db.begin() as tx:
+        rules.enter(tx, rule=NewRule(kind="tax_invoice", document="d", valid_from=AT - timedelta(days=1)), at=AT)
+    assert ZH.invoice_all.format(count=1) in browser.get(f"/b/{token}/receipt").text
+    asked = browser.post(f"/b/{token}/invoice", data=COMPANY | {"receipt": form["receipt"], "all": "yes"})
+    assert read(asked.text).count(ZH.invoice_waiting) == 2
+    assert browser.post(f"/b/{token}/invoice", data=COMPANY | {"receipt": form["receipt"], "all": "yes"}).text == asked.text
+    assert worker.issue_invoices(product).handed_over == 2
+    [file] = product.settings.invoice_outbox.glob("*.jsonl")
+    sellers = {msgspec.json.decode(line)["seller_name"] for line in file.read_bytes().splitlines()}
+    assert sellers == {two_lots.ours.operator_name, two_lots.theirs.operator_name}
+
+
+def issue(product: Wiring, number: str, *, of: str = "blue") -> None:
+    """Issue what was handed over last of a colour."""
+    bodies = [file.read_bytes() for file in product.settings.invoice_outbox.glob("*.jsonl")]
+    lines = [msgspec.json.decode(line) for body in bodies for line in body.splitlines()]
+    line = next(line for line in lines if line["color"] == of)
+    for file in product.settings.invoice_outbox.glob("*.jsonl"):
+        file.unlink()
+    inbox = product.settings.invoice_inbox
+    inbox.mkdir(parents=True, exist_ok=True)
+    (inbox / "one.xml").write_bytes(b"<invoice/>")
+    said = {"request": line["request"], "state": "issued", "number": number, "issued_at": AT, "file": "one.xml"}
+    (inbox / f"{number}.jsonl").write_bytes(msgspec.json.encode(said | {"amount_fen": line["amount_fen"]}))
+    assert worker.issue_invoices(product).answered == 1
+
+
+def test_an_invoice_with_a_wrong_name_is_made_out_anew_behind_the_link(browser: Browser, product: Wiring, invoiced: Due) -> None:
+    at = f"/r/{invoiced.token}"
+    browser.post(f"{at}/invoice", data=COMPANY | {"receipt": invoiced.order_no})
+    worker.issue_invoices(product)
+    issue(product, "26322000000000000001")
+    page = browser.get(f"{at}/receipt").text
+    assert ZH.invoice_correct_text.format(day="4月1日") in read(page)
+    [corrects] = re.findall(r'name="corrects" value="([^"]+)"', page)
+    form = COMPANY | {"receipt": invoiced.order_no, "corrects": corrects, "buyer": "person", "title": "李某"}
+    wrong = browser.post(f"{at}/invoice", data=form | {"title": " "})
+    assert (wrong.status_code, ZH.invoice_wrong[0] in wrong.text) == (422, True)
+    asked = browser.post(f"{at}/invoice", data=form)
+    for words in (ZH.invoice_correct_waiting, ZH.invoice_replaced, ZH.invoice_red_correct_waiting):
+        assert words.format(amount="12.00") in read(asked.text)
+    assert browser.post(f"{at}/invoice", data=form).text == asked.text
+    worker.issue_invoices(product)
+    issue(product, "26322000000000000002", of="red")
+    issue(product, "26322000000000000003")
+    done = read(browser.get(f"{at}/receipt?lang=en").text)
+    for words in (EN.invoice_issued, EN.invoice_replaced, EN.invoice_red_correct, EN.invoice_correct):
+        assert words.format(amount="12.00") in done
+    assert len(re.findall(r'href="[^"]+/invoice/\w+', browser.get(f"{at}/receipt").text)) == 3
+    for other in ("x", str(invoiced.attempt.payment_id)):
+        assert browser.post(f"{at}/invoice", data=form | {"corrects": other}).status_code in (404, 409)
+    product_clock = product.clock
+    assert isinstance(product_clock, SetClock)
+    product_clock.set(AT + timedelta(days=31))
+    assert ZH.invoice_correct not in browser.get(f"{at}/receipt").text
 
 
 def test_every_sentence_stands_in_both_languages() -> None:
