@@ -4,7 +4,9 @@ Knows number theory only. Never for real money: who knows the seed knows the key
 """
 
 import hashlib
+import math
 from collections.abc import Iterator
+from functools import cache
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -12,7 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 _EXPONENT: Final = 65537
 _PRIME_BITS: Final = 1024
 _ROUNDS: Final = 20
-_SMALL_PRIMES: Final = [n for n in range(3, 2000, 2) if all(n % d for d in range(3, int(n**0.5) + 1, 2))]
+"""Blocks of the stream that a prime takes, one for each base; a number without small divisors that is not prime takes one."""
+_ROUNDS_TRIED: Final = 4
+"""A number of 1024 bits that passes so many and is no prime is not met by chance; making the key of it tests it again."""
+_SMALL: Final = 2_000
+"""A number with an odd divisor below this takes no block."""
+_LARGER: Final = 1 << 16
+"""With a divisor below this it is known to fail with any base that chance gives: the power need not be taken."""
 
 
 def stream(seed: int, name: str) -> Iterator[bytes]:
@@ -60,12 +68,29 @@ def _prime(blocks: Iterator[bytes]) -> int:
 
 def _is_prime(candidate: int, blocks: Iterator[bytes]) -> bool:
     """Miller and Rabin's test after trial division."""
-    if any(candidate % small == 0 for small in _SMALL_PRIMES):
+    if math.gcd(candidate, _product(3, _SMALL)) > 1:
+        return False
+    if math.gcd(candidate, _product(_SMALL, _LARGER)) > 1:
+        next(blocks)
         return False
     odd, twos = candidate - 1, 0
     while odd % 2 == 0:
         odd, twos = odd // 2, twos + 1
-    return all(_passes(candidate, odd, twos, 2 + int.from_bytes(next(blocks), "big")) for _ in range(_ROUNDS))
+    if not all(_passes(candidate, odd, twos, 2 + int.from_bytes(next(blocks), "big")) for _ in range(_ROUNDS_TRIED)):
+        return False
+    for _ in range(_ROUNDS - _ROUNDS_TRIED):
+        next(blocks)
+    return True
+
+
+@cache
+def _product(low: int, high: int) -> int:
+    """Return the product of all odd primes from ``low`` on and below ``high``."""
+    composite = bytearray(high)
+    for n in range(3, math.isqrt(high) + 1, 2):
+        if not composite[n]:
+            composite[n * n :: n] = b"\1" * len(range(n * n, high, n))
+    return math.prod(n for n in range(low | 1, high, 2) if not composite[n])
 
 
 def _passes(candidate: int, odd: int, twos: int, base: int) -> bool:
