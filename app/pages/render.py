@@ -103,6 +103,7 @@ class Page:
         other = here if self.is_english else f"{here}{'&' if '?' in here else '?'}lang=en"
         context = {
             "w": self.w,
+            "template": template.removesuffix(".html"),
             "query": self.query,
             "help_line": self.settings.help_line,
             "switch": other,

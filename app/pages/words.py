@@ -149,6 +149,7 @@ class Words(Struct, frozen=True, kw_only=True):
     check_title: str
     check_text: str
     refresh: str
+    offline: str
     amount: str
     board_title: str
     board_text: str
@@ -442,6 +443,7 @@ ZH: Final = Words(
     check_title="付款正在人工核对",
     check_text="已收到您的付款，但与订单不一致，工作人员正在核对，请保留凭证号。",
     refresh="刷新结果",
+    offline="网络已断开，连上后本页会自动刷新。已付的款不会丢，请勿重复支付。",
     amount="金额",
     board_title="扫一个码，全城停车都能付",
     board_text="停车费由支付渠道直接付到停车场经营单位自己的账户，平台不经手资金。",
@@ -745,6 +747,7 @@ EN: Final = Words(
     check_title="Your payment is being checked",
     check_text="Your payment arrived but does not fit the order. Our staff are checking it; please keep the receipt number.",
     refresh="Reload",
+    offline="There is no network. This page looks again when there is. What you paid is not lost; do not pay twice.",
     amount="Amount",
     board_title="One code pays for parking all over the city",
     board_text="Fees go from the payment channel straight into each operator's own account. The platform never holds them.",
