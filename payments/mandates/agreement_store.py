@@ -226,13 +226,13 @@ def counts(tx: Connection, *, lane: int) -> list[Count]:
     return [Count(*row) for row in tx.execute(query, {"lane": lane})]
 
 
-def hold(tx: Connection, *, plate: str, channel: str, alone: bool = True) -> None:
-    """Wait for whoever writes about the consent for a number at a channel; with ``alone`` also for those that act upon it.
+def hold(tx: Connection, *, plate: str, channel: str) -> None:
+    """Wait for whoever writes about the consent for a number at a channel, or acts upon it (``payments.hold_consent_v1``).
 
     Held until the transaction ends: what reads the consent before it makes a payment, and what ends it, cannot cross.
     """
-    query = f"select pg_advisory_xact_lock{'' if alone else '_shared'}(hashtextextended(:name, 0))"
-    tx.execute(text(query), {"name": f"consent {channel} {plate}"})
+    query = text("select pg_advisory_xact_lock(hashtextextended(:name, 0))")
+    tx.execute(query, {"name": f"consent {channel} {plate}"})
 
 
 def insert_event(tx: Connection, *, agreement: Agreement, event: Event, at: datetime) -> None:
@@ -298,7 +298,10 @@ def remember(tx: Connection, *, plate: str, color: str, channel: str, state: Lit
     )
 
 
-def consent_ended(tx: Connection, *, plate: str, color: str, channel: str) -> bool:
-    """Tell whether a driver has ended deductions from a plate over a channel, and nobody has agreed to them since."""
-    query = text("select payments.consent_ended_v1(:plate, :color, :channel)")
+def held_consent_ended(tx: Connection, *, plate: str, color: str, channel: str) -> bool:
+    """Tell whether a driver has ended deductions from a plate over a channel, and nobody has agreed to them since.
+
+    Waits for whoever is ending them, and holds the consent with those that act upon it until the transaction ends.
+    """
+    query = text("select payments.hold_consent_v1(:plate, :color, :channel)")
     return bool(tx.execute(query, {"plate": plate, "color": color, "channel": channel}).scalar_one())

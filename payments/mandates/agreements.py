@@ -229,8 +229,7 @@ def ended(tx: Connection, *, plate: str, color: str, channel: str) -> bool:
 
     Held until ``tx`` ends: a payment that is made in it was made before the end, or not at all.
     """
-    agreement_store.hold(tx, plate=plate, channel=channel, alone=False)
-    return agreement_store.consent_ended(tx, plate=plate, color=color, channel=channel)
+    return agreement_store.held_consent_ended(tx, plate=plate, color=color, channel=channel)
 
 
 def _there(found: Agreement | None) -> Agreement:

@@ -12,9 +12,10 @@ from sqlalchemy import Connection, text
 
 from gateways import messages
 from gateways.contract import RawMessage
+from ledger.volley import ask
 from payments.plates import PlateColor
-from payments.records import Attempt
-from payments.store import attempt as attempt_of
+from payments.records import Attempt, Charge
+from payments.store import which_attempts_at
 
 SAME_STAY: Final = timedelta(minutes=5)
 """How far the begin of a charge may be from the entrance of the same stay: two clocks of one lot."""
@@ -45,6 +46,22 @@ class Word(Struct, frozen=True, kw_only=True):
     entry_no: str | None
     state: MandateState
     word: str | None
+
+
+class Stay(Struct, frozen=True):
+    """A charge's stay at a channel: its entrance, what the channel said of it, and whether its driver has ended deductions."""
+
+    entry: Entry | None
+    word: Word | None
+    has_ended: bool
+
+
+class Held(Struct, frozen=True):
+    """The consent that a deduction is made under."""
+
+    plate: str
+    color: str
+    channel: str
 
 
 class HeldWord(Struct, kw_only=True):
@@ -142,30 +159,43 @@ def entrance(tx: Connection, *, lane: int, lot_id: int, lot_serial: str) -> Entr
     return None if row is None else Entry(**row._mapping)
 
 
-def entrance_of(
-    tx: Connection, *, lane: int, lot_id: int, lot_serial: str, plate: str, plate_color: str, entered_at: datetime
-) -> Entry | None:
-    """Return the entrance of a charge's stay: the same plate at the same lot, by the serial or by the time of coming; newest first.
+def stay_of(tx: Connection, *, charge: Charge, channel: str, merchant_no: str) -> Stay:
+    """Return what is known of a charge's stay at a channel, in one statement.
 
-    A colour that one side does not know fits every colour.
+    The entrance is that of the same plate at the same lot, by the serial or by the time of coming; the newest. A colour that one
+    side does not know fits every colour.
     """
     query = text(
-        _ENTRY
-        + """
-        where e.lane = :lane and e.lot_id = :lot and p.number = :plate
-          and (p.color = :color or p.color = 'unknown' or :color = 'unknown')
-          and (e.lot_serial = :serial or e.entered_at between :earliest and :latest)
-        order by e.lot_serial = :serial desc, e.entrance_id desc limit 1
+        f"""
+        select e.*, w.merchant_no is not null as was_told, w.entry_no, w.state, w.word,
+               payments.consent_ended_v1(
+                   :plate, case when coalesce(e.plate_color, 'unknown') <> 'unknown' then e.plate_color else :color end, :channel
+               ) as has_ended
+        from (select 1) as charge
+        left join lateral (
+            {_ENTRY}
+            where e.lane = :lane and e.lot_id = :lot and p.number = :plate
+              and (p.color = :color or p.color = 'unknown' or :color = 'unknown')
+              and (e.lot_serial = :serial or e.entered_at between :earliest and :latest)
+            order by e.lot_serial = :serial desc, e.entrance_id desc limit 1
+        ) e on true
+        left join payments.entrance_word w
+          on w.lane = e.lane and w.entrance_id = e.entrance_id and w.channel = :channel and w.merchant_no = :merchant_no
         """
     )
     row = tx.execute(
         query,
         {
-            "lane": lane, "lot": lot_id, "plate": plate, "color": plate_color, "serial": lot_serial,
-            "earliest": entered_at - SAME_STAY, "latest": entered_at + SAME_STAY,
+            "lane": charge.lane, "lot": charge.lot_id, "plate": charge.plate, "color": charge.plate_color,
+            "serial": charge.lot_serial, "earliest": charge.entered_at - SAME_STAY, "latest": charge.entered_at + SAME_STAY,
+            "channel": channel, "merchant_no": merchant_no,
         },
-    ).first()  # fmt: skip
-    return None if row is None else Entry(**row._mapping)
+    ).one()  # fmt: skip
+    if row.entrance_id is None:
+        return Stay(None, None, row.has_ended)
+    entry = Entry(**{name: getattr(row, name) for name in Entry.__struct_fields__})
+    word = Word(channel=channel, merchant_no=merchant_no, entry_no=row.entry_no, state=row.state, word=row.word)
+    return Stay(entry, word if row.was_told else None, row.has_ended)
 
 
 def words(tx: Connection, *, lane: int, entrance_id: UUID) -> list[Word]:
@@ -252,19 +282,30 @@ def _word_of(lane: int, entrance_id: UUID, word: Word, at: datetime) -> dict[str
 
 def attempts_at(tx: Connection, *, lane: int, charge_id: UUID) -> list[Attempt]:
     """Return all attempts to pay a charge, the newest first."""
-    query = text("select payment_id from payments.payment where lane = :lane and charge_id = :id order by payment_id desc")
-    found = [attempt_of(tx, lane=lane, payment_id=one) for one in tx.execute(query, {"lane": lane, "id": charge_id}).scalars()]
-    return [one for one in found if one is not None]
+    return ask(tx, which_attempts_at(lane=lane, charge_id=charge_id))
 
 
-def insert_terms(tx: Connection, *, lane: int, payment_id: UUID, terms: Terms) -> None:
-    tx.execute(
-        text("""
-        insert into payments.deduction (payment_id, lane, plate_color, entered_at, left_at, lot_no, lot_name, entry_no, mandate_no)
-        values (:id, :lane, :plate_color, :entered_at, :left_at, :lot_no, :lot_name, :entry_no, :mandate_no)
-        """),
-        {"id": payment_id, "lane": lane} | {name: getattr(terms, name) for name in Terms.__struct_fields__},
-    )
+def begin(tx: Connection, *, lane: int, payment_id: UUID, terms: Terms, held: Held, until: datetime) -> bool:
+    """Keep what a new payment's deduction says and claim its first call, in one statement; False: the driver has ended it.
+
+    Waits for a driver who is just ending it, and holds the consent: until ``tx`` ends nobody ends it. After False the caller rolls
+    the payment back.
+    """
+    query = text("""
+        with consent as materialized (
+            select payments.hold_consent_v1(:plate, :color, :channel) as has_ended
+        ), kept as (
+            insert into payments.deduction (payment_id, lane, plate_color, entered_at, left_at, lot_no, lot_name, entry_no,
+                                            mandate_no, calls)
+            select :id, :lane, :plate_color, :entered_at, :left_at, :lot_no, :lot_name, :entry_no, :mandate_no, 1
+            from consent where not has_ended
+            returning payment_id, lane
+        )
+        update payments.payment p set claimed_until = :until from kept k
+        where p.lane = k.lane and p.payment_id = k.payment_id
+        """)
+    given = {"id": payment_id, "lane": lane, "plate": held.plate, "color": held.color, "channel": held.channel, "until": until}
+    return tx.execute(query, given | {name: getattr(terms, name) for name in Terms.__struct_fields__}).rowcount == 1
 
 
 def asked(tx: Connection, *, lane: int, payment_id: UUID) -> Asked:
@@ -281,17 +322,15 @@ def claim_call(tx: Connection, *, lane: int, payment_id: UUID, at: datetime, unt
 
     Does not count as a query: the schedule of queries stands.
     """
-    mine = tx.execute(
-        text("""
-        update payments.payment set claimed_until = :until
-        where lane = :lane and payment_id = :id and (claimed_until is null or claimed_until <= :at)
-        """),
-        {"lane": lane, "id": payment_id, "at": at, "until": until},
-    ).rowcount  # fmt: skip
-    if mine:
-        query = text("update payments.deduction set calls = calls + 1 where lane = :lane and payment_id = :id")
-        tx.execute(query, {"lane": lane, "id": payment_id})
-    return mine == 1
+    query = text("""
+        with mine as (
+            update payments.payment set claimed_until = :until
+            where lane = :lane and payment_id = :id and (claimed_until is null or claimed_until <= :at)
+            returning payment_id, lane
+        )
+        update payments.deduction d set calls = d.calls + 1 from mine m where d.lane = m.lane and d.payment_id = m.payment_id
+        """)
+    return tx.execute(query, {"lane": lane, "id": payment_id, "at": at, "until": until}).rowcount == 1
 
 
 def take_on(tx: Connection, *, lane: int, payment_id: UUID) -> None:

@@ -23,8 +23,8 @@ from payments import charges, checkout, orders, results, store
 from payments.checkout import Till
 from payments.decisions import ACCEPTED, Finding
 from payments.errors import AlreadyPaid, CardUnderWay
-from payments.mandates import agreements, deduction_store, status_lists
-from payments.mandates.deduction_store import Asked, Entry, MandateState, Terms, Word
+from payments.mandates import deduction_store, status_lists
+from payments.mandates.deduction_store import Asked, Entry, Held, MandateState, Terms, Word
 from payments.owed import debt_store
 from payments.records import Attempt, Charge
 from payments.results import Notice
@@ -107,8 +107,9 @@ def deduct(till: Till, *, lot_id: int, lot_serial: str, channel: str | None = No
     here = _channels(till, channel)
     with till.db.connect() as tx:
         charge = charges.by_serial(tx, lane=till.lane, lot_id=lot_id, lot_serial=lot_serial)
-        standing = _standing(tx, charge, channel)
-        names = _least_tried(tx, charge, here)
+        before = deduction_store.attempts_at(tx, lane=charge.lane, charge_id=charge.charge_id)
+        standing = _standing(tx, charge, channel, before)
+        names = _least_tried(before, here)
     tried = [] if standing is None else [_again(till, charge, standing)]
     for name in names:
         if tried and tried[-1].state not in ("none", "failed"):
@@ -126,9 +127,8 @@ def _channels(till: Till, channel: str | None) -> tuple[str, ...]:
     return (channel,)
 
 
-def _least_tried(tx: Connection, charge: Charge, names: Sequence[str]) -> list[str]:
+def _least_tried(before: Sequence[Attempt], names: Sequence[str]) -> list[str]:
     """Return channels in their order, those last that a charge was taken over to no effect before."""
-    before = deduction_store.attempts_at(tx, lane=charge.lane, charge_id=charge.charge_id)
     times = Counter(one.channel for one in before if one.way is Way.DEDUCTION)
     return sorted(names, key=lambda name: times[name])
 
@@ -142,13 +142,12 @@ def _answer(lot_serial: str, tried: Sequence[Tried]) -> Deducted:
     return Deducted(lot_serial=lot_serial, state=last.state, channel=last.channel, receipt=last.receipt, tried=tuple(tried))
 
 
-def _standing(tx: Connection, charge: Charge, channel: str | None) -> Attempt | None:
+def _standing(tx: Connection, charge: Charge, channel: str | None, attempts: Sequence[Attempt]) -> Attempt | None:
     """Return the deduction of a charge that is under way or has settled it, or None when one may be made.
 
     Raises AlreadyPaid and Conflict as ``deduct``.
     """
     now = charges.by_id(tx, lane=charge.lane, charge_id=charge.charge_id)
-    attempts = deduction_store.attempts_at(tx, lane=charge.lane, charge_id=charge.charge_id)
     if now.state != "open":
         settling = next((one for one in attempts if one.payment_id == now.settled_by), None)
         if settling is None or settling.way is not Way.DEDUCTION or channel not in (None, settling.channel):
@@ -180,10 +179,11 @@ def _try(till: Till, charge: Charge, channel: str, *, named: bool) -> Tried:
         route = routing.choose(tx, operator_id=charge.operator_id, channel=channel, at=at)
         if route is None:
             return Tried(channel=channel, state="none", reason="route_missing")
-        stay = _stay(tx, charge, route)
+        found = deduction_store.stay_of(tx, charge=charge, channel=channel, merchant_no=route.merchant_no)
+        stay = _Stay(charge, found.entry, found.word)
         if channel == status_lists.CHANNEL and status_lists.plate_listed(tx, plate=charge.plate, color=stay.color, at=at):
             return Tried(channel=channel, state="none", reason="plate_listed")
-        if agreements.ended(tx, plate=charge.plate, color=stay.color, channel=channel):
+        if found.has_ended:
             return Tried(channel=channel, state="none", reason=CONSENT_ENDED)
     state, mandate_no, reason = _mandate(till, stay, route)
     if state == "unknown" and named and reason is None:
@@ -195,16 +195,6 @@ def _try(till: Till, charge: Charge, channel: str, *, named: bool) -> Tried:
     if isinstance(made, str):
         return Tried(channel=channel, state="none", reason=made)
     return _call(till, stay.charge, made, fresh=True) if fresh else _again(till, charge, made)
-
-
-def _stay(tx: Connection, charge: Charge, route: MerchantAccount) -> _Stay:
-    entry = deduction_store.entrance_of(
-        tx, lane=charge.lane, lot_id=charge.lot_id, lot_serial=charge.lot_serial, plate=charge.plate,
-        plate_color=charge.plate_color, entered_at=charge.entered_at,
-    )  # fmt: skip
-    said = [] if entry is None else deduction_store.words(tx, lane=charge.lane, entrance_id=entry.entrance_id)
-    word = next((one for one in said if (one.channel, one.merchant_no) == (route.channel, route.merchant_no)), None)
-    return _Stay(charge, entry, word)
 
 
 def _entry_needed(stay: _Stay, supports: frozenset[Operation]) -> str | None:
@@ -251,17 +241,15 @@ def _make(
     none is made: ``attempts_exhausted``, it was tried too often; ``consent_ended``, the driver ended it meanwhile.
     """
     charge, at = stay.charge, till.clock.now()
-    with till.db.begin() as tx:
+    with till.db.connect() as tx, tx.begin() as transaction:
         store.hold_charges(tx, lane=charge.lane, charge_ids=[charge.charge_id])
-        standing = _standing(tx, charge, channel)
+        before = deduction_store.attempts_at(tx, lane=charge.lane, charge_id=charge.charge_id)
+        standing = _standing(tx, charge, channel, before)
         if standing is not None:
             return standing, False
-        before = deduction_store.attempts_at(tx, lane=charge.lane, charge_id=charge.charge_id)
         mine = [one for one in before if one.way is Way.DEDUCTION and one.channel == route.channel]
         if len(mine) >= ATTEMPTS_MAX:
             return "attempts_exhausted", False
-        if agreements.ended(tx, plate=charge.plate, color=stay.color, channel=route.channel):
-            return CONSENT_ENDED, False
         order = orders.open_order(
             tx, lane=charge.lane, lot_id=charge.lot_id, charge_id=charge.charge_id,
             token=till.tokens.new(f"deduction {charge.charge_id} {len(before) + 1}"), at=at, ids=till.ids,
@@ -271,12 +259,13 @@ def _make(
             tx, order=order, route=route, provider_no=till.line(route.channel).connected.channel.provider_no, payer_id="",
             way=Way.DEDUCTION, at=at, ids=till.ids, first_query=till.schedule(route.channel)[0],
         )  # fmt: skip
-        terms = _terms(tx, stay, attempt, mandate_no)
-        deduction_store.insert_terms(tx, lane=attempt.lane, payment_id=attempt.payment_id, terms=terms)
-        mine_alone = deduction_store.claim_call(
-            tx, lane=attempt.lane, payment_id=attempt.payment_id, at=at, until=at + CLAIM
+        begun = deduction_store.begin(
+            tx, lane=attempt.lane, payment_id=attempt.payment_id, terms=_terms(tx, stay, attempt, mandate_no),
+            held=Held(charge.plate, stay.color, route.channel), until=at + CLAIM,
         )  # fmt: skip
-        assert mine_alone, "nobody else has seen this payment"
+        if not begun:
+            transaction.rollback()
+            return CONSENT_ENDED, False
     return attempt, True
 
 

@@ -21,7 +21,7 @@ from payments import orders, results
 from payments.lots import Lot
 from payments.mandates import agreement_texts, agreements, deduction_store
 from payments.mandates.agreement_store import Event, insert_event
-from payments.mandates.deduction_store import Terms
+from payments.mandates.deduction_store import Held, Terms
 from tests.app.test_pages import Browser, browser, lot, owe, text_of, wiring  # noqa: F401  # fixtures
 from tests.payments.conftest import PROVIDER, Due, route_of
 
@@ -273,7 +273,8 @@ def deducted(wiring: Wiring, lot: Lot, serial: str, *, is_taken: bool) -> Due:
         terms = Terms(
             plate_color="blue", entered_at=at, left_at=at, lot_no="1", lot_name=lot.name, entry_no=None, mandate_no=None
         )  # fmt: skip
-        deduction_store.insert_terms(tx, lane=0, payment_id=attempt.payment_id, terms=terms)
+        held = Held("苏B12345", "blue", "wechat")
+        assert deduction_store.begin(tx, lane=0, payment_id=attempt.payment_id, terms=terms, held=held, until=at)
         due = Due(lot, order, attempt, "")
         said = due.answer(happened_at=at) if is_taken else due.answer(state=ChannelState.FAILED)
         results.apply(tx, lane=0, notices=[said], at=at, ids=wiring.ids)

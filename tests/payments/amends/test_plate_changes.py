@@ -107,10 +107,9 @@ def test_the_entrance_of_the_other_colour_is_no_entrance_of_this_charge(desk: Co
             plate_id=plate_id(desk, color), entered_at=AT - timedelta(hours=2), free_minutes=0, lot_name=city.name, at=AT,
         )  # fmt: skip
     found = {}
-    for color in ("blue", "yellow", "unknown"):
-        entry = deduction_store.entrance_of(
-            desk, lane=0, lot_id=city.lot_id, lot_serial="S9", plate=NUMBER, plate_color=color, entered_at=AT - timedelta(hours=2)
-        )
+    for serial, color in (("S1", "blue"), ("S2", "yellow"), ("S3", "unknown")):
+        charge = charges.by_serial(desk, lane=0, lot_id=city.lot_id, lot_serial=serial)
+        entry = deduction_store.stay_of(desk, charge=charge, channel="etc", merchant_no="1").entry
         assert entry is not None
         found[color] = entry.plate_color
     assert (found["blue"], found["yellow"]) == ("blue", "yellow")
