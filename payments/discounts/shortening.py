@@ -75,7 +75,7 @@ def curves(tx: Connection, *, lane: int, wanted: Sequence[Wanted]) -> dict[tuple
         if one.stay.ends_at - one.stay.entered_at > STAY_MAX:
             found[one.stay.key, one.at] = f"the stay is longer than {STAY_MAX.days} days"
             continue
-        mine = _shorter(one)
+        mine = shortened(one)
         places.append((one, slice(len(asks), len(asks) + len(mine))))
         asks += mine
     priced = _quoted(tx, lane, asks)
@@ -105,19 +105,19 @@ def pro_rata(stay: ChargedStay, minutes: int) -> int:
     return stay.amount_fen if minutes >= stay.minutes else stay.amount_fen * minutes // stay.minutes
 
 
-def _shorter(one: Wanted) -> list[AskedStay]:
+def shortened(one: Wanted) -> list[AskedStay]:
     """Return a stay, and it shortened step by step until nothing is left or no more may be taken off."""
     stay, step = one.stay, FREE_MINUTES_STEP * _MINUTE
     length = stay.ends_at - stay.entered_at
     steps = min(one.minutes // FREE_MINUTES_STEP, -(-length // step))
-    shortened = [min(length, count * step) for count in range(steps + 1)]
+    taken = [min(length, count * step) for count in range(steps + 1)]
     return [
         AskedStay(
             lot_id=stay.lot_id, plate_color=stay.plate_color, plate=stay.plate,
             entered_at=stay.entered_at + (less if one.at == "entry" else timedelta()),
             left_at=stay.ends_at - (less if one.at == "exit" else timedelta()),
         )
-        for less in shortened
+        for less in taken
     ]  # fmt: skip
 
 
