@@ -53,8 +53,8 @@ class Wiring(Struct, frozen=True):
     lane: int
     db: Engine
     """Connections in the application role."""
-    gate_db: Engine
-    """Connections of the callbacks' committer, which find rows by key only."""
+    keyed_db: Engine
+    """As ``db``, but they find every row by its key: for the callbacks' committer and for what pages ask most."""
     clock: Clock
     ids: Ids
     link_tokens: Tokens
@@ -134,7 +134,7 @@ class Wiring(Struct, frozen=True):
         if isinstance(self.transport, HttpTransport):
             self.transport.close()
         self.db.dispose()
-        self.gate_db.dispose()
+        self.keyed_db.dispose()
 
 
 Wired = NamedDependency[SkipValidation[Wiring]]
@@ -180,7 +180,7 @@ def build(settings: Settings) -> Wiring:
         settings=settings,
         lane=LANE,
         db=engine(database_url(settings), pool_size=settings.database_pool_size),
-        gate_db=engine(database_url(settings), pool_size=2, by_key=True),
+        keyed_db=engine(database_url(settings), by_key=True),
         clock=SetClock(settings.simulated_start_at) if settings.simulated else SystemClock(),
         ids=SeededIds(settings.simulated_seed) if settings.simulated else RandomIds(),
         link_tokens=SeededTokens(settings.simulated_seed) if settings.simulated else RandomTokens(),

@@ -27,6 +27,7 @@ from msgspec import Struct
 from app import demo
 from app.database import prepare
 from app.keys import make_missing
+from app.pages import seals
 from app.run import name_merchants
 from app.wiring import Wiring, build, origin
 from benchmarks.figures import Notebook
@@ -34,6 +35,7 @@ from benchmarks.ground import Ground
 from benchmarks.load import written
 from config.settings import Settings, as_environment, load
 from ledger.books import open_lane
+from ledger.money import yuan
 from payments import charges, lots, paycode
 from payments.lots import Lot
 from payments.records import Posted
@@ -46,6 +48,9 @@ PAYS: Final = 1_500
 CHANNELS: Final = ("alipay", "wechat")
 """Alipay's form is signed here; WeChat is asked first, at its stand-in."""
 LOT: Final = "LX-0001"
+MINUTES: Final = 90
+PRICE: Final = yuan(demo.charge(LOT, serial="", plate="", minutes=MINUTES, left_at=datetime.now(UTC)).amount_fen)
+"""What each stay costs, as the page says it and the form repeats it."""
 DATABASE: Final = "pages"
 _BATCH: Final = 1_000
 _HEAD: Final = "host: x\r\naccept: text/html\r\naccept-encoding: gzip\r\nx-forwarded-for: 203.0.113.7\r\n"
@@ -76,7 +81,13 @@ def measure(on: Ground, notes: Notebook, *, rounds: int) -> None:
                 due = _owe(wiring, lot, PAYS, series=f"{channel[0].upper()}{number}")
                 tokens = [wiring.link_tokens.new(f"bench {channel} {number} {place}") for place in range(PAYS)]
                 taps = [
-                    _post(f"{code}/pay", charge=str(charge_id), order=token, channel=channel)
+                    _post(
+                        f"{code}/pay",
+                        charge=seals.of(wiring, lot.lot_id, str(charge_id)),
+                        order=token,
+                        channel=channel,
+                        shown=PRICE,
+                    )
                     for (charge_id, _), token in zip(due, tokens, strict=True)
                 ]
                 _note(notes, f"pay.{channel}", _asked(port, folder, taps), bare)
@@ -157,7 +168,7 @@ def _owe(wiring: Wiring, lot: Lot, count: int, *, series: str) -> list[tuple[UUI
     at = wiring.clock.now()
     plates = [f"苏{_letters(series)}{number:05d}" for number in range(count)]
     left_at = at - timedelta(minutes=1)
-    new = [demo.charge(lot.code, serial=f"{series}-{plate}", plate=plate, minutes=90, left_at=left_at) for plate in plates]
+    new = [demo.charge(lot.code, serial=f"{series}-{plate}", plate=plate, minutes=MINUTES, left_at=left_at) for plate in plates]
     posted: list[Posted] = []
     for start in range(0, count, _BATCH):
         with wiring.db.begin() as tx:

@@ -17,6 +17,7 @@ from gateways import messages
 from ledger.clock import checked as in_utc
 from ledger.errors import Refused
 from ledger.ids import Ids
+from ledger.volley import Question
 from payments import charge_store, plates, store
 from payments.charge_store import Kept
 from payments.errors import ChargeUnknown
@@ -208,6 +209,11 @@ def by_id(tx: Connection, *, lane: int, charge_id: UUID) -> Charge:
     if found is None:
         raise ChargeUnknown(f"there is no charge {charge_id}")
     return found
+
+
+def which_charge(*, lane: int, charge_id: UUID) -> Question[Charge | None]:
+    """The charge of an id, where there is one."""
+    return store.which_charge(lane=lane, charge_id=charge_id)
 
 
 def _insert(tx: Connection, lane: int, lot: Lot, charges: list[Kept], at: datetime) -> set[str]:

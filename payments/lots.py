@@ -6,7 +6,7 @@ Called by the command line, the API, the pages and the demo city.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -14,10 +14,10 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, TextClause, text
 
-from ledger.arrays import texts
+from ledger.arrays import integer, integers, texts
 from ledger.books import NewBook, open_books
 from ledger.errors import Conflict, NotFound, Refused
-from ledger.volley import Statement, fire
+from ledger.volley import Question, Rows, Statement, ask, fire
 
 Regime = Literal["government", "soe", "institution", "social"]
 Scene = Literal["gate", "on_street", "hospital", "shared", "charging"]
@@ -139,15 +139,34 @@ def lot_by_code(tx: Connection, *, code: str) -> Lot:
 def lots_by_code(tx: Connection, *, codes: Sequence[str]) -> dict[str, Lot]:
     """Return lots by their public codes, those that there are; for questions that come often (see ``ledger.volley``)."""
     [rows] = fire(tx, [_LOTS_BY_CODE.shot(codes=texts(codes))])
-    return {lot.code: lot for lot in (Lot(**dict(zip(_LOT_COLUMNS, row, strict=True))) for row in rows)}
+    return {lot.code: lot for lot in _read_lots(rows)}
 
 
 def lot_by_id(tx: Connection, *, lot_id: int) -> Lot:
     """Return the lot a pay code stands for. Raises NotFound (``lot_not_found``)."""
-    row = tx.execute(text(_SELECT_LOTS + "where l.lot_id = :lot_id"), {"lot_id": lot_id}).mappings().first()
-    if row is None:
+    found = ask(tx, which_lot(lot_id=lot_id))
+    if found is None:
         raise NotFound(f"there is no lot {lot_id}", code="lot_not_found")
-    return Lot(**row)
+    return found
+
+
+def which_lot(*, lot_id: int) -> Question[Lot | None]:
+    """The lot of this number, where there is one."""
+    return Question(_LOT_BY_ID.shot(lot=integer(lot_id)), lambda rows: next(iter(_read_lots(rows)), None))
+
+
+def which_names(*, operator_ids: Collection[int]) -> Question[dict[int, str]]:
+    """Legal names of operators, by their numbers."""
+    return Question(_OPERATOR_NAMES.shot(ids=integers(sorted(set(operator_ids)))), dict)
+
+
+def lot_of(row: Sequence[Any]) -> Lot:
+    """Return the lot of a row whose columns are ``LOT_COLUMNS``."""
+    return Lot(**dict(zip(LOT_COLUMNS, row, strict=True)))
+
+
+def _read_lots(rows: Rows) -> list[Lot]:
+    return [lot_of(row) for row in rows]
 
 
 def operators(tx: Connection) -> list[Operator]:
@@ -170,10 +189,14 @@ select l.lot_id, l.operator_id, l.code, o.code as operator_code, o.legal_name as
        l.berths, l.scene, l.tariff_text
 from payments.lot l join payments.operator o on o.operator_id = l.operator_id
 """
-_LOT_COLUMNS: Final = (
+LOT_COLUMNS: Final = (
     "lot_id", "operator_id", "code", "operator_code", "operator_name", "name", "district", "address", "berths", "scene",
     "tariff_text",
 )  # fmt: skip
+_LOT_BY_ID: Final = Statement(_SELECT_LOTS + "where l.lot_id = %(lot)s::integer")
+_OPERATOR_NAMES: Final = Statement("""
+    select operator_id, legal_name from payments.operator where operator_id = any(%(ids)s::integer[])
+    """)
 _LOTS_BY_CODE: Final = Statement(_SELECT_LOTS + "where l.code = any(%(codes)s::text[])")
 _INSERT_OPERATORS: Final = text(
     """

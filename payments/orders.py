@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from gateways.contract import MerchantAccount, Way
 from ledger.errors import Conflict
 from ledger.ids import Ids
-from ledger.volley import ask, fire
+from ledger.volley import Question, ask, fire
 from payments import store
 from payments.errors import AlreadyPaid, ChargeUnknown, OrderExpired, OrderUnknown, PartRefused
 from payments.records import Attempt, Charge, Order
@@ -145,6 +145,11 @@ def by_token(tx: Connection, *, lane: int, token: str) -> Order:
     if order is None:
         raise OrderUnknown("there is no such order")
     return order
+
+
+def which_order(*, lane: int, token: str) -> Question[Order | None]:
+    """The order of a link token, where there is one."""
+    return store.which_order(lane=lane, digest=digest_of(token), lock=False)
 
 
 def attempt(

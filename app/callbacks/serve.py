@@ -35,7 +35,7 @@ def gate(wiring: Wiring) -> Gate:
         body_bytes_max=settings.callback_body_bytes_max,
         refused_per_minute=settings.callback_refused_per_minute,
     )
-    return Gate(db=wiring.gate_db, lane=wiring.lane, channels=wiring.channels, clock=wiring.clock, ids=wiring.ids, limits=limits)
+    return Gate(db=wiring.keyed_db, lane=wiring.lane, channels=wiring.channels, clock=wiring.clock, ids=wiring.ids, limits=limits)
 
 
 def serve(wiring: Wiring) -> None:

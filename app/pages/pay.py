@@ -9,7 +9,7 @@ harm.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 from uuid import UUID
@@ -19,6 +19,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath, URLEncodedBody
 from litestar.response import Redirect
 from msgspec import Struct
+from sqlalchemy import Connection
 
 from app.pages import payer, scan, seals
 from app.pages.codes import AnyRequest, page_of
@@ -27,12 +28,14 @@ from app.pages.payer import Paying
 from app.pages.render import Page, headers
 from app.pages.wallets import Offer, without_payer
 from app.wiring import Wired, Wiring
+from gateways import routing
 from gateways.contract import HandOff, Way
 from ledger.errors import Refused
 from ledger.money import fen, yuan
+from ledger.volley import fire
 from payments import charges, checkout, lots, orders
 from payments.checkout import Payer, Started
-from payments.errors import ChannelBusy, ChannelRefused, ChargeUnknown, NoRoute, OrderUnknown
+from payments.errors import ChannelBusy, ChannelRefused, ChargeUnknown, NoRoute
 from payments.lots import Lot
 from payments.quoting import asked_quote_store
 from payments.quoting.asked_quote_store import QuoteOver
@@ -66,12 +69,13 @@ class NoWallet(Refused):
 @post("/p/{token:str}/pay", sync_to_thread=True, include_in_schema=False)
 def pay(request: AnyRequest, wiring: Wired, token: FromPath[str], data: URLEncodedBody[PayForm]) -> Response[Any]:
     """Start a payment of a shown charge and lead the payer to the wallet."""
-    with wiring.db.connect() as tx:
+    with wiring.keyed_db.begin() as tx:
         lot = scan.lot_of(tx, wiring, token)
-    charge_id, order_token = seals.charge(wiring, lot.lot_id, data.charge), token_of(data.order)
-    if (charge := _at_another_price(wiring, lot, charge_id, order_token, data.shown)) is not None:
+        charge_id, order_token = seals.charge(wiring, lot.lot_id, data.charge), token_of(data.order)
+        charge, routed = _looked(tx, wiring, lot, charge_id, order_token, data.shown)
+    if charge is not None:
         return scan.changed(request, wiring, token, charge, shown_fen=fen(data.shown))
-    offer = offer_of(request, wiring, lot, data.channel)
+    offer = offer_of(request, wiring, lot, data.channel, routed=routed)
     who = payer_id(request, offer)
     if who is None:
         asking = Paying("", offer.channel, str(charge_id), order_token, shown=data.shown)
@@ -85,7 +89,7 @@ def came_back(request: AnyRequest, wiring: Wired, token: FromPath[str]) -> Respo
 
     A reload brings a used code: the payer is in the cookie by then. Without a state of this browser nothing is started.
     """
-    with wiring.db.connect() as tx:
+    with wiring.keyed_db.begin() as tx:
         lot = scan.lot_of(tx, wiring, token)
     was_paying = payer.paying(wiring, request.cookies, state=request.query_params.get("state", ""))
     if was_paying is None or not was_paying.charge_id:
@@ -94,7 +98,9 @@ def came_back(request: AnyRequest, wiring: Wired, token: FromPath[str]) -> Respo
     if told is None:
         return ask_wallet(request, wiring, f"/p/{token}/payer", msgspec.structs.replace(was_paying, again=True))
     charge_id, order_token = charge_of(was_paying.charge_id), token_of(was_paying.token)
-    if (charge := _at_another_price(wiring, lot, charge_id, order_token, was_paying.shown)) is not None:
+    with wiring.keyed_db.begin() as tx:
+        charge, _ = _looked(tx, wiring, lot, charge_id, order_token, was_paying.shown)
+    if charge is not None:
         return remembered(scan.changed(request, wiring, token, charge, shown_fen=fen(was_paying.shown)), wiring, *told)
     return _started_or_changed(request, wiring, lot, token, charge_id, order_token, *told)
 
@@ -105,33 +111,45 @@ def open_wallet(request: AnyRequest, wiring: Wired, order_token: FromPath[str]) 
 
     ``via`` in the query names the channel; without it, it is the one that this browser is offered first.
     """
-    with wiring.db.connect() as tx:
+    with wiring.keyed_db.begin() as tx:
         order = orders.by_token(tx, lane=wiring.lane, token=token_of(order_token))
         lot = lots.lot_by_id(tx, lot_id=order.lot_id)
-    offer, who = opened(request, offer_of(request, wiring, lot, request.query_params.get("via", "")))
+        routed = routing.open_channels(tx, operator_id=lot.operator_id, at=wiring.clock.now())
+    offer, who = opened(request, offer_of(request, wiring, lot, request.query_params.get("via", ""), routed=routed))
     offer, started = named_or_not(offer, who, _starter(request, wiring, order.lot_id, order.charge_id, order_token))
     result = _result(page_of(request, wiring), order_token, offer)
     return handed_off(request, wiring, offer, started.hand_off, lot=lot, amount=yuan(order.amount_fen), result=result)
 
 
-def _at_another_price(wiring: Wiring, lot: Lot, charge_id: UUID, order_token: str, shown: str) -> Charge | None:
+def _looked(
+    tx: Connection, wiring: Wiring, lot: Lot, charge_id: UUID, order_token: str, shown: str
+) -> tuple[Charge | None, tuple[str, ...]]:  # fmt: skip
+    """Return a charge that is to be confirmed at another price first, and the channels over which the lot's operator is paid.
+
+    Raises ChargeUnknown.
+    """
+    lane = wiring.lane
+    named = charges.which_charge(lane=lane, charge_id=charge_id)
+    ended = asked_quote_store.which_superseded(lane=lane, charge_ids=[charge_id])
+    ordered = orders.which_order(lane=lane, token=order_token)
+    channels = routing.which_channels(operator_id=lot.operator_id, at=wiring.clock.now())
+    told = fire(tx, [named.shot, ended.shot, ordered.shot, channels.shot])
+    if (charge := named.read(told[0])) is None:
+        raise ChargeUnknown(f"there is no charge {charge_id}")
+    is_ordered, is_superseded = ordered.read(told[2]) is not None, bool(ended.read(told[1]))
+    changed = _at_another_price(lot, charge, shown, is_ordered=is_ordered, is_superseded=is_superseded)
+    return changed, channels.read(told[3])
+
+
+def _at_another_price(lot: Lot, charge: Charge, shown: str, *, is_ordered: bool, is_superseded: bool) -> Charge | None:
     """Return a charge of this lot of which another amount is due than the page said; None where the price is locked already.
 
     So is a charge whose price the lot's system replaced by another one since.
     """
-    if not _YUAN.fullmatch(shown):
+    if not _YUAN.fullmatch(shown) or charge.lot_id != lot.lot_id or is_ordered:
         return None
-    with wiring.db.connect() as tx:
-        charge = charges.by_id(tx, lane=wiring.lane, charge_id=charge_id)
-        if charge.lot_id != lot.lot_id or (charge.state == "open" and charge.owed_fen == fen(shown)):
-            return None
-        if charge.state != "open" and not asked_quote_store.superseded(tx, lane=wiring.lane, charge_ids=[charge_id]):
-            return None
-        try:
-            orders.by_token(tx, lane=wiring.lane, token=order_token)
-        except OrderUnknown:
-            return charge
-    return None
+    is_same = charge.owed_fen == fen(shown) if charge.state == "open" else not is_superseded
+    return None if is_same else charge
 
 
 def charge_of(text: str) -> UUID:
@@ -149,18 +167,21 @@ def token_of(token: str) -> str:
     return token
 
 
-def offer_of(request: AnyRequest, wiring: Wiring, lot: Lot, channel: str) -> Offer:
-    """Return the wallet that was tapped, or the first that is offered here.
+def offer_of(
+    request: AnyRequest, wiring: Wiring, lot: Lot, channel: str, *, routed: Collection[str] | None = None
+) -> Offer:  # fmt: skip
+    """Return the wallet that was tapped, or the first that is offered here. ``routed``: the operator's channels, where known.
 
     Raises:
         NoRoute: the operator has no merchant account at any channel.
         NoWallet: this browser can open none of them.
     """
-    offered = scan.offers_of(request, wiring, lot)
+    routed = scan.channels_of(wiring, lot) if routed is None else routed
+    offered = scan.offers_of(request, wiring, lot, routed=routed)
     chosen = [offer for offer in offered if offer.channel == channel] if _CHANNEL.fullmatch(channel) else offered
     if chosen:
         return chosen[0]
-    if not scan.routed(wiring, lot):
+    if not routed:
         raise NoRoute(f"operator {lot.operator_id} takes no payments online now")
     raise NoWallet("this browser opens none of the operator's channels")
 

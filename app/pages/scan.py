@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from app.pages import facts, seals, shown
 from app.pages.codes import AnyRequest, page_of
 from app.pages.limits import Misses, address_of
+from app.pages.looking import Details, Owed, Seen, look
 from app.pages.render import Page
 from app.pages.wallets import Offer, offers
 from app.wiring import Wired, Wiring
@@ -26,28 +27,24 @@ from gateways import routing
 from gateways.parking import addresses
 from gateways.parking.quotes import Network
 from ledger.money import yuan
-from payments import baskets, lots, plates
+from payments import baskets, plates
 from payments.codes import reading
 from payments.codes.records import Scanned
-from payments.discounts import effects as discounts
-from payments.discounts import offers as discount_offers
 from payments.discounts.effects import Shown
 from payments.errors import PlateRefused
 from payments.lots import Lot
-from payments.mandates import standing
-from payments.owed import debts, disputes
 from payments.owed.dispute_store import Dispute, Reason
 from payments.owed.disputes import PAID_STANDINGS
 from payments.plates import PlateColor
 from payments.quoting import asking as lot_asking
-from payments.quoting import endpoint_store, quotes
+from payments.quoting import quotes
 from payments.quoting.asking import Asking, LotAway
 from payments.quoting.endpoint_store import Endpoint
 from payments.quoting.quotes import Quote
 from payments.quoting.turns import Turns
 from payments.records import Charge
 from payments.rollout.visits import SCANS
-from payments.splitting import splits, wording
+from payments.splitting import wording
 from payments.splitting.split_store import Group
 from payments.webhooks.secret import Vault
 
@@ -166,15 +163,15 @@ def lot_of(tx: Connection, wiring: Wiring, token: str) -> Lot:
     return scanned_of(tx, wiring, token, begun=True).lot
 
 
-def routed(wiring: Wiring, lot: Lot) -> tuple[str, ...]:
+def channels_of(wiring: Wiring, lot: Lot) -> tuple[str, ...]:
     """Return the channels at which the lot's operator has a merchant account now."""
-    with wiring.db.connect() as tx:
+    with wiring.keyed_db.begin() as tx:
         return routing.open_channels(tx, operator_id=lot.operator_id, at=wiring.clock.now())
 
 
-def offers_of(request: AnyRequest, wiring: Wiring, lot: Lot) -> list[Offer]:
-    """Return the wallets that this browser can pay this lot's operator with."""
-    return _offers(request, wiring, routed(wiring, lot))
+def offers_of(request: AnyRequest, wiring: Wiring, lot: Lot, *, routed: Collection[str] | None = None) -> list[Offer]:
+    """Return the wallets that this browser can pay this lot's operator with. ``routed``: its channels, where they are known."""
+    return _offers(request, wiring, channels_of(wiring, lot) if routed is None else routed)
 
 
 def offers_everywhere(request: AnyRequest, wiring: Wiring) -> list[Offer]:
@@ -190,7 +187,7 @@ def _offers(request: AnyRequest, wiring: Wiring, routed: Collection[str]) -> lis
 @get("/p/{token:str}", sync_to_thread=True, include_in_schema=False)
 def scan(request: AnyRequest, wiring: Wired, token: FromPath[str]) -> Response[bytes]:
     """Show lot and payee, and ask for the plate; a code that was made for one stay or set of debts shows exactly that."""
-    with wiring.db.connect() as tx:
+    with wiring.keyed_db.begin() as tx:
         found = scanned_of(tx, wiring, token)
     SCANS.count(found.lot.lot_id, wiring.clock.now())
     if found.shown is not None:
@@ -211,16 +208,16 @@ def due(
 
     Where several cars with this number owe something the driver is asked which one it is before anything of either is shown.
     """
-    page, address = page_of(request, wiring), _address(request)
-    with wiring.db.connect() as tx:
+    page, is_over, plate = page_of(request, wiring), MISSES.is_over(_address(request)), _checked(data)
+    color = next((one for one in quotes.COLORS if one == data.color), None)
+    with wiring.keyed_db.begin() as tx:
         lot = lot_of(tx, wiring, token)
-    if MISSES.is_over(address):
+        seen = None if is_over or plate is None else look(tx, wiring, lot, plate, color)
+    if is_over:
         return ask_plate(page, lot, token, data, sorry=page.w.sorry_often, status=429)
-    try:
-        plate = plates.checked(_typed(data))
-    except PlateRefused:
+    if plate is None or seen is None:
         return ask_plate(page, lot, token, data, sorry=page.w.sorry_plate, status=422)
-    return _due(request, wiring, lot, token, plate, next((one for one in quotes.COLORS if one == data.color), None))
+    return _due(request, wiring, lot, token, plate, color, seen)
 
 
 def changed(request: AnyRequest, wiring: Wiring, token: str, charge: Charge, *, shown_fen: int) -> Response[bytes]:
@@ -228,13 +225,13 @@ def changed(request: AnyRequest, wiring: Wiring, token: str, charge: Charge, *, 
 
     The charge is of the lot of ``token``: whoever names it has seen this page before.
     """
-    with wiring.db.connect() as tx:
-        found = scanned_of(tx, wiring, token, begun=True)
-    if found.shown is not None:
-        return shown.answer(request, wiring, found, token, offered=offers_of(request, wiring, found.lot), was_fen=shown_fen)
-    lot = found.lot
     color = None if charge.plate_color == "unknown" else charge.plate_color
-    return _due(request, wiring, lot, token, charge.plate, color, was=charge, shown_fen=shown_fen)
+    with wiring.keyed_db.begin() as tx:
+        found = scanned_of(tx, wiring, token, begun=True)
+        seen = None if found.shown is not None else look(tx, wiring, found.lot, charge.plate, color)
+    if seen is None:
+        return shown.answer(request, wiring, found, token, offered=offers_of(request, wiring, found.lot), was_fen=shown_fen)
+    return _due(request, wiring, found.lot, token, charge.plate, color, seen, was=charge, shown_fen=shown_fen)
 
 
 def _address(request: AnyRequest) -> str:
@@ -243,55 +240,43 @@ def _address(request: AnyRequest) -> str:
 
 
 def _due(
-    request: AnyRequest, wiring: Wiring, lot: Lot, token: str, plate: str, color: PlateColor | None, *,
+    request: AnyRequest, wiring: Wiring, lot: Lot, token: str, plate: str, color: PlateColor | None, seen: Seen, *,
     was: Charge | None = None, shown_fen: int = 0,
 ) -> Response[bytes]:  # fmt: skip
     """Return the page of what a plate owes here, after its lot's own system was asked where there is one."""
-    page, routes = page_of(request, wiring), routed(wiring, lot)
-    with wiring.db.connect() as tx:
-        endpoint = endpoint_store.endpoint(tx, lane=wiring.lane, lot_id=lot.lot_id)
-    is_away = endpoint is not None and not _asked(wiring, lot, endpoint, plate)
-    with wiring.db.connect() as tx:
-        owed = _owed(tx, wiring, lot, plate)
-        if color is None and len(owed.colors) > 1:
-            return _which(page, lot, token, plate, owed.colors)
-        owed = _only(owed, color)
-        ids = [one.charge.charge_id for one in owed.here]
-        due_days = debts.due_days(tx, lane=wiring.lane, charge_ids=ids)
-        groups = splits.groups_of(tx, lane=wiring.lane, charge_ids=ids) if len(ids) > 1 else []
-        disputed = disputes.open_among(tx, lane=wiring.lane, charge_ids=list(due_days))
-        is_reduced = any(one.charge.reduced_fen for one in owed.here)
-        taken_off = discounts.shown(tx, lane=wiring.lane, charge_ids=ids) if is_reduced else []
-        coupons = bool(ids) and discount_offers.has_coupons(tx, lane=wiring.lane, at=wiring.clock.now())
-        found = [one.charge for one in owed.here]
-        mandates = standing.by_charge(tx, lane=wiring.lane, charges=found, channels=routes)
-        is_more = bool(owed.everywhere) and not (owed.here and _is_one_stay(owed.everywhere, groups))
-        payees = {one.operator_id: one.legal_name for one in lots.operators(tx)} if is_more else {}
+    page, is_away = page_of(request, wiring), False
+    if seen.endpoint is not None:
+        is_away = not _asked(wiring, lot, seen.endpoint, plate)
+        with wiring.keyed_db.begin() as tx:
+            seen = look(tx, wiring, lot, plate, color, asked=True)
+    owed, details, routes = seen.owed, seen.details, seen.routes
+    if details is None:
+        return _which(page, lot, token, plate, owed.colors)
     if not owed.here:
         MISSES.count(_address(request))
     objections = [_objection(page, one) for one in owed.disputes]
     if not (owed.everywhere or is_away or owed.here):
         return _nothing(page, lot, token, plate, color, objections)
-    rows = _rows(page, lot, owed, groups, payees)
-    together = _together(wiring, lot, owed.everywhere, rows, elsewhere=not owed.here) if is_more else None
+    rows = _rows(page, lot, owed, details)
+    together = _together(wiring, lot, owed.everywhere, rows, elsewhere=not owed.here) if details.is_more else None
     offered = _offers(request, wiring, routes)
     combines = bool(offered) and baskets.limits(wiring.till(), offered[0].channel).legs_max > 1
     cards = [
         msgspec.structs.replace(
             one,
             sealed=seals.of(wiring, lot.lot_id, one.charges or one.charge_id),
-            is_disputed=UUID(one.charge_id) in disputed,
-            by_mandate=_by_mandate(page, mandates.get(UUID(one.charge_id), [])),
-            discounts=_discounts(page, one, taken_off),
+            is_disputed=UUID(one.charge_id) in details.disputed,
+            by_mandate=_by_mandate(page, details.mandates.get(UUID(one.charge_id), [])),
+            discounts=_discounts(page, one, details.taken_off),
         )
-        for one in _cards(page, owed.here, groups, due_days, combines=combines)
+        for one in _cards(page, owed.here, details.groups, details.due_days, combines=combines)
     ]
     return page.answer(
         "due.html", status=200 if cards or together else 503, keep=True, switch=f"/p/{token}", lot=lot, token=token,
         plate=facts.plate(plate), chip=facts.chip(plate, color or next(iter(owed.colors), "unknown")), charges=cards,
         offers=offered, together=together, routed=bool(routes), away=is_away,
         reasons=list(zip(REASONS, page.w.dispute_reasons, strict=True)), typed=plate, color=color or "", objections=objections,
-        changed=_change(page, owed.here, was, shown_fen), coupons=coupons,
+        changed=_change(page, owed.here, was, shown_fen), coupons=seen.coupons and bool(cards),
     )  # fmt: skip
 
 
@@ -305,35 +290,6 @@ def _change(page: Page, here: Sequence[Quote], was: Charge | None, shown_fen: in
 def _by_mandate(page: Page, channels: Sequence[str]) -> str | None:
     names = page.w.app_or.join(page.w.channel_name(channel) for channel in channels)
     return page.w.by_mandate.format(channels=names) if names else None
-
-
-class _Owed(Struct, frozen=True):
-    here: Sequence[Quote]
-    everywhere: Sequence[Charge]
-    disputes: Sequence[Dispute]
-    """Objections to debts at this lot that are paid."""
-    colors: Sequence[PlateColor]
-
-
-def _owed(tx: Connection, wiring: Wiring, lot: Lot, plate: str) -> _Owed:
-    """Return what a number owes here and everywhere, whatever the colour."""
-    at = wiring.clock.now()
-    here = quotes.ask(tx, lane=wiring.lane, lot_id=lot.lot_id, plate=plate, at=at, tokens=wiring.link_tokens)
-    everywhere = quotes.anywhere(tx, lane=wiring.lane, plate=plate, limit=quotes.READ_MAX, at=at)
-    objected = disputes.paid_of_plate(tx, lane=wiring.lane, lot_id=lot.lot_id, number=plate, at=at)
-    charged = [*(one.charge for one in here), *everywhere]
-    seen: list[str] = [*(one.plate_color for one in charged), *(one.plate_color for one in objected)]
-    return _Owed(here, everywhere, objected, quotes.colors(seen))
-
-
-def _only(owed: _Owed, color: PlateColor | None) -> _Owed:
-    """Return what of it is the chosen car's, and of other lots no more than a basket holds."""
-    return _Owed(
-        [one for one in owed.here if quotes.fits(one.charge.plate_color, color)],
-        [one for one in owed.everywhere if quotes.fits(one.plate_color, color)][: baskets.CHARGES_MAX],
-        [one for one in owed.disputes if quotes.fits(one.plate_color, color)],
-        owed.colors,
-    )
 
 
 def _which(page: Page, lot: Lot, token: str, plate: str, colors: Sequence[PlateColor]) -> Response[bytes]:
@@ -375,6 +331,14 @@ def begin_again(request: AnyRequest, wiring: Wired, token: FromPath[str]) -> Res
     return Redirect(f"/p/{token}{page_of(request, wiring).query}", status_code=303)
 
 
+def _checked(data: PlateForm) -> str | None:
+    """Return the plate that was typed; None: it is none."""
+    try:
+        return plates.checked(_typed(data))
+    except PlateRefused:
+        return None
+
+
 def _typed(data: PlateForm) -> str:
     rest = plates.normalised(data.rest)
     return rest if rest[:1] in PROVINCES or not data.province else data.province + rest
@@ -408,25 +372,17 @@ def _nothing(
     )  # fmt: skip
 
 
-def _is_one_stay(everything: Sequence[Charge], groups: Sequence[Group]) -> bool:
-    """Say whether all that a plate owes is one card: nothing is to be paid together with it."""
-    ids = {charge.charge_id for charge in everything}
-    return len(ids) < 2 or any(ids <= set(group.charge_ids) for group in groups)
-
-
-def _rows(
-    page: Page, lot: Lot, owed: _Owed, groups: Sequence[Group], payees: Mapping[int, str]
-) -> list[Choosable]:  # fmt: skip
+def _rows(page: Page, lot: Lot, owed: Owed, details: Details) -> list[Choosable]:
     """Return all that is owed, stay by stay: here with times, elsewhere by payee and amount only."""
     here = {one.charge.charge_id for one in owed.here}
-    group_of = {charge_id: group.charge_ids for group in groups for charge_id in group.charge_ids}
+    group_of = {charge_id: group.charge_ids for group in details.groups for charge_id in group.charge_ids}
     rows, listed = [], set[UUID]()
     for charge in sorted(owed.everywhere, key=lambda one: one.charge_id not in here):
         stay = [one for one in owed.everywhere if one.charge_id in group_of.get(charge.charge_id, (charge.charge_id,))]
         if charge.charge_id not in listed:
             listed |= {one.charge_id for one in stay}
             is_here = charge.charge_id in here
-            rows.append(_row(page, lot, stay, payees, is_here=is_here, is_chosen=is_here or not here))
+            rows.append(_row(page, lot, stay, details.payees, is_here=is_here, is_chosen=is_here or not here))
     return rows
 
 

@@ -3,18 +3,19 @@
 Knows tokens, the registry and lots; must not know pages. One statement a scan, whatever the code.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import Connection
 
+from ledger.arrays import bigint, integer
 from ledger.errors import NotFound
+from ledger.volley import Question, Rows, Statement, ask
 from payments import lots, paycode
 from payments.codes.errors import CodeMoved, CodeOver, CodeReplaced, CodeReported, CodeRetired, CodeUnknown
 from payments.codes.records import GOOD, WHOLE_LOT, Place, Scanned
-from payments.lots import Lot
 from payments.paycode import LotCode, PayCodeRefused, WallCode
 
 BEGUN_MINUTES: Final = timedelta(minutes=30)
@@ -26,20 +27,19 @@ _LOT: Final = """
     l.lot_id, l.operator_id, l.code, o.code as operator_code, o.legal_name as operator_name, l.name, l.district, l.address,
     l.berths, l.scene, l.tariff_text
 """
-_WALL: Final = text(f"""
+_WALL: Final = Statement(f"""
     select c.place, c.place_name, c.state, c.successor_no,
            exists (select from payments.v_code_report r where r.code_no = c.code_no and r.closed_at is null) as is_reported, {_LOT}
     from payments.pay_code c
     join payments.lot l on l.lot_id = c.lot_id
     join payments.operator o on o.operator_id = l.operator_id
-    where c.code_no = :code_no
+    where c.code_no = %(code)s::bigint
     """)
-_OF_CODE: Final = ("place", "place_name", "state", "successor_no", "is_reported")
-_OWN: Final = text(f"""
+_OWN: Final = Statement(f"""
     select exists (select from payments.v_code_report r
                    where r.lot_id = l.lot_id and r.code_no is null and r.closed_at is null) as is_reported, {_LOT}
     from payments.lot l join payments.operator o on o.operator_id = l.operator_id
-    where l.lot_id = :lot_id
+    where l.lot_id = %(lot)s::integer
     """)
 
 
@@ -66,21 +66,23 @@ def scanned(
 
 
 def _of_lot(tx: Connection, content: LotCode) -> Scanned:
-    row = tx.execute(_OWN, {"lot_id": content.lot_id}).mappings().first()
+    row = ask(tx, Question(_OWN.shot(lot=integer(content.lot_id)), _first))
     if row is None:
         raise NotFound(f"there is no lot {content.lot_id}", code="lot_not_found")
-    return Scanned(_lot(row, ("is_reported",)), WHOLE_LOT, "posted", content, row["is_reported"])
+    is_reported, *of_lot = row
+    return Scanned(lots.lot_of(of_lot), WHOLE_LOT, "posted", content, is_reported)
 
 
 def _on_wall(tx: Connection, content: WallCode) -> Scanned:
-    row = tx.execute(_WALL, {"code_no": content.code_no}).mappings().first()
+    row = ask(tx, Question(_WALL.shot(code=bigint(content.code_no)), _first))
     if row is None:
         raise CodeUnknown(f"there is no code {content.code_no}")
-    if row["state"] not in GOOD:
-        successor = f", see {row['successor_no']}" if row["successor_no"] else ""
-        raise _REFUSALS[row["state"]](f"code {content.code_no} is {row['state']}{successor}")
-    return Scanned(_lot(row, _OF_CODE), Place(row["place"], row["place_name"]), row["state"], content, row["is_reported"])
+    place, place_name, state, successor_no, is_reported, *of_lot = row
+    if state not in GOOD:
+        successor = f", see {successor_no}" if successor_no else ""
+        raise _REFUSALS[state](f"code {content.code_no} is {state}{successor}")
+    return Scanned(lots.lot_of(of_lot), Place(place, place_name), state, content, is_reported)
 
 
-def _lot(row: RowMapping, others: Collection[str]) -> Lot:
-    return Lot(**{name: value for name, value in row.items() if name not in others})
+def _first(rows: Rows) -> tuple[Any, ...] | None:
+    return rows[0] if rows else None

@@ -8,6 +8,9 @@ from uuid import UUID
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
+from ledger.arrays import smallint, uuids
+from ledger.volley import Question, Statement, ask
+
 Basis = Literal["mandate", "policy", "escaped", "card", "taken_back"]
 """mandate, policy: the car left first by the plate's mandate or by the lot's rule. escaped: it left without leave. card: its card
 paid at the lane and the issuer decides. taken_back: the channel took its money back."""
@@ -89,8 +92,17 @@ def under_way_by_card(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) 
 
 
 def due_days(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> dict[UUID, date]:
-    query = text("select charge_id, due_on from payments.debt where lane = :lane and charge_id = any(cast(:ids as uuid[]))")
-    return {row.charge_id: row.due_on for row in tx.execute(query, {"lane": lane, "ids": list(charge_ids)})}
+    return ask(tx, until_when(lane=lane, charge_ids=charge_ids))
+
+
+_DUE_DAYS: Final = Statement("""
+    select charge_id, due_on from payments.debt where lane = %(lane)s::smallint and charge_id = any(%(ids)s::uuid[])
+    """)
+
+
+def until_when(*, lane: int, charge_ids: Sequence[UUID]) -> Question[dict[UUID, date]]:
+    """As ``due_days``."""
+    return Question(_DUE_DAYS.shot(lane=smallint(lane), ids=uuids(charge_ids)), dict)
 
 
 def begin_anew(tx: Connection, *, lane: int, charge_ids: Sequence[UUID], at: datetime) -> None:

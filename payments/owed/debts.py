@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from ledger import book, recipes
 from ledger.clock import business_date
 from ledger.ids import Ids
+from ledger.volley import Question
 from payments import events
 from payments.owed import debt_store
 from payments.owed.debt_store import Basis, OpenDebt
@@ -57,6 +58,11 @@ def open_debts(
 def due_days(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> dict[UUID, date]:
     """Return until when those of these charges that are debts are to be paid."""
     return debt_store.due_days(tx, lane=lane, charge_ids=charge_ids)
+
+
+def until_when(*, lane: int, charge_ids: Sequence[UUID]) -> Question[dict[UUID, date]]:
+    """As ``due_days``."""
+    return debt_store.until_when(lane=lane, charge_ids=charge_ids)
 
 
 def _opened(debt: OpenDebt, ids: Ids, at: datetime) -> events.NewEvent:

@@ -8,6 +8,9 @@ from uuid import UUID
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
+from ledger.arrays import integer, smallint, uuids
+from ledger.volley import Question, Statement, ask
+
 Reason = Literal["not_my_car", "not_there", "times_wrong", "already_paid", "tariff_wrong", "exempt", "other"]
 State = Literal["open", "deciding", "upheld", "partly", "rejected", "withdrawn"]
 
@@ -213,13 +216,30 @@ def paid_of_plate(tx: Connection, *, lane: int, lot_id: int, number: str, decide
 
     Of whoever has the plate now; the oldest first.
     """
-    paid = text("""
-        select c.charge_id from payments.plate p join payments.charge c on c.plate_id = p.plate_id
-        where p.number = :number and c.lane = :lane and c.lot_id = :lot and c.state = 'settled' and c.is_receivable
-          and (p.held_since is null or c.entered_at >= p.held_since)
-        """)
-    ids = list(tx.execute(paid, {"lane": lane, "lot": lot_id, "number": number}).scalars())
-    if not ids:  # most look-ups: nobody's disputes are read for them
+    ids = ask(tx, which_are_paid(lane=lane, lot_id=lot_id, number=number))
+    return of_paid(tx, lane=lane, charge_ids=ids, decided_after=decided_after)
+
+
+_PAID: Final = Statement("""
+    select c.charge_id from payments.plate p join payments.charge c on c.plate_id = p.plate_id
+    where p.number = %(number)s::text and c.lane = %(lane)s::smallint and c.lot_id = %(lot)s::integer and c.state = 'settled'
+      and c.is_receivable and (p.held_since is null or c.entered_at >= p.held_since)
+    """)
+_DISPUTED: Final = Statement("""
+    select charge_id from payments.debt_dispute
+    where lane = %(lane)s::smallint and charge_id = any(%(ids)s::uuid[]) and state in ('open', 'deciding')
+    """)
+
+
+def which_are_paid(*, lane: int, lot_id: int, number: str) -> Question[list[UUID]]:
+    """The debts of a number at a lot that are paid, of whoever has the plate now."""
+    shot = _PAID.shot(lane=smallint(lane), lot=integer(lot_id), number=number.encode())
+    return Question(shot, lambda rows: [row[0] for row in rows])
+
+
+def of_paid(tx: Connection, *, lane: int, charge_ids: Sequence[UUID], decided_after: datetime) -> list[Dispute]:
+    """Return the disputes of debts that are paid, as ``paid_of_plate``; of none, nothing is asked."""
+    if not charge_ids:
         return []
     query = text(
         _DISPUTE
@@ -229,16 +249,18 @@ def paid_of_plate(tx: Connection, *, lane: int, lot_id: int, number: str, decide
                    and x.decided_at >= c.settled_at and x.decided_at > :after))
         order by x.opened_at, x.dispute_id"""
     )
-    return [Dispute(**row._mapping) for row in tx.execute(query, {"lane": lane, "ids": ids, "after": decided_after})]
+    given = {"lane": lane, "ids": list(charge_ids), "after": decided_after}
+    return [Dispute(**row._mapping) for row in tx.execute(query, given)]
 
 
 def open_of_charges(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> set[UUID]:
     """Return which of these charges are disputed by their drivers and not decided yet."""
-    query = text("""
-        select charge_id from payments.debt_dispute
-        where lane = :lane and charge_id = any(cast(:ids as uuid[])) and state in ('open', 'deciding')
-        """)
-    return set(tx.execute(query, {"lane": lane, "ids": list(charge_ids)}).scalars())
+    return ask(tx, which_are_disputed(lane=lane, charge_ids=charge_ids))
+
+
+def which_are_disputed(*, lane: int, charge_ids: Sequence[UUID]) -> Question[set[UUID]]:
+    """As ``open_of_charges``."""
+    return Question(_DISPUTED.shot(lane=smallint(lane), ids=uuids(charge_ids)), lambda rows: {row[0] for row in rows})
 
 
 def exhibits(tx: Connection, *, lane: int, dispute_ids: Sequence[UUID]) -> dict[UUID, list[Exhibit]]:

@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 
 from ledger.errors import Conflict, NotFound, Refused
 from ledger.ids import Ids
+from ledger.volley import Question
 from payments import events, people
 from payments.owed import debt_desk, dispute_store
 from payments.owed.debt_desk import Ask, Paper
@@ -173,9 +174,24 @@ def paid_of_plate(tx: Connection, *, lane: int, lot_id: int, number: str, at: da
     return dispute_store.paid_of_plate(tx, lane=lane, lot_id=lot_id, number=number, decided_after=at - DECISION_SHOWN_FOR)
 
 
+def which_are_paid(*, lane: int, lot_id: int, number: str) -> Question[list[UUID]]:
+    """The paid debts of a number at a lot, to be given to ``of_paid``: most numbers have none."""
+    return dispute_store.which_are_paid(lane=lane, lot_id=lot_id, number=number)
+
+
+def of_paid(tx: Connection, *, lane: int, charge_ids: Sequence[UUID], at: datetime) -> list[Dispute]:
+    """As ``paid_of_plate``, of the debts that are given."""
+    return dispute_store.of_paid(tx, lane=lane, charge_ids=charge_ids, decided_after=at - DECISION_SHOWN_FOR)
+
+
 def open_among(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> set[UUID]:
     """Return which of these charges are disputed by their drivers and not decided yet."""
     return dispute_store.open_of_charges(tx, lane=lane, charge_ids=charge_ids) if charge_ids else set()
+
+
+def which_are_disputed(*, lane: int, charge_ids: Sequence[UUID]) -> Question[set[UUID]]:
+    """As ``open_among``."""
+    return dispute_store.which_are_disputed(lane=lane, charge_ids=charge_ids)
 
 
 def by_id(tx: Connection, *, lane: int, dispute_id: UUID) -> Dispute:

@@ -10,6 +10,9 @@ from uuid import UUID
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
+from ledger.arrays import integer, smallint
+from ledger.volley import Question, Statement, ask, structs
+
 FAILURES_MAX: Final = 5
 """After so many questions in a row without a usable answer a lot's system is asked seldom."""
 REST: Final = timedelta(seconds=30)
@@ -35,16 +38,22 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
 
 _ENDPOINT: Final = f"select {', '.join(Endpoint.__struct_fields__)} from payments.quote_endpoint"
+_OF_LOT: Final = Statement(_ENDPOINT + " where lane = %(lane)s::smallint and lot_id = %(lot)s::integer and ended_at is null")
+_HOLD: Final = Statement(
+    _ENDPOINT + " where lane = %(lane)s::smallint and lot_id = %(lot)s::integer and ended_at is null for update"
+)
+_endpoints: Final = structs(Endpoint)
 
 
 def endpoint(tx: Connection, *, lane: int, lot_id: int, lock: bool = False) -> Endpoint | None:
     """Return where a lot is asked, holding the row when ``lock``; None: it is not asked."""
-    query = _ENDPOINT + " where lane = :lane and lot_id = :lot and ended_at is null" + (" for update" if lock else "")
-    row = tx.execute(text(query), {"lane": lane, "lot": lot_id}).first()
-    if row is None:
-        return None
-    secrets = {"secret": bytes(row.secret), "old_secret": None if row.old_secret is None else bytes(row.old_secret)}
-    return Endpoint(**(dict(row._mapping) | secrets))
+    return ask(tx, where_asked(lane=lane, lot_id=lot_id, lock=lock))
+
+
+def where_asked(*, lane: int, lot_id: int, lock: bool = False) -> Question[Endpoint | None]:
+    """As ``endpoint``."""
+    shot = (_HOLD if lock else _OF_LOT).shot(lane=smallint(lane), lot=integer(lot_id))
+    return Question(shot, lambda rows: next(iter(_endpoints(rows)), None))
 
 
 def insert_endpoint(tx: Connection, *, lane: int, made: Endpoint) -> bool:

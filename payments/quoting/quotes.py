@@ -17,6 +17,7 @@ from typing import Final, get_args
 from msgspec import Struct
 from sqlalchemy import Connection
 
+from ledger.volley import Question
 from payments import plates, store
 from payments.orders import Tokens
 from payments.plates import PlateColor
@@ -42,10 +43,13 @@ def ask(tx: Connection, *, lane: int, lot_id: int, plate: str, at: datetime, tok
     Raises:
         PlateRefused: this is not a plate.
     """
-    return [
-        Quote(charge, charge.owed_fen, tokens.new(f"{charge.charge_id} {at.isoformat()}"))
-        for charge in store.open_charges(tx, lane=lane, lot_id=lot_id, number=plates.checked(plate), at=at)
-    ]
+    found = store.open_charges(tx, lane=lane, lot_id=lot_id, number=plates.checked(plate), at=at)
+    return quoted(found, at=at, tokens=tokens)
+
+
+def quoted(found: Iterable[Charge], *, at: datetime, tokens: Tokens) -> list[Quote]:
+    """Return the quotes of open charges, each with a token of its own."""
+    return [Quote(one, one.owed_fen, tokens.new(f"{one.charge_id} {at.isoformat()}")) for one in found]
 
 
 def anywhere(tx: Connection, *, lane: int, plate: str, limit: int, at: datetime) -> list[Charge]:
@@ -57,6 +61,11 @@ def anywhere(tx: Connection, *, lane: int, plate: str, limit: int, at: datetime)
         PlateRefused: this is not a plate.
     """
     return store.open_charges_anywhere(tx, lane=lane, number=plates.checked(plate), limit=limit, at=at)
+
+
+def what_is_due(*, lane: int, lot_id: int, plate: str, limit: int, at: datetime) -> Question[list[Charge]]:
+    """What is due for a plate at all lots, that of this lot first, then the oldest stay first. Raises PlateRefused."""
+    return store.what_is_open(lane=lane, number=plates.checked(plate), limit=limit, at=at, first=lot_id)
 
 
 def colors(found: Iterable[str]) -> list[PlateColor]:

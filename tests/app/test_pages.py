@@ -27,11 +27,13 @@ from gateways import routing
 from gateways.contract import ChannelState
 from ledger.books import open_lane
 from payments import charges, lots, paycode, results
+from payments.codes import reading
 from payments.lots import Lot, NewLot, NewOperator
 from payments.plates import PlateColor
 from payments.records import NewCharge
 from tests.app.conftest import app_of
 from tests.payments.conftest import AT, MERCHANT, PROVIDER, make_attempt, make_charge
+from tests.statements import seen
 
 Browser = TestClient[Litestar]
 PLATE = "苏B12345"
@@ -132,6 +134,27 @@ def test_the_page_speaks_english_when_asked_and_keeps_it_in_its_links(browser: B
     assert f'action="/p/{code}/due?lang=en"' in page.text
     assert f'href="/p/{code}" hreflang="zh"' in page.text
     assert 'hreflang="en"' in browser.get(f"/p/{code}").text
+
+
+# What a page costs the database
+
+
+def test_a_scan_is_one_message_to_the_database_and_what_is_due_three(
+    browser: Browser, wiring: Wiring, lot: Lot, code: str
+) -> None:  # fmt: skip
+    for number in range(5):
+        owe(wiring, lot, serial=f"S{number}", amount_fen=100 + number)
+    with seen(wiring.keyed_db) as asked:
+        assert browser.get(f"/p/{code}").status_code == 200
+    assert asked.messages == 1
+    with seen(wiring.keyed_db) as asked:
+        page = browser.post(f"/p/{code}/due", data={"rest": PLATE})
+    assert page.text.count("/pay") >= 5
+    assert asked.messages == 3 + 1, asked.statements  # which of several charges belong together is asked by itself
+    owe(wiring, lot, serial="T1", plate="苏B00001")
+    with seen(wiring.keyed_db) as asked:
+        browser.post(f"/p/{code}/due", data={"rest": "苏B00001"})
+    assert asked.messages == 3, asked.statements
 
 
 # The amount due
@@ -356,7 +379,7 @@ def test_a_failure_of_ours_is_one_plain_sentence(browser: Browser, code: str, mo
     def broken(*_: object, **__: object) -> Lot:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(lots, "lot_by_id", broken)
+    monkeypatch.setattr(reading, "scanned", broken)
     page = browser.get(f"/p/{code}")
     assert page.status_code == 500
     assert ZH.sorry_broken in page.text

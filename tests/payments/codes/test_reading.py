@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
 from ledger.errors import Refused
 from payments import charges, paycode
@@ -17,6 +17,7 @@ from payments.paycode import Content, PayCodeKeys, PayCodeKeyUnknown, PayCodeRef
 from payments.splitting import rules
 from payments.splitting.rules import NewLeg, NewRule
 from tests.payments.conftest import AT, IDS, make_city, new_charge
+from tests.statements import seen
 
 KEYS = PayCodeKeys(signing_id=1, signing_key=Ed25519PrivateKey.from_private_bytes(b"\3" * 32))
 LATER_KEYS = PayCodeKeys(
@@ -42,18 +43,10 @@ def issue(tx: Connection, lot: Lot, place: Place = WHOLE_LOT) -> WallCode:
 
 def test_a_scanned_code_tells_lot_place_and_state_in_one_statement(tx: Connection, lot: Lot) -> None:
     content = issue(tx, lot, Place("berth", "A-12"))
-    statements: list[str] = []
-
-    def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        statements.append(statement)
-
-    event.listen(tx.engine, "before_cursor_execute", count)
-    try:
+    with seen(tx.engine) as asked:
         found = scan(tx, content)
-    finally:
-        event.remove(tx.engine, "before_cursor_execute", count)
     assert found == Scanned(lot, Place("berth", "A-12"), "issued", content)
-    assert (found.code_no, found.shown, len(statements)) == (1, None, 1)
+    assert (found.code_no, found.shown, len(asked.statements)) == (1, None, 1)
 
 
 def test_a_code_from_before_the_registry_is_the_lots_own_ten_years_later_under_a_newer_key(tx: Connection, lot: Lot) -> None:
