@@ -150,12 +150,12 @@ def insert_charges(
     return set(rows.scalars())
 
 
-_CHARGE: Final = """
+_CHARGE_COLUMNS: Final = """
 select c.charge_id, c.lane, c.operator_id, c.lot_id, c.lot_serial, p.number as plate, p.color as plate_color, c.scene,
        c.entered_at, c.left_at, c.minutes, c.amount_fen, c.tariff_text, c.state, c.settled_by, c.settled_at, c.created_at,
        c.paid_fen, c.reduced_fen, c.is_receivable
-from payments.charge c join payments.plate p on p.plate_id = c.plate_id
 """
+_CHARGE: Final = _CHARGE_COLUMNS + "from payments.charge c join payments.plate p on p.plate_id = c.plate_id "
 
 
 _ITS_OWNER: Final = "(p.held_since is null or c.entered_at >= p.held_since)"
@@ -181,14 +181,20 @@ _BY_IDS: Final = Statement(
 )
 _HOLD: Final = Statement(_CHARGE + "where c.lane = %(lane)s::smallint and c.charge_id = %(id)s::uuid for update of c")
 _OPEN: Final = Statement(
-    _CHARGE
+    _CHARGE_COLUMNS
     + f"""
-    where c.lane = %(lane)s::smallint and p.number = %(number)s::text and c.state = 'open' and {_ITS_OWNER} and {_NOT_BY_CARD}
-      and {_STANDS}
-      and (%(only)s::integer is null or c.lot_id = %(only)s::integer)
+    from (select * from payments.plate where number = %(number)s::text offset 0) p
+    cross join lateral (
+        select * from payments.charge x
+        where x.plate_id = p.plate_id and x.lane = %(lane)s::smallint and x.state = 'open'
+          and (%(only)s::integer is null or x.lot_id = %(only)s::integer)
+        offset 0
+    ) c
+    where {_ITS_OWNER} and {_NOT_BY_CARD} and {_STANDS}
     order by c.lot_id = %(first)s::integer desc, c.entered_at, c.charge_id limit %(limit)s::bigint
     """
 )
+"""Walked from the number to its plates to their charges, whatever the planner thinks of the tables' sizes."""
 _charges: Final = structs(Charge)
 
 

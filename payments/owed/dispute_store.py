@@ -221,9 +221,15 @@ def paid_of_plate(tx: Connection, *, lane: int, lot_id: int, number: str, decide
 
 
 _PAID: Final = Statement("""
-    select c.charge_id from payments.plate p join payments.charge c on c.plate_id = p.plate_id
-    where p.number = %(number)s::text and c.lane = %(lane)s::smallint and c.lot_id = %(lot)s::integer and c.state = 'settled'
-      and c.is_receivable and (p.held_since is null or c.entered_at >= p.held_since)
+    select c.charge_id
+    from (select * from payments.plate where number = %(number)s::text offset 0) p
+    cross join lateral (
+        select * from payments.charge x
+        where x.plate_id = p.plate_id and x.lot_id = %(lot)s::integer and x.lane = %(lane)s::smallint and x.state = 'settled'
+          and x.is_receivable
+        offset 0
+    ) c
+    where p.held_since is null or c.entered_at >= p.held_since
     """)
 _DISPUTED: Final = Statement("""
     select charge_id from payments.debt_dispute
