@@ -34,7 +34,7 @@ from payments.lot_records import alarms
 from payments.mandates import deduction_plan, status_lists
 from payments.quoting import ending
 from payments.refunding import refund_jobs, requests
-from payments.rollout import visits, words_keeping
+from payments.rollout import drops, visits, words_keeping
 from payments.webhooks import delivery, keeping
 from reconciliation import daily
 
@@ -108,6 +108,7 @@ def schedule(wiring: Wiring, *, stop: Event | None = None) -> BackgroundSchedule
     scheduler.add_job(_logged(dun, wiring), "cron", hour=9, minute=30, timezone=CHINA)
     scheduler.add_job(_logged(prepare_months, wiring), "cron", hour=2)
     scheduler.add_job(_logged(check, wiring), "interval", hours=CHECK_HOURS)
+    scheduler.add_job(_logged(count_hours, wiring), "cron", minute=5)
     scheduler.add_job(_logged(check_keys, wiring), "cron", hour=1, timezone=CHINA)
     scheduler.add_job(_logged(reconcile_yesterday, wiring), "cron", hour=RECONCILE_HOURS, minute="10,40", timezone=CHINA)
     return scheduler
@@ -321,8 +322,24 @@ def remind_of_requests(wiring: Wiring) -> int:
 
 
 def count_visits(wiring: Wiring) -> int:
-    """Count the payments of the days that are over and not counted yet, for alarms of drops. Returns how many days."""
-    return visits.count_days(wiring.db, at=wiring.clock.now, say=LOG.info)
+    """Count the payments of the days that are over and not counted yet, and judge the last one. Returns how many days."""
+    days = visits.count_days(wiring.db, at=wiring.clock.now, say=LOG.info)
+    with wiring.db.begin() as tx:
+        drops.judge_days(tx, at=wiring.clock.now())
+    return days
+
+
+def count_hours(wiring: Wiring) -> int:
+    """Count the payments of the hours that are over and not counted yet, and judge the last ones. Returns how many hours."""
+    hours = visits.count_hours(wiring.db, at=wiring.clock.now)
+    with wiring.db.begin() as tx:
+        judged = drops.judge_hours(tx, at=wiring.clock.now())
+    if judged is not None and judged.is_city:
+        LOG.critical(
+            "scans or payments of %d of %d lots dropped before %s: this is the city, not codes; look at the pages and the calendar",
+            judged.low, judged.judged, judged.until.isoformat(),
+        )  # fmt: skip
+    return hours
 
 
 def prepare_months(wiring: Wiring) -> None:

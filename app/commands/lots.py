@@ -73,11 +73,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _rule_arguments(rule: argparse.ArgumentParser) -> None:
-    words = "silent: minutes; leak: openings per 100 exits; unreturned: days; drop: percent below its own past"
-    rule.add_argument("kind", nargs="?", choices=["silent", "leak", "unreturned", "drop"], help=words)
+    words = "silent: minutes; leak: openings per 100 exits; unreturned: days; drop, sudden: percent below its own past"
+    rule.add_argument("kind", nargs="?", choices=["silent", "leak", "unreturned", "drop", "sudden"], help=words)
     rule.add_argument("most", nargs="?", type=int, help="minutes without a word, openings per 100 exits, days, or percent")
-    rule.add_argument("--weeks", type=int, help="drop: how many weeks before count (2 to 12)")
+    rule.add_argument("--weeks", type=int, help="drop, sudden: how many weeks before count (2 to 12)")
     rule.add_argument("--least", type=int, help="drop: a lot with a smaller median is too quiet to ring")
+    rule.add_argument("--odds", type=int, help="sudden: chance alone brings so few less than once in so many looks, as 1000000")
     rule.add_argument("--document", help="the approving document")
     rule.add_argument("--from", dest="since", type=datetime.fromisoformat, help="from when on, with its offset (default: now)")
     rule.add_argument("--operator", help="an operator's code (default: the city)")
@@ -238,7 +239,7 @@ def _rule(wiring: Wiring, given: argparse.Namespace) -> str:
         owner = lot.operator_id if lot is not None else None if operator is None else operator.operator_id
         rule = NewRule(
             kind=given.kind, most=given.most, document=given.document, valid_from=since, operator_id=owner,
-            lot_id=None if lot is None else lot.lot_id, scene=given.scene, weeks=given.weeks, least=given.least,
+            lot_id=None if lot is None else lot.lot_id, scene=given.scene, weeks=given.weeks, least=given.least, odds=given.odds,
         )  # fmt: skip
         number = alarm_rules.enter(tx, rule=rule, at=at)
     return f"rule {number} is entered"

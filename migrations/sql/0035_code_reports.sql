@@ -89,12 +89,15 @@ create table payments.visit_hour ( -- Hours whose payments were counted: a lot w
 create table payments.lot_drop ( -- Lots whose scans or payments have dropped against their own past, as they were judged last; alarms read it
     lot_id          integer not null, -- Lot
     span            text not null check (span in ('day', 'hours')), -- day: the last ordinary day that is over; hours: the last hours that are over
-    judged_until    timestamptz not null, -- End of what was judged
-    detail          text not null, -- What dropped, in words
-    primary key (lot_id, span)
+    what            text not null check (what in ('scans', 'payments')), -- What dropped
+    judged_until    timestamptz not null, -- End of what was judged last and was low
+    detail          text not null, -- In words
+    primary key (lot_id, span, what)
 );
 create view payments.v_lot_drop as
-select lot_id, span, case span when 'day' then 'drop' else 'sudden' end as kind, judged_until, detail from payments.lot_drop;
+select lot_id, span, case span when 'day' then 'drop' else 'sudden' end as kind, max(judged_until) as judged_until,
+       string_agg(detail, '; ' order by what desc) as detail
+from payments.lot_drop group by lot_id, span;
 comment on view payments.v_lot_drop is 'Lots whose scans or payments have dropped against their own past, with the kind of their alarm';
 
 alter table payments.alarm_rule add column odds integer check (odds between 1000 and 1000000000);

@@ -1,6 +1,6 @@
 """Alarms of lots: silence, gaps, lanes offline, openings, hand-backs, drops, reports. One is open per lot and kind while it is so.
 
-Knows heartbeats, numbers, days, refunds by hand, visits, reported codes and rules; must not know the scheduler or HTTP. Called by
+Knows heartbeats, numbers, days, refunds by hand, drops, reported codes and rules; must not know the scheduler or HTTP. Called by
 the worker and the API.
 """
 
@@ -11,15 +11,13 @@ from typing import Final, Literal
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
-from payments.lot_records.alarm_rules import IN_FORCE, WEEKS_MAX
+from payments.lot_records.alarm_rules import IN_FORCE
 
-AlarmKind = Literal["silent", "gap", "offline_lane", "leak", "unreturned", "drop", "reported"]
+AlarmKind = Literal["silent", "gap", "offline_lane", "leak", "unreturned", "drop", "sudden", "reported"]
 GAP_AFTER: Final = timedelta(minutes=10)
 """Records overtake each other on the way: so long may a number be missing."""
 OFFLINE_AFTER: Final = timedelta(minutes=5)
 LIMIT_MAX: Final = 1_000
-JUDGED_DAYS: Final = 14
-"""A drop is judged by the last ordinary day that is over, if it is not longer ago: holidays neither ring nor end an alarm."""
 
 
 class Alarm(Struct, frozen=True, kw_only=True):
@@ -110,56 +108,14 @@ _UNRETURNED: Final = f"""
     where w.channel in ('cash', 'legacy') and w.state = 'promised' and w.created_at + make_interval(days => r.most) < :at
     group by l.lot_id, r.most
 """
-_TODAY: Final = "(cast(:at as timestamptz) at time zone 'Asia/Shanghai')::date"
-_ORDINARY: Final = """
-    not exists (select from off o where o.day = d.day and o.lot_id is null)
-    and not exists (select from off o where o.day = d.day and o.lot_id = j.lot_id)
-"""
-"""No calendar makes a day ``d`` free or a holiday for a lot ``j``: it is judged, and other days are compared with it."""
-_FELL: Final = "p.{what} >= j.least and coalesce(v.{what}, 0) * 100 < p.{what} * (100 - j.most)"
-_FELL_WORDS: Final = (
-    "format('{what} %s on %s, the median of %s such days before is %s', coalesce(v.{what}, 0), j.day, p.days, p.{what})"
-)
-
-_DROP: Final = f"""
-    with off as materialized (
-        select d.day, x.lot_id
-        from payments.visit_day d
-        join payments.tariff_calendar c on c.days @> d.day and c.effect in ('free', 'holiday')
-        left join payments.tariff_calendar_lot x on x.calendar_id = c.calendar_id and not c.everywhere
-        where d.day >= {_TODAY} - {JUDGED_DAYS + 7 * WEEKS_MAX} and (c.everywhere or x.lot_id is not null)
-    ), ruled as materialized (
-        select l.lot_id, (l.created_at at time zone 'Asia/Shanghai')::date as since, r.most, r.weeks, r.least
-        from payments.lot l cross join lateral ({IN_FORCE.format(kind="'drop'")}) r
-    ), judged as materialized (
-        select j.lot_id, j.since, j.most, j.weeks, j.least, max(d.day) as day
-        from ruled j join payments.visit_day d on d.day >= {_TODAY} - {JUDGED_DAYS} and d.day < {_TODAY}
-        where {_ORDINARY}
-        group by j.lot_id, j.since, j.most, j.weeks, j.least
-    ), past as materialized (
-        select j.lot_id, count(*) as days, percentile_cont(0.5) within group (order by coalesce(v.scans, 0)) as scans,
-               percentile_cont(0.5) within group (order by coalesce(v.payments, 0)) as payments
-        from judged j
-        join generate_series(1, {WEEKS_MAX}) w on w <= j.weeks
-        join payments.visit_day d on d.day = j.day - 7 * w and d.day >= j.since
-        left join payments.lot_visit_day v on v.day = d.day and v.lot_id = j.lot_id
-        where {_ORDINARY}
-        group by j.lot_id
-    )
-    select j.lot_id, 'drop' as kind,
-           concat_ws('; ', case when {_FELL.format(what="scans")} then {_FELL_WORDS.format(what="scans")} end,
-                     case when {_FELL.format(what="payments")} then {_FELL_WORDS.format(what="payments")} end) as detail
-    from judged j
-    join past p on p.lot_id = j.lot_id and p.days * 2 >= j.weeks
-    left join payments.lot_visit_day v on v.day = j.day and v.lot_id = j.lot_id
-    where {_FELL.format(what="scans")} or {_FELL.format(what="payments")}
-"""
+_DROP: Final = "select lot_id, kind, detail from payments.v_lot_drop"
+"""Judged when something was counted, see ``payments.rollout.drops``: here a few rows are read."""
 _REPORTED: Final = """
     select lot_id, 'reported' as kind,
            format('%s reports that its code looks wrong, the first of %s: see case %s', count(*),
                   to_char(min(reported_at) at time zone 'Asia/Shanghai', 'YYYY-MM-DD HH24:MI'),
                   (array_agg(number order by reported_at, number))[1]) as detail
-    from payments.code_report where closed_at is null and lot_id is not null group by lot_id
+    from payments.v_code_report where closed_at is null and lot_id is not null group by lot_id
 """
 
 _WATCH: Final = f"""

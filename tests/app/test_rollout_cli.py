@@ -8,12 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from app.commands import codes as codes_cli
 from app.commands import lots as lots_cli
 from app.commands import rollout
 from app.wiring import Wiring
-from app.worker import count_visits, erase_report_words
+from app.worker import count_hours, count_visits, erase_report_words, watch_lots
 from config.settings import ROLLOUT
 from ledger.clock import SetClock
 from ledger.errors import Refused
@@ -21,6 +22,7 @@ from payments.codes import registry
 from payments.codes.records import Place
 from payments.rollout import code_reports
 from payments.rollout.code_reports import NewReport
+from payments.rollout.visits import Scans
 from tests.app.conftest import City
 from tests.payments.conftest import AT, IDS
 from tests.payments.owed.owing import staff
@@ -165,18 +167,39 @@ def test_drivers_words_are_erased_by_the_worker_as_the_rule_says(product: Wiring
     assert "(words erased)" in said("cases", "--all")
 
 
-def test_a_rule_of_drops_is_entered_with_its_measures_and_the_worker_counts_the_days(product: Wiring, two_lots: City) -> None:
+def lots_desk(product: Wiring) -> Said:
     parser = argparse.ArgumentParser()
     lots_cli.arguments(parser)
+    return lambda *words: lots_cli.run(product, parser.parse_args(words))
 
-    def say(*words: str) -> str:
-        return lots_cli.run(product, parser.parse_args(words))
 
-    said = ("rule", "drop", "60", "--weeks", "8", "--least", "20", "--document", "通知 3")
-    assert say(*said) == "rule 1 is entered"
+def test_a_rule_of_drops_is_entered_with_its_measures_and_the_worker_counts_the_days(product: Wiring, two_lots: City) -> None:
+    say = lots_desk(product)
+    assert say("rule", "drop", "60", "--weeks", "8", "--least", "20", "--document", "通知 3") == "rule 1 is entered"
     assert "drop: 60 percent below the median of 8 weeks, if it is 20 or more, for the city" in say("rule")
     with pytest.raises(Refused):
         say("rule", "drop", "60", "--document", "通知 3")
     assert isinstance(product.clock, SetClock)
     product.clock.set(AT + timedelta(days=2))
     assert (count_visits(product), count_visits(product)) == (2, 0)
+
+
+def test_a_lot_that_nobody_scans_any_more_is_an_alarm_of_the_worker_within_the_hour(
+    product: Wiring, two_lots: City, caplog: pytest.LogCaptureFixture
+) -> None:
+    say, lot = lots_desk(product), two_lots.ours
+    assert say("rule", "sudden", "60", "--weeks", "2", "--odds", "1000000", "--document", "通知 4") == "rule 1 is entered"
+    assert "60 percent below the median of the same hours of 2 weeks, if chance brings so few once in 1000000 looks" in say("rule")
+    with pytest.raises(Refused):
+        say("rule", "sudden", "60", "--weeks", "2", "--least", "20", "--document", "通知 4")
+    scans = Scans()
+    for week in (1, 2):
+        for _ in range(40):
+            scans.count(lot.lot_id, AT - timedelta(weeks=week))
+    scans.flush(product.db)
+    with product.db.begin() as tx:
+        tx.execute(text("update payments.lot set created_at = :at"), {"at": AT - timedelta(days=30)})
+    product.clock.set(AT + timedelta(minutes=65))
+    count_visits(product)
+    assert (count_hours(product), watch_lots(product), count_hours(product), watch_lots(product)) == (24, 1, 0, 0)
+    assert "lot lot-1: sudden begins: scans 0 from 2026-03-02 12:00 to 13:00, the median of 2 such days before is 40" in caplog.text

@@ -141,7 +141,7 @@ def test_the_operator_is_told_of_the_first_case_of_each_code_and_of_its_end(tx: 
 def test_a_case_is_decided_once_by_a_person_with_words_and_a_document(tx: Connection, lot: Lot) -> None:
     number = report(tx, lot)
 
-    def refused(error: type[Exception], *numbers: str, **other: str) -> str:
+    def refused(error: type[Exception], *numbers: str, **other: Any) -> str:
         with pytest.raises(error) as said:
             decide(tx, *(numbers or (number,)), **other)
         return str(said.value.code)  # type: ignore[attr-defined]
