@@ -11,7 +11,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from msgspec import Struct
 
 from app.wiring import Wired
-from ledger import extracts, proofs
+from ledger import extracts, places, proofs
 from ledger.errors import NotFound, Refused
 from ledger.ids import entry_id, read_payment_number
 from ledger.journal import EntryKind
@@ -65,12 +65,17 @@ def inclusion(
     receipt: FromPath[str],
     tree_size: Annotated[int | None, QueryParameter(ge=1, description="Checkpoint to prove against")] = None,
 ) -> Inclusion:
-    """Prove that the payment of a receipt number is booked and sealed. Whoever knows the number may ask; it cannot be guessed."""
+    """Prove that the payment of a receipt number, or what was borne in place of one, is booked and sealed.
+
+    Whoever knows the number may ask; it cannot be guessed.
+    """
     read = read_payment_number(receipt)
     if read is None or read[0] != wiring.lane or read[1].int & 0xFF:
         raise NotFound(f"{receipt!r} is not a receipt number of ours")
     with wiring.db.connect() as tx:
-        proof = proofs.inclusion(tx, lane=wiring.lane, entry_id=entry_id(read[1], EntryKind.PAYMENT), size=tree_size)
+        entries = [entry_id(read[1], kind) for kind in (EntryKind.PAYMENT, EntryKind.BEARER_CLAIMED)]
+        known = [one for one in entries if one in places.sealed(tx, lane=wiring.lane, entry_ids=entries)]
+        proof = proofs.inclusion(tx, lane=wiring.lane, entry_id=(known or entries)[0], size=tree_size)
     return Inclusion(
         receipt=receipt, entry=str(proof.entry.entry_id), record=proof.record.hex(), leaf=proof.leaf.hex(),
         leaf_index=proof.index, tree_size=proof.size, path=[hashed.hex() for hashed in proof.path], checkpoint=proof.checkpoint,

@@ -18,6 +18,7 @@ class ClerkWords(Struct, frozen=True, kw_only=True):
     begin_note: str
     what: str
     where: str
+    plate: str
     minutes: str
     fen: str
     share: str
@@ -63,6 +64,7 @@ ZH: Final = ClerkWords(
     begin_note="请勿把这个链接转发给他人。用完公用手机请点“退出”。",
     what="赠送什么",
     where="哪个停车场",
+    plate="顾客的车牌号",
     minutes="免 {time}",
     fen="减 ¥{yuan}",
     share="减免 {percent}%，最多 ¥{yuan}",
@@ -72,7 +74,7 @@ ZH: Final = ClerkWords(
     given_title="已赠送",
     given="{what}，用于 {lot}。",
     given_until="{until} 前有效，车主缴费时自动抵扣，无需其他操作。",
-    given_next="车牌输错了？在下面的记录里撤回，再送一次。",
+    given_next="车牌输错了？返回后在“最近赠送”里撤回，再送一次。",
     private="本页不显示车辆是否在场。",
     last="最近赠送",
     none="还没有赠送记录。",
@@ -107,6 +109,7 @@ EN: Final = ClerkWords(
     begin_note="Pass this link on to nobody. On a shared phone tap “Leave” when you are done.",
     what="What to give",
     where="Which car park",
+    plate="The visitor's number plate",
     minutes="{time} free",
     fen="¥{yuan} off",
     share="{percent}% off, at most ¥{yuan}",
@@ -116,7 +119,7 @@ EN: Final = ClerkWords(
     given_title="Given",
     given="{what}, at {lot}.",
     given_until="Good until {until}. It comes off by itself when the driver pays; nothing else is to be done.",
-    given_next="A wrong plate? Withdraw it in the list below and give it again.",
+    given_next="A wrong plate? Go back, withdraw it under “Given last” and give it again.",
     private="This page does not say whether the car is there.",
     last="Given last",
     none="Nothing has been given yet.",

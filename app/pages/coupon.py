@@ -10,7 +10,7 @@ from litestar.params import FromPath, URLEncodedBody
 from litestar.response import Redirect
 from msgspec import Struct
 
-from app.pages import scan, seals
+from app.pages import covered, scan, seals
 from app.pages.codes import AnyRequest, page_of
 from app.pages.limits import Misses, address_of
 from app.pages.render import Page
@@ -52,7 +52,8 @@ def use(request: AnyRequest, wiring: Wired, token: FromPath[str], data: URLEncod
         MISSES.count(address)
         return _answer(page, lot, token, page.w.coupon_sorry[_SORRY.index(refused.code)], status=409)
     if used.owed_fen == 0:
-        return _answer(page, lot, token, page.w.coupon_free.format(yuan=yuan(used.fen)), done=page.w.coupon_free_title)
+        shown = covered.of_charge(wiring, page, lot=lot, token=token, charge_id=charge.charge_id)
+        return shown or _answer(page, lot, token, page.w.coupon_free.format(yuan=yuan(used.fen)), done=page.w.coupon_free_title)
     return scan.changed(request, wiring, token, charge, shown_fen=used.owed_fen)
 
 

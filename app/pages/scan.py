@@ -16,7 +16,7 @@ from litestar.response import Redirect
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from app.pages import facts, seals, shown
+from app.pages import covered, facts, seals, shown
 from app.pages.codes import AnyRequest, page_of
 from app.pages.limits import Misses, address_of
 from app.pages.looking import Details, Owed, Seen, look
@@ -256,7 +256,8 @@ def _due(
         MISSES.count(_address(request))
     objections = [_objection(page, one) for one in owed.disputes]
     if not (owed.everywhere or is_away or owed.here):
-        return _nothing(page, lot, token, plate, color, objections)
+        free = None if objections else covered.of_plate(wiring, page, lot=lot, token=token, plate=plate, color=color)
+        return free or _nothing(page, lot, token, plate, color, objections)
     rows = _rows(page, lot, owed, details)
     together = _together(wiring, lot, owed.everywhere, rows, elsewhere=not owed.here) if details.is_more else None
     offered = _offers(request, wiring, routes)

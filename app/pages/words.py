@@ -205,6 +205,11 @@ class Words(Struct, frozen=True, kw_only=True):
     coupon_go: str
     coupon_free_title: str
     coupon_free: str
+    covered_text: str
+    covered_by: str
+    covered_at: str
+    covered_number: str
+    covered_note: str
     coupon_sorry: tuple[str, ...]
     """Why a coupon takes nothing off, in the order of ``coupon._SORRY``."""
     try_again: str
@@ -499,6 +504,11 @@ ZH: Final = Words(
     coupon_go="使用",
     coupon_free_title="无需付款",
     coupon_free="优惠券抵扣 ¥{yuan} 后，本次停车无需付款，可以离场。",
+    covered_text="本次停车费 ¥{yuan} 已由优惠全部抵扣，可以离场。",
+    covered_by="优惠抵扣",
+    covered_at="抵扣时间",
+    covered_number="抵扣编号",
+    covered_note="没有付款，所以没有付款凭证和发票。",
     coupon_sorry=(
         "没有这张优惠券，请核对券码。",
         "这张优惠券不在有效期内。",
@@ -803,6 +813,11 @@ EN: Final = Words(
     coupon_go="Use it",
     coupon_free_title="Nothing to pay",
     coupon_free="The coupon takes off ¥{yuan}. Nothing is left to pay; you may leave.",
+    covered_text="Discounts cover all of ¥{yuan} for this stay. You may leave.",
+    covered_by="Covered by",
+    covered_at="Covered at",
+    covered_number="Number",
+    covered_note="Nothing was paid, so there is no receipt of a payment and no invoice.",
     coupon_sorry=(
         "There is no such coupon. Please check the code.",
         "This coupon is not valid now.",

@@ -3,23 +3,28 @@
 # ruff: noqa: F811  # fixtures of another module are asked for by name
 
 import argparse
+import html
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import text
 
 from app.commands import discounts as cli
+from app.pages import after_words, covered
 from app.pages import coupon as coupon_page
 from app.pages.words import EN, ZH
 from app.wiring import Wiring
+from ledger.clock import SetClock
 from ledger.errors import Refused
-from payments.bearers import bearers
+from payments.bearers import bearers, following
 from payments.discounts import grants
 from payments.lots import Lot
-from tests.app.conftest import City, Client, bearer
+from tests.app.conftest import City, Client, app_of, bearer
 from tests.app.test_pages import PLATE, Browser, browser, code, lot, owe, text_of, wiring  # noqa: F401  # fixtures
 from tests.payments.conftest import AT, make_charge
 
@@ -159,16 +164,49 @@ def test_a_coupon_shows_what_it_takes_off_and_the_lower_price_but_not_whose_it_i
     assert words.discount.format(words=said, yuan="5.00") in text_of(due(browser, code, lang))
 
 
-def test_a_coupon_that_covers_all_says_that_nothing_is_to_be_paid(
-    browser: Browser, code: str, wiring: Wiring, lot: Lot, tmp_path: Path
+def seal(wiring: Wiring) -> None:
+    with wiring.db.connect() as connection:
+        while wiring.sealer().seal_once(connection, at=wiring.clock.now()) is not None:
+            pass
+
+
+@pytest.mark.parametrize(("lang", "words", "after"), [("", ZH, after_words.ZH), ("?lang=en", EN, after_words.EN)])
+def test_a_coupon_that_covers_all_gives_a_receipt_whose_place_in_the_book_is_proven(
+    browser: Browser, code: str, wiring: Wiring, lot: Lot, tmp_path: Path, lang: str, words: Any, after: Any
 ) -> None:
     owe(wiring, lot)
     coupon = issued(wiring, tmp_path, fen=9900)
-    page = due(browser, code)
-    assert ZH.coupon_free.format(yuan="15.50") in text_of(use(browser, code, page, coupon).text)
-    assert ZH.coupon_free.format(yuan="15.50") in text_of(use(browser, code, page, coupon).text)
+    page = due(browser, code, lang)
+    first = text_of(use(browser, code, page, coupon, lang).text)
+    assert words.covered_text.format(yuan="15.50") in first
+    assert after.sealing in first
+    assert words.covered_text.format(yuan="15.50") in text_of(use(browser, code, page, coupon, lang).text)
     other = say(wiring, "issue", "C5", "--count", "1")
-    assert ZH.coupon_sorry[-1] in text_of(use(browser, code, page, other).text)
+    assert words.coupon_sorry[-1] in text_of(use(browser, code, page, other, lang).text)
+    following.follow(wiring.db, lane=0, at=wiring.clock.now)
+    seal(wiring)
+    again = due(browser, code, lang)  # whoever looks later sees it too
+    proof = re.search(r'href="(/v1/receipts/[^"]+)"', again)
+    assert proof is not None
+    assert "示例商场" not in again
+    proven = browser.get(html.unescape(proof[1])).json()
+    assert (proven["receipt"], proven["leaf_index"] < proven["tree_size"]) == (proof[1].split("/")[3], True)
+
+
+def test_what_the_operator_itself_gives_has_no_entry_and_of_a_stay_that_is_over_nothing_is_told(
+    browser: Browser, code: str, wiring: Wiring, lot: Lot, tmp_path: Path
+) -> None:
+    owe(wiring, lot)
+    file = tmp_path / "free.toml"
+    file.write_text(OFFER.format(code="FREE", kind="coupon", fen=9900).replace('bearer = "mall"', ""), encoding="utf-8")
+    say(wiring, "add", str(file))
+    use(browser, code, due(browser, code), say(wiring, "issue", "FREE", "--count", "1"))
+    shown = due(browser, code)
+    assert ZH.covered_text.format(yuan="15.50") in text_of(shown)
+    assert ZH.covered_number not in shown
+    later = msgspec.structs.replace(wiring, clock=SetClock(wiring.clock.now() + covered.SHOWN_FOR + timedelta(minutes=1)))
+    app_of(later)
+    assert ZH.nothing_title in text_of(due(browser, code))
 
 
 def test_a_wrong_code_is_one_plain_sentence_and_guessing_is_slowed(
