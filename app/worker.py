@@ -31,7 +31,7 @@ from payments.discounts import effects as discounts
 from payments.incentive import following
 from payments.invoices import handing_over, invoices
 from payments.lot_records import alarms
-from payments.mandates import deduction_plan, status_lists
+from payments.mandates import deduction_plan, renewing, status_lists
 from payments.quoting import ending
 from payments.refunding import refund_jobs, requests
 from payments.rollout import drops, visits, words_keeping
@@ -53,6 +53,9 @@ QUOTES_MINUTES: Final = 1
 WATCH_MINUTES: Final = 1
 """How often it is looked whether a lot is silent, hides records, has a lane offline, or opens its barrier too often."""
 INVOICES_MINUTES: Final = 2
+MANDATES_MINUTES: Final = 30
+MANDATES_MAX: Final = 500
+"""Most mandates that one run asks about: what is left waits for the next one."""
 """How often requests of invoices are handed over, and answers taken."""
 CHECK_HOURS: Final = 6
 RECONCILE_HOURS: Final = "10-22"
@@ -102,13 +105,15 @@ def schedule(wiring: Wiring, *, stop: Event | None = None) -> BackgroundSchedule
     scheduler.add_job(_logged(issue_invoices, wiring), "interval", minutes=INVOICES_MINUTES)
     scheduler.add_job(_logged(forget_emails, wiring), "cron", hour=4, minute=30, timezone=CHINA)
     scheduler.add_job(_logged(compare_invoices, wiring), "cron", hour=4, minute=40, timezone=CHINA)
+    scheduler.add_job(_logged(renew_mandates, wiring), "interval", minutes=MANDATES_MINUTES)
+    scheduler.add_job(_logged(forget_signers, wiring), "cron", hour=4, minute=50, timezone=CHINA)
     scheduler.add_job(_logged(remind_of_requests, wiring), "cron", hour="9-17", timezone=CHINA)
+    scheduler.add_job(_logged(count_hours, wiring), "cron", minute=5)
     scheduler.add_job(_logged(count_visits, wiring), "cron", minute=20)
     scheduler.add_job(_logged(erase_report_words, wiring, stop=stop), "cron", hour=4, minute=45, timezone=CHINA)
     scheduler.add_job(_logged(dun, wiring), "cron", hour=9, minute=30, timezone=CHINA)
     scheduler.add_job(_logged(prepare_months, wiring), "cron", hour=2)
     scheduler.add_job(_logged(check, wiring), "interval", hours=CHECK_HOURS)
-    scheduler.add_job(_logged(count_hours, wiring), "cron", minute=5)
     scheduler.add_job(_logged(check_keys, wiring), "cron", hour=1, timezone=CHINA)
     scheduler.add_job(_logged(reconcile_yesterday, wiring), "cron", hour=RECONCILE_HOURS, minute="10,40", timezone=CHINA)
     return scheduler
@@ -303,6 +308,23 @@ def erase_report_words(wiring: Wiring, *, stop: Event | None = None) -> int:
     if erased:
         LOG.info("the words of %d reports of codes are erased", erased)
     return erased
+
+
+def renew_mandates(wiring: Wiring, *, threads: int = ASKING_THREADS) -> renewing.Renewed:
+    """Ask the channels again about drivers' mandates that nobody confirmed for long, or whose deductions failed."""
+    confirmed_for = timedelta(days=wiring.settings.mandate_ask_days)
+    ran = renewing.renew(wiring.till(), confirmed_for=confirmed_for, limit=MANDATES_MAX, threads=threads)
+    if ran.asked or ran.ended:
+        LOG.info("%d mandates asked about, %d answers proved nothing, %d are open no more", ran.asked, ran.unproven, ran.ended)
+    return ran
+
+
+def forget_signers(wiring: Wiring) -> int:
+    """Forget who signed mandates that ended longer ago than the law has it kept. Returns how many."""
+    forgotten = renewing.forget_payers(wiring.till())
+    if forgotten:
+        LOG.info("who signed %d mandates is forgotten: their keeping is over", forgotten)
+    return forgotten
 
 
 def remind_of_requests(wiring: Wiring) -> int:

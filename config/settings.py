@@ -123,6 +123,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     invoice_outbox: Path
     invoice_inbox: Path
     invoice_email_days: int
+    mandate_ask_days: int
     refund_answer_days: int
     refund_remind_days: int
     token_minutes: int
@@ -275,7 +276,7 @@ def _check(settings: Settings) -> None:
         _check_line(settings)
     positive = {"callback_batch_max", "database_pool_size", "price_lock_minutes", "token_minutes", "seal_seconds", "jobs_seconds"}
     positive |= {"webhook_poll_seconds", "quote_timeout_seconds"}
-    positive |= {"invoice_email_days", "refund_answer_days", "refund_remind_days"}
+    positive |= {"invoice_email_days", "mandate_ask_days", "refund_answer_days", "refund_remind_days"}
     for name, port in ports.items():
         if not 0 < port < 65536:
             raise SettingsError(f"setting {name!r} must be a port from 1 to 65535, not {port}")

@@ -1,5 +1,6 @@
 """The questions that agreements ask of PostgreSQL. Private to this room."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
@@ -190,7 +191,7 @@ def by_link(tx: Connection, *, lane: int, digest: bytes) -> Agreement | None:
     query = text(
         _AGREEMENT
         + "join payments.agreement_link l on l.lane = a.lane and l.agreement_id = a.agreement_id "
-        + "where l.lane = :lane and l.token_digest = :digest"
+        + "where l.lane = :lane and l.token_digest = :digest and p.erased_at is null"
     )
     row = tx.execute(query, {"lane": lane, "digest": digest}).first()
     return None if row is None else _agreement(row)
@@ -205,7 +206,8 @@ def of_payer(tx: Connection, *, lane: int, channel: str, payer_digest: bytes, li
     """Return a payer's agreements at a channel, the newest first."""
     query = text(
         _AGREEMENT
-        + "where a.lane = :lane and a.channel = :channel and a.payer_digest = :payer order by a.confirmed_at desc, a.agreement_id "
+        + "where a.lane = :lane and a.channel = :channel and a.payer_digest = :payer and p.erased_at is null "
+        + "order by a.confirmed_at desc, a.agreement_id "
         + "limit :limit"
     )
     given = {"lane": lane, "channel": channel, "payer": payer_digest, "limit": limit}
@@ -216,6 +218,12 @@ def _agreement(row: Row[tuple[object, ...]]) -> Agreement:
     values = dict(row._mapping)
     payer = values["payer_digest"]
     return Agreement(**(values | {"payer_digest": None if payer is None else bytes(payer)}))
+
+
+def by_ids(tx: Connection, *, lane: int, agreement_ids: Sequence[UUID]) -> list[Agreement]:
+    """Return agreements in the order of their ids."""
+    query = text(_AGREEMENT + "where a.lane = :lane and a.agreement_id = any(cast(:ids as uuid[])) order by a.agreement_id")
+    return [_agreement(row) for row in tx.execute(query, {"lane": lane, "ids": list(agreement_ids)})]
 
 
 def counts(tx: Connection, *, lane: int) -> list[Count]:

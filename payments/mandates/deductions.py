@@ -23,7 +23,7 @@ from payments import charges, checkout, orders, results, store
 from payments.checkout import Till
 from payments.decisions import ACCEPTED, Finding
 from payments.errors import AlreadyPaid, CardUnderWay
-from payments.mandates import deduction_store, status_lists
+from payments.mandates import deduction_store, renewal_store, status_lists
 from payments.mandates.deduction_store import Asked, Entry, Held, MandateState, Terms, Word
 from payments.owed import debt_store
 from payments.records import Attempt, Charge
@@ -316,11 +316,16 @@ def _again(till: Till, charge: Charge, attempt: Attempt) -> Tried:
         return _tried(attempt, None, None)
     at = till.clock.now()
     with till.db.begin() as tx:
-        kept = deduction_store.asked(tx, lane=attempt.lane, payment_id=attempt.payment_id)
-        repeats = not kept.taken_on and at < attempt.created_at + REPEATED_FOR
-        claimed = repeats and deduction_store.claim_call(
+        is_young = at < attempt.created_at + REPEATED_FOR
+        claimed = is_young and deduction_store.claim_call(
             tx, lane=attempt.lane, payment_id=attempt.payment_id, at=at, until=at + CLAIM
         )  # fmt: skip
+        kept = deduction_store.asked(
+            tx, lane=attempt.lane, payment_id=attempt.payment_id
+        )  # after the claim: whoever had it is done
+        repeats = is_young and not kept.taken_on
+        if claimed and not repeats:
+            store.release(tx, lane=attempt.lane, payment_ids=[attempt.payment_id])
     if not repeats:
         return _ask(till, attempt)
     if not claimed:
@@ -388,6 +393,8 @@ def _carried_out(till: Till, attempt: Attempt, message: RawMessage, result: Resu
                 deduction_store.take_on(tx, lane=attempt.lane, payment_id=attempt.payment_id)
             store.release(tx, lane=attempt.lane, payment_ids=[attempt.payment_id])
         now, kept = _now(tx, attempt)
+        if now.state == "failed":
+            renewal_store.due_now(tx, lane=attempt.lane, charge_id=attempt.charge_id, channel=attempt.channel, at=till.clock.now())
     differs = outcome.finding not in (*ACCEPTED, Finding.ORDER_UNKNOWN)
     return _tried(now, kept, outcome.finding.value if differs else reason)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app import worker
 from app.commands import mandates
 from app.wiring import Wiring
 from ledger.errors import Refused
@@ -50,3 +51,16 @@ def test_a_file_that_is_none_or_of_the_past_is_refused(
         run(product, "text", str(file))
     with pytest.raises(Refused, match="missing"):
         run(product, "text", str(tmp_path / "missing.toml"))
+
+
+def test_how_long_it_is_kept_who_signed_is_entered_and_a_round_of_questions_is_made(
+    product: Wiring, two_lots: City  # noqa: F811
+) -> None:  # fmt: skip
+    assert "3 years  [电子商务法" in run(product, "keepings")
+    told = run(product, "keep", "5", "--document", "order 9", "--from", "2027-01-01T00:00")
+    assert told.startswith("from 2027-01-01 00:00 on it is kept for 5 years")
+    assert "5 years  [order 9]" in run(product, "keepings")
+    with pytest.raises(Refused):
+        run(product, "keep", "1", "--document", "order 9")
+    assert run(product, "renew") == "0 asked about, 0 answers proved nothing, 0 are open no more"
+    assert worker.forget_signers(product) == 0

@@ -417,7 +417,7 @@ def test_what_cannot_be_put_right_is_refused(desk: Desk, paid: Due) -> None:
 @pytest.mark.parametrize("days", [{"correct_days": -1}, {"red_days": 0}, {"red_days": 9_999}])
 def test_days_that_cannot_be_are_refused(db: Engine, days: dict[str, int]) -> None:
     with db.begin() as tx, pytest.raises(Refused, match="days"):
-        rules.enter(tx, rule=NewRule(kind="none", document="d", valid_from=AT, **days), at=AT)  # type: ignore[arg-type]
+        rules.enter(tx, rule=NewRule(kind="none", document="d", valid_from=AT, **days), at=AT)
 
 
 # Red ones that were refused
