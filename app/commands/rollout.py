@@ -6,6 +6,7 @@ Knows the words of the command and of its answers; must not know how anything is
 import argparse
 import csv
 import io
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from functools import partial
@@ -21,7 +22,7 @@ from ledger.clock import CHINA, business_date
 from ledger.errors import Refused
 from payments import lots
 from payments.lot_records.intake import Answer
-from payments.rollout import code_reports, legacy_codes, policy, progress, words_keeping
+from payments.rollout import code_reports, legacy_codes, legacy_endings, policy, progress, words_keeping
 from payments.rollout.legacy_codes import NewLegacyCode
 from payments.rollout.progress import Progress
 
@@ -53,6 +54,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     ruled.add_argument("--document", required=True, help="the document that says so")
     file = acts.add_parser("codes", help="register old codes of a CSV file; the same file again registers nothing twice")
     file.add_argument("file", type=Path, help=CODES.header)
+    ended = acts.add_parser("end", help="end the old codes of all lots at which only the city's may hang on the day behind")
+    ended.add_argument("last_day", type=date.fromisoformat, help="their last day, as 2026-12-31")
+    ended.add_argument("--district", help="only this district")
+    ended.add_argument("--document", required=True, help="the document that orders it")
+    ended.add_argument("--person", required=True, help="code of the person who carries it out")
     asked = acts.add_parser("whose", help="say whose a scanned code is, and whether it may hang there today")
     asked.add_argument("payload", help="what the scanner reads")
     asked.add_argument("--lot", help="the code of the lot where it hangs")
@@ -77,12 +83,12 @@ def run(wiring: Wiring, given: argparse.Namespace) -> str:
 
     Raises:
         Refused: ``rollout_rule_invalid``, ``codes_file_invalid``, ``payload_invalid``, ``closing_invalid``,
-            ``report_keeping_invalid``; what is not here.
+            ``report_keeping_invalid``, ``legacy_ending_invalid``; what is not here.
     """
     acts: Mapping[str, Callable[[Wiring, argparse.Namespace], str]] = {
         "report": _report, "overdue": _overdue, "rules": _rules, "enter": _enter, "rule": _rule, "codes": _codes,
         "whose": _whose, "cases": _cases,
-        "decide": _decide, "keep-words": _keep_words,
+        "decide": _decide, "keep-words": _keep_words, "end": _end,
     }  # fmt: skip
     return acts[given.act](wiring, given)
 
@@ -204,6 +210,18 @@ def _whose(wiring: Wiring, given: argparse.Namespace) -> str:
 
 def _codes(wiring: Wiring, given: argparse.Namespace) -> str:
     return record_files.carry_out(given.file, CODES, partial(_registered, wiring))
+
+
+def _end(wiring: Wiring, given: argparse.Namespace) -> str:
+    done = legacy_endings.end_all(
+        wiring.db, last_day=given.last_day, district=given.district, document=given.document, person_code=given.person,
+        at=wiring.clock.now, say=_progress,
+    )  # fmt: skip
+    return f"{done.codes} old codes end on {given.last_day}; {done.lots} lots were looked at"
+
+
+def _progress(said: str) -> None:
+    print(f"  {said}", file=sys.stderr, flush=True)
 
 
 def _registered(wiring: Wiring, code: str, part: Rows, body: bytes) -> list[Answer]:

@@ -110,6 +110,19 @@ def test_a_file_that_is_none_of_codes_registers_nothing(said: Said, tmp_path: Pa
     assert refused.value.code == "codes_file_invalid"
 
 
+def test_old_codes_end_together_where_only_the_citys_may_hang(product: Wiring, said: Said, tmp_path: Path) -> None:
+    file = tmp_path / "codes.csv"
+    file.write_text(HEADER + "lot-1,Q1,https://x.example/1,wechat,2024-01-01,,协议 1\n", encoding="utf-8")
+    said("codes", str(file))
+    said("enter", PLAN)
+    with product.db.begin() as tx:
+        staff(tx)
+    told = ("--document", "通知 9", "--person", "wang.ming")
+    assert said("end", "2026-06-30", *told) == "0 old codes end on 2026-06-30; 2 lots were looked at"
+    assert said("end", "2026-12-31", *told) == "1 old codes end on 2026-12-31; 2 lots were looked at"
+    assert said("whose", "https://x.example/1", "--day", "2027-01-01").startswith("ended: ")
+
+
 def reported(product: Wiring, city: City, *, code_no: int | None = None) -> str:
     """A driver's case of lot-1."""
     with product.db.begin() as tx:
@@ -199,6 +212,7 @@ def test_a_lot_that_nobody_scans_any_more_is_an_alarm_of_the_worker_within_the_h
     scans.flush(product.db)
     with product.db.begin() as tx:
         tx.execute(text("update payments.lot set created_at = :at"), {"at": AT - timedelta(days=30)})
+    assert isinstance(product.clock, SetClock)
     product.clock.set(AT + timedelta(minutes=65))
     count_visits(product)
     assert (count_hours(product), watch_lots(product), count_hours(product), watch_lots(product)) == (24, 1, 0, 0)

@@ -187,7 +187,7 @@ Count = Callable[[int, int], int]
 
 
 def sudden(tx: Connection, most: int = 60, **other: Any) -> None:
-    said = {"kind": "sudden", "most": most, "weeks": 8, "least": None, "odds": 1_000_000}
+    said: dict[str, Any] = {"kind": "sudden", "most": most, "weeks": 8, "least": None, "odds": 1_000_000}
     rule(tx, **(said | other))
 
 
@@ -226,11 +226,11 @@ def judge(tx: Connection, hour: int, *, day: date = DAY) -> Judged | None:
 
 def rings(tx: Connection, through: Sequence[int]) -> dict[int, list[tuple[str, bool]]]:
     """Which alarms begin and end at five past which hour."""
-    found = {}
+    found: dict[int, list[tuple[str, bool]]] = {}
     for hour in through:
         judge(tx, hour)
         at = datetime(2026, 3, 2, hour, 5, tzinfo=CHINA)
-        changed = [(change.kind, change.opened) for change in alarms.watch(tx, at=at)]
+        changed: list[tuple[str, bool]] = [(change.kind, change.opened) for change in alarms.watch(tx, at=at)]
         if changed:
             found[hour] = changed
     return found
@@ -367,7 +367,7 @@ def many(tx: Connection, lots: int, *, hours: Sequence[int], spread: float, now:
 def test_a_year_of_ordinary_days_rings_at_most_a_few_times(tx: Connection) -> None:
     """365 lots, each with a day and a past of its own, looked at each hour: what one lot has in a year. Days spread by a fifth."""
     many(tx, 365, hours=range(5, 22), spread=0.2)
-    rang = set()
+    rang: set[int] = set()
     for hour in range(8, 23):
         judge(tx, hour)
         rang.update(tx.execute(text("select lot_id from payments.v_lot_drop")).scalars())
