@@ -151,18 +151,22 @@ def status(till: Till, *, token: str) -> Status:
         order = orders.by_token(tx, lane=till.lane, token=token)
         attempts = store.attempts(tx, lane=till.lane, order_id=order.order_id)
         asked = _ask_about(tx, till, attempts)
-    if asked is not None:
-        notices = ask(till, asked)
-        with till.db.begin() as tx:
-            results.apply(tx, lane=till.lane, notices=notices, at=till.clock.now(), ids=till.ids)
+        if asked is None:
+            return _status_now(tx, till, order, attempts)
+    notices = ask(till, asked)
+    with till.db.begin() as tx:
+        results.apply(tx, lane=till.lane, notices=notices, at=till.clock.now(), ids=till.ids)
     with till.db.connect() as tx:
-        # Attempts first: whatever is seen paid here has already settled the charge that is read next.
-        attempts = store.attempts(tx, lane=till.lane, order_id=order.order_id)
-        charge = charges.by_id(tx, lane=till.lane, charge_id=order.charge_id)
-        paid = [attempt.payment_id for attempt in attempts if attempt.state == "succeeded"]
-        gone_back = refund_store.gone_back(tx, lane=till.lane, payment_ids=paid) if paid else {}
-        counting = counted(tx, [charge], paid)
-        return _status(order, charge, attempts, counting, gone_back, till.clock.now())
+        return _status_now(tx, till, order, store.attempts(tx, lane=till.lane, order_id=order.order_id))
+
+
+def _status_now(tx: Connection, till: Till, order: Order, attempts: list[Attempt]) -> Status:
+    """Return what became of an order. The attempts were read first: what is seen paid has already settled the charge read here."""
+    charge = charges.by_id(tx, lane=till.lane, charge_id=order.charge_id)
+    paid = [attempt.payment_id for attempt in attempts if attempt.state == "succeeded"]
+    gone_back = refund_store.gone_back(tx, lane=till.lane, payment_ids=paid) if paid else {}
+    counting = counted(tx, [charge], paid)
+    return _status(order, charge, attempts, counting, gone_back, till.clock.now())
 
 
 def counted(tx: Connection, found: Sequence[Charge], payment_ids: Sequence[UUID]) -> set[UUID | None]:
