@@ -71,6 +71,8 @@ class Held(Struct, frozen=True, kw_only=True):
     is_receivable: bool
     basis: Basis | None
     opened_at: datetime | None
+    covered_fen: int = 0
+    """What others pay of a charge of which they pay all that was left: it is neither owed nor paid."""
 
     @property
     def owed_fen(self) -> int:
@@ -206,7 +208,9 @@ def held(tx: Connection, *, lane: int, charge_ids: Sequence[UUID]) -> dict[UUID,
                p.salt, c.entered_at, c.left_at, c.state, c.amount_fen, c.paid_fen, c.reduced_fen, c.is_receivable, d.basis,
                d.opened_at,
                (select coalesce(sum(n.refunded_fen), 0)::bigint from payments.credit_note n
-                where n.lane = c.lane and n.charge_id = c.charge_id) as noted_fen
+                where n.lane = c.lane and n.charge_id = c.charge_id) as noted_fen,
+               (select coalesce(sum(e.amount_fen), 0)::bigint from payments.v_discount e
+                where e.lane = c.lane and e.charge_id = c.charge_id and e.is_final and c.state = 'waived') as covered_fen
         from payments.charge c
         join payments.operator o on o.operator_id = c.operator_id
         join payments.plate p on p.plate_id = c.plate_id

@@ -28,6 +28,7 @@ from payments.amends.correction_store import Held, Kind, Known, Note, NoteSeen, 
 from payments.amends.credit_notes import Draft, Signer
 from payments.amends.new_bills import Replacing
 from payments.amends.promising import Effect
+from payments.discounts import effects as discounts
 from payments.lot_records import intake
 from payments.lot_records.intake import Answer, Rejected, differs
 from payments.lots import Lot
@@ -252,6 +253,8 @@ class _Work:
         credited = [entry for one, note in zip(good, notes, strict=True) if (entry := self._credited(one, note)) is not None]
         if entries := [*credited, *promised]:
             book.post(self._tx, lane=self._lane, entries=entries, at=self._at)
+        covered = [one.draft.charge.charge_id for one in good if one.draft.charge.covered_fen]
+        discounts.uncover(self._tx, lane=self._lane, charge_ids=covered, evidence_id=self._evidence_id, at=self._at)
         ended = self._take_off(notes)
         sealed = [credit_notes.sealed(note) for note in notes]
         documents.record(self._tx, lane=self._lane, documents=sealed, at=self._at)

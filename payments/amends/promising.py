@@ -47,7 +47,7 @@ def decide(charge: Held, payments: Sequence[Paid], *, wanted_fen: int | None, li
         live_way: Way of a payment of the charge that is not decided; None: there is none.
 
     Raises:
-        Rejected: ``card_under_way``, ``payment_under_way``, ``nothing_left``, ``amount_exceeds``.
+        Rejected: ``card_under_way``, ``payment_under_way``, ``nothing_left``, ``amount_exceeds``, ``covered_in_full``.
     """
     if live_way == "card":
         raise Rejected(
@@ -55,6 +55,11 @@ def decide(charge: Held, payments: Sequence[Paid], *, wanted_fen: int | None, li
         )
     if live_way is not None:
         raise Rejected("charge_serial", "payment_under_way", "somebody is paying it; post the correction again when that is over")
+    if charge.covered_fen:
+        if wanted_fen is not None:
+            words = "others pay all of it: cancel it, or replace it by a new bill, for which what is still valid counts again"
+            raise Rejected("kind", "covered_in_full", words)
+        return Effect(charge.covered_fen, ())
     left = left_of(charge, payments)
     if left == 0:
         raise Rejected("charge_serial", "nothing_left", _why_nothing_left(charge))

@@ -76,6 +76,18 @@ def give_back(tx: Connection, *, lane: int, charge_ids: Sequence[UUID], at: date
     return _write(tx, made=_lines(tx, _GIVE_BACK, {"charges": list(charge_ids)}, lane, at), at=at)
 
 
+def give_back_due(tx: Connection, *, lane: int, parts_max: int, at: datetime) -> tuple[int, int]:
+    """Return claims on parts that were earned at once and then corrected; returns how many were looked at and how many returned.
+
+    One that is not claimed yet waits for its claim. The caller holds the lane's cursor.
+    """
+    taken = tx.execute(_TAKE_RETURNS, {"lane": lane, "max": parts_max}).all()
+    if not taken:
+        return 0, 0
+    given = {name: [getattr(row, name) for row in taken] for name in ("part_id", "evidence_id", "happened_at")}
+    return len(taken), _write(tx, made=_lines(tx, _GIVE_BACK_DUE, given, lane, at), at=at)
+
+
 def entries_of(line: Line, *, operator: Party, bearer: Party | None) -> list[tuple[Party, Entry]]:
     """Return what a line books: in the payee's book, and in the bearer's when it keeps one."""
     said = {
@@ -145,6 +157,21 @@ _CLAIM_DUE: Final = f"""
     {_NOT_ITS_OWN}
     where b.lane = :lane and b.part_id = any(cast(:ids as uuid[]))
     order by b.part_id {_MADE}
+"""
+_TAKE_RETURNS: Final = text("""
+    delete from payments.borne_return_due where (part_id, lane) in (
+        select r.part_id, r.lane from payments.borne_return_due r
+        where r.lane = :lane and not exists (select from payments.borne_due d where d.lane = r.lane and d.part_id = r.part_id)
+        order by r.part_id limit :max)
+    returning part_id, evidence_id, happened_at
+    """)
+_GIVE_BACK_DUE: Final = f"""
+    {_INSERT}
+    select l.part_id, true, l.lane, l.bearer_id, l.operator_id, l.amount_fen, g.happened_at, :on, g.evidence_id
+    from unnest(cast(:part_id as uuid[]), cast(:evidence_id as uuid[]), cast(:happened_at as timestamptz[]))
+         as g (part_id, evidence_id, happened_at)
+    join payments.bearer_line l on l.lane = :lane and l.part_id = g.part_id and not l.returned
+    order by l.part_id {_MADE}
 """
 _GIVE_BACK: Final = f"""
     {_INSERT}

@@ -62,26 +62,26 @@ def follow(
 def step(tx: Connection, *, lane: int, at: datetime, leaves_max: int = LEAVES_MAX) -> Step:
     """Read the next stretch of sealed entries, and parts that are earned at once. Holds the lane's cursor until ``tx`` ends."""
     start = _cursor(tx, lane=lane)
-    due, claimed = 0, 0
+    due, claimed, back, returned = 0, 0, 0, 0
     if _is_any_due(tx, lane=lane):
         parties.take_in_operators(tx, at=at)
         due, claimed = claims.claim_due(tx, lane=lane, parts_max=leaves_max, at=at)
+        back, returned = claims.give_back_due(tx, lane=lane, parts_max=leaves_max, at=at)
     bounds = tx.execute(_BOUNDS, {"lane": lane, "start": start, "max": leaves_max}).one()
     if bounds.until_index is None:
-        return Step(due, claimed, 0, more=due == leaves_max)
-    returned = 0
+        return Step(due + back, claimed, returned, more=leaves_max in (due, back))
     moved = tx.execute(_MOVED, {"lane": lane, "start": start, "until": bounds.until_index}).all()
     if moved:
         parties.take_in_operators(tx, at=at)
         earned = [Earned(row.charge_id, row.happened_at, row.evidence_id) for row in moved if row.is_booked]
         claimed += claims.claim(tx, lane=lane, earned=_first(earned), at=at)
-        returned = claims.give_back(tx, lane=lane, charge_ids=sorted({row.charge_id for row in moved}), at=at)
+        returned += claims.give_back(tx, lane=lane, charge_ids=sorted({row.charge_id for row in moved}), at=at)
     tx.execute(
         text("update payments.bearer_cursor set leaf_index = :until where lane = :lane"),
         {"lane": lane, "until": bounds.until_index},
     )
-    more = bounds.last_index > bounds.until_index or due == leaves_max
-    return Step(due + bounds.until_index - start, claimed, returned, more)
+    more = bounds.last_index > bounds.until_index or leaves_max in (due, back)
+    return Step(due + back + bounds.until_index - start, claimed, returned, more)
 
 
 def _first(earned: Sequence[Earned]) -> list[Earned]:
@@ -93,7 +93,10 @@ def _first(earned: Sequence[Earned]) -> list[Earned]:
 
 
 def _is_any_due(tx: Connection, *, lane: int) -> bool:
-    query = text("select exists (select from payments.borne_due where lane = :lane)")
+    query = text("""
+        select exists (select from payments.borne_due where lane = :lane)
+            or exists (select from payments.borne_return_due where lane = :lane)
+        """)
     return bool(tx.execute(query, {"lane": lane}).scalar_one())
 
 

@@ -105,7 +105,8 @@ _CHECKS: Final = (
     left join payments.bearer_line c on c.lane = i.lane and c.part_id = i.part_id and not c.returned
     where i.returned and (c.part_id is null or not exists (
         select from payments.credit_note n
-        where n.lane = b.lane and n.charge_id = b.charge_id and n.kind in ('cancel', 'replace')))
+        left join payments.charge h on h.lane = b.lane and h.lot_id = b.lot_id and h.lot_serial = b.lot_serial
+        where n.lane = b.lane and n.charge_id = coalesce(b.charge_id, h.charge_id) and n.kind in ('cancel', 'replace')))
     """,
     f"""
     select format('part %s stays claimed, and its charge was cancelled by note %s', i.part_id, n.number)

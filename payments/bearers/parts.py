@@ -72,6 +72,22 @@ def note(tx: Connection, *, lane: int, parts: Sequence[BornePart], at: datetime)
         )
 
 
+def give_back(tx: Connection, *, lane: int, source: str, source_ids: Sequence[UUID], evidence_id: UUID, at: datetime) -> None:
+    """Let parts that were earned at once be returned, for what they were of was corrected; ``following`` does it. May be repeated.
+
+    The caller holds the charges.
+    """
+    tx.execute(
+        text("""
+        insert into payments.borne_return_due (part_id, lane, evidence_id, happened_at)
+        select part_id, lane, :evidence, :at from payments.borne_part
+        where lane = :lane and source = :source and source_id = any(cast(:ids as uuid[])) and charge_id is null
+        on conflict (part_id, lane) do nothing
+        """),
+        {"lane": lane, "source": source, "ids": list(source_ids), "evidence": evidence_id, "at": at},
+    )
+
+
 def drop(tx: Connection, *, lane: int, source: str, source_ids: Sequence[UUID], at: datetime) -> None:
     """Let parts fall that are not earned yet: they are never claimed. May be repeated. What is earned at once never falls.
 

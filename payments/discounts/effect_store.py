@@ -273,6 +273,19 @@ def move_charges(tx: Connection, *, lane: int, by: dict[UUID, int]) -> None:
     )
 
 
+def recount_uses(tx: Connection, *, lane: int, grant_ids: Sequence[UUID]) -> None:
+    """Count anew for how many stays grants count. They are held."""
+    tx.execute(
+        text("""
+        update payments.discount_grant g set used = (
+            select count(distinct e.use_id) from payments.discount_effect e
+            where e.lane = g.lane and e.grant_id = g.grant_id and e.taken_off_at is null)
+        where g.lane = :lane and g.grant_id = any(cast(:ids as uuid[]))
+        """),
+        {"lane": lane, "ids": list(grant_ids)},
+    )
+
+
 def move_uses(tx: Connection, *, lane: int, by: dict[UUID, int]) -> None:
     """Count uses of grants, or take them back. They are held."""
     tx.execute(

@@ -163,6 +163,30 @@ def cancel(tx: Connection, *, lane: int, grant_id: UUID, at: datetime, ids: Ids)
     return True
 
 
+def uncover(tx: Connection, *, lane: int, charge_ids: Sequence[UUID], evidence_id: UUID, at: datetime) -> None:
+    """Take everything off charges that were covered in full, for they are corrected; the claims on bearers are returned.
+
+    The charges owe again what was taken off until the caller, who holds them, credits it. A grant that counted for them may count
+    for another stay while it is valid.
+    """
+    if not charge_ids:
+        return
+    on = [one for one in effect_store.in_effect(tx, lane=lane, charge_ids=charge_ids) if one.is_final]
+    if not on:
+        return
+    grant_ids = sorted({one.grant_id for one in on})
+    effect_store.grants(tx, lane=lane, grant_ids=grant_ids)
+    effect_store.end_effects(tx, lane=lane, effects=on, why=["corrected"] * len(on), at=at)
+    fen: Counter[UUID] = Counter()
+    for one in on:
+        fen[one.charge_id] -= one.amount_fen
+    effect_store.move_charges(tx, lane=lane, by={charge_id: fen[charge_id] for charge_id in sorted(fen)})
+    effect_store.recount_uses(tx, lane=lane, grant_ids=grant_ids)
+    parts.give_back(
+        tx, lane=lane, source=SOURCE, source_ids=[one.effect_id for one in on], evidence_id=evidence_id, at=at
+    )  # fmt: skip
+
+
 def end_due(db: Engine, *, lane: int, at: datetime, ids: Ids) -> int:
     """Take off coupons that nobody paid with in time and what was withdrawn while somebody paid, and let validations that wait meet
     their charges; returns how many changed.

@@ -29,7 +29,7 @@ _CHECKS: Final = (
     select format('effect %s stands for good, and its charge is %s', e.effect_id, c.state)
     from payments.discount_effect e
     join payments.charge c on c.lane = e.lane and c.charge_id = e.charge_id
-    where e.is_final and c.state <> 'waived'
+    where e.is_final and e.taken_off_at is null and c.state <> 'waived'
     """,
     """
     select format('grant %s counts for %s stays, and its effects are of %s', g.grant_id, g.used, count(distinct e.use_id))
@@ -64,7 +64,16 @@ _CHECKS: Final = (
     where (b.bearer_id, b.amount_fen, b.charge_id, f.part_id is not null) is distinct from
           (o.bearer_id, case when o.bearer_id is not null then e.amount_fen end,
            case when o.bearer_id is not null and not e.is_final then e.charge_id end,
-           o.bearer_id is not null and e.taken_off_at is not null)
+           o.bearer_id is not null and e.taken_off_at is not null and not e.is_final)
+    """,
+    """
+    select format('effect %s of a stay that was covered was corrected, and the claim on its bearer stands', e.effect_id)
+    from payments.discount_effect e
+    join payments.borne_part b on b.lane = e.lane and b.source = 'discount' and b.source_id = e.effect_id
+    join payments.bearer_line l on l.lane = b.lane and l.part_id = b.part_id and not l.returned
+    where e.is_final and e.taken_off_at is not null
+      and not exists (select from payments.bearer_line x where x.lane = l.lane and x.part_id = l.part_id and x.returned)
+      and not exists (select from payments.borne_return_due r where r.lane = b.lane and r.part_id = b.part_id)
     """,
     """
     select format('grant %s of a merchant takes off %s fen, and may take off %s', g.grant_id, sum(e.amount_fen), g.most_fen)
