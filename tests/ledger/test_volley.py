@@ -1,15 +1,18 @@
 """Several statements in one message: what comes back, what a failure leaves behind, what a rollback forgets."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import psycopg
 import pytest
+from msgspec import Struct
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from ledger.arrays import integer, integers, smallint, texts
+from ledger.arrays import integer, integers, interval, smallint, texts
 from ledger.db import engine
-from ledger.volley import Statement, fire
+from ledger.volley import Question, Statement, ask, fire, structs
+from tests.statements import seen
 
 DOUBLED = Statement("select n * 2 from unnest(%(numbers)s::integer[]) as n order by n")
 SAME = Statement("select %(a)s::integer, %(b)s::smallint, %(a)s::integer")
@@ -123,6 +126,37 @@ def test_a_connection_that_was_cut_is_replaced(db: Engine, db_owner: Engine, tab
     with db.begin() as tx:
         fire(tx, [KEPT.shot(words=texts(["b"]))], and_commit=True)
     assert words(db) == ["b"]
+
+
+class Span(Struct, frozen=True):
+    """A row as a record."""
+
+    number: int
+    span: timedelta
+    note: str | None
+
+
+SPANS: Question[list[Span]] = Question(
+    Statement("select 3, %(span)s::interval, %(note)s::text").shot(span=interval(timedelta(days=2, microseconds=-1)), note=None),
+    structs(Span),
+)
+
+
+def test_a_question_gives_what_its_rows_mean_with_or_without_a_transaction(db: Engine) -> None:
+    found = [Span(3, timedelta(days=2, microseconds=-1), None)]
+    with db.connect() as tx:
+        assert ask(tx, SPANS) == found
+        assert tx.in_transaction()
+    with db.begin() as tx:
+        assert ask(tx, SPANS) == found
+
+
+def test_questions_of_several_rooms_leave_in_one_message(db: Engine) -> None:
+    doubled = Question(DOUBLED.shot(numbers=integers([4])), lambda rows: rows[0][0])
+    with seen(db) as asked, db.begin() as tx:
+        told = fire(tx, [SPANS.shot, doubled.shot], and_commit=True)
+        assert (SPANS.read(told[0])[0].number, doubled.read(told[1])) == (3, 8)
+    assert (asked.messages, len(asked.statements)) == (1, 2)
 
 
 def test_a_value_that_is_missing_is_a_mistake_of_the_caller() -> None:
