@@ -13,39 +13,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Protocol
 
 from app import run as running
-from app.callbacks import serve as callbacks
 from app.checks import violations
-from app.collector import settle
-from app.commands import (
-    cards,
-    codes,
-    debts,
-    discounts,
-    incentive,
-    invoices,
-    leaving,
-    lots,
-    mandates,
-    plates,
-    rollout,
-    routes,
-    splits,
-    tariffs,
-    webhooks,
-)
 from app.database import DatabaseError
 from app.embedded import EmbeddedServerError
-from app.etc_line import serve as etc_line
 from app.greeting import greeting
 from app.key_check import findings
-from app.serve import serve
 from app.wiring import Wiring, build
-from app.worker import seal_all, work
 from config.settings import Settings, SettingsError, load
 from ledger import extracts
 from ledger.errors import Refused
@@ -66,28 +45,30 @@ class Desk(Protocol):
     def run(self, wiring: Wiring, given: argparse.Namespace) -> str: ...
 
 
-_DESKS: Final[tuple[tuple[str, Desk, str], ...]] = (
-    ("route", routes, "list, add or end an operator's merchant account at a channel"),
-    ("code", codes, "issue, print, post, move, retire, replace or report pay codes on walls; codes for screens"),
-    ("lot", lots, "what lots tell and hide, tills and takings, and how channels number lots"),
-    ("debts", debts, "list, dispute, let off, write off and dun debts; make debt files"),
-    ("leave", leaving, "list or enter rules of leaving first and of deducting debts"),
-    ("mandate", mandates, "list or enter the words that drivers agree to for a mandate; count agreements"),
-    ("webhook", webhooks, "list, add, enable, replay or end webhooks of lots and operators"),
-    ("plate", plates, "let plates change hands or be forgotten, and list who looked them up"),
-    ("cards", cards, "list packages of card charges, or pack anew what was rejected"),
-    ("tariff", tariffs, "enter, assign and list tariffs and passes, or price a stay"),
-    ("invoice", invoices, "which invoice or fiscal receipt payers get of which lots, and handing requests over"),
-    ("rollout", rollout, "the way to one code: rules, who is where, old codes, and codes reported as wrong"),
-    ("incentive", incentive, "parties, rules, settlements and reports of recovered debts"),
-    ("discount", discounts, "enter and list offers that shops and others bear, and issue coupons"),
-    ("split", splits, "rules by which charges are cut for several payees, and what bearers of discounts owe"),
+_DESKS: Final[tuple[tuple[str, str, str], ...]] = (
+    ("route", "routes", "list, add or end an operator's merchant account at a channel"),
+    ("code", "codes", "issue, print, post, move, retire, replace or report pay codes on walls; codes for screens"),
+    ("lot", "lots", "what lots tell and hide, tills and takings, and how channels number lots"),
+    ("debts", "debts", "list, dispute, let off, write off and dun debts; make debt files"),
+    ("leave", "leaving", "list or enter rules of leaving first and of deducting debts"),
+    ("mandate", "mandates", "list or enter the words that drivers agree to for a mandate; count agreements"),
+    ("webhook", "webhooks", "list, add, enable, replay or end webhooks of lots and operators"),
+    ("plate", "plates", "let plates change hands or be forgotten, and list who looked them up"),
+    ("cards", "cards", "list packages of card charges, or pack anew what was rejected"),
+    ("tariff", "tariffs", "enter, assign and list tariffs and passes, or price a stay"),
+    ("invoice", "invoices", "which invoice or fiscal receipt payers get of which lots, and handing requests over"),
+    ("rollout", "rollout", "the way to one code: rules, who is where, old codes, and codes reported as wrong"),
+    ("incentive", "incentive", "parties, rules, settlements and reports of recovered debts"),
+    ("discount", "discounts", "enter and list offers that shops and others bear, and issue coupons"),
+    ("split", "splits", "rules by which charges are cut for several payees, and what bearers of discounts owe"),
 )
+"""Command, module in ``app.commands`` and words. A process loads what its own command needs: it starts in half the time."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; expected troubles are one sentence on stderr, never a traceback."""
-    given = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    given = _parser(words).parse_args(words)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses, and one of them holds a secret
     for quiet in ("apscheduler", "alembic"):
@@ -105,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.umask(umask)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser of all commands; of the desks only the one that ``given`` names says what it takes."""
     parser = argparse.ArgumentParser(prog="tongting", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"tongting {version('tongting')}")
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -125,11 +107,17 @@ def _parser() -> argparse.ArgumentParser:
     simulated.add_argument("--out", type=Path, default=Path("build/day"), help="directory for its files (default: build/day)")
     looked_at = _add(commands, "keys", _keys, "look at the key files and say in words what is wrong, or will soon be")
     looked_at.add_argument("action", choices=["check"], help="check: read every file; exit code 1 when one is wrong")
-    for name, desk, words in _DESKS:
-        desk.arguments(_add(commands, name, partial(_answered, desk), words))
+    for name, module, words in _DESKS:
+        entered = _add(commands, name, partial(_answered, module), words)
+        if name in given:
+            _desk(module).arguments(entered)
     checkpoint = _add(commands, "checkpoint", _checkpoint, "print the last signed checkpoint and the key that verifies it")
     checkpoint.add_argument("--accept", action="store_true", help="take the database's last checkpoint as the last one signed")
     return parser
+
+
+def _desk(module: str) -> Desk:
+    return import_module(f"app.commands.{module}")
 
 
 def _add(
@@ -160,17 +148,24 @@ def _run(settings: Settings, _given: argparse.Namespace) -> int:
 
 
 def _web(settings: Settings, _given: argparse.Namespace) -> int:
+    from app.serve import serve
+
     serve(settings)
     return DONE
 
 
 def _callbacks(settings: Settings, _given: argparse.Namespace) -> int:
+    from app.callbacks import serve as callbacks
+
     with _wired(settings) as wiring:
         callbacks.serve(wiring)
     return DONE
 
 
 def _worker(settings: Settings, _given: argparse.Namespace) -> int:
+    from app.collector import settle
+    from app.worker import work
+
     stop = running.stop_on_signals()
     with _wired(settings) as wiring:
         settle()
@@ -181,6 +176,8 @@ def _worker(settings: Settings, _given: argparse.Namespace) -> int:
 def _etc_line(settings: Settings, _given: argparse.Namespace) -> int:
     if settings.etc_dialect != "jiangsu" or settings.simulated:
         raise running.RunError("there is no line to hold (setting 'etc_dialect' is not 'jiangsu', or this is a simulation)")
+    from app.etc_line import serve as etc_line
+
     stop = running.stop_on_signals()
     with _wired(settings) as wiring:
         if wiring.uplink() is None:
@@ -221,6 +218,8 @@ def _verify(settings: Settings, _given: argparse.Namespace) -> int:
 
 
 def _seal(settings: Settings, _given: argparse.Namespace) -> int:
+    from app.worker import seal_all
+
     with running.available_database(settings), _wired(settings) as wiring:
         try:
             entries = seal_all(wiring)
@@ -251,11 +250,11 @@ def _keys(settings: Settings, _given: argparse.Namespace) -> int:
     return WRONG if any(one.level == "wrong" for one in said) else DONE
 
 
-def _answered(desk: Desk, settings: Settings, given: argparse.Namespace) -> int:
+def _answered(module: str, settings: Settings, given: argparse.Namespace) -> int:
     """Print what a desk has to say; a refusal is one sentence on stderr."""
     with running.available_database(settings), _wired(settings) as wiring:
         try:
-            print(desk.run(wiring, given))
+            print(_desk(module).run(wiring, given))
         except Refused as refused:
             print(f"tongting: {refused}", file=sys.stderr)
             return WRONG

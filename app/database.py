@@ -7,8 +7,6 @@ from datetime import date
 from typing import Final
 
 import psycopg
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -71,6 +69,9 @@ def _not_allowed(url: str, reason: Exception) -> str:
 
 def migrate(connection: Connection) -> None:
     """Apply the migrations that are missing, in the open transaction of ``connection``."""
+    from alembic import command  # of all processes only the one that prepares the database loads it
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", env_location())
     config.attributes["connection"] = connection

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine
 from app.database import prepare
 from app.embedded import EmbeddedPostgres
 from ledger.db import engine
+from tests import seeded_keys
 
 TEMPLATE = "tongting_template"
 THROWN_AWAY = {
@@ -33,6 +34,17 @@ ROOM_BYTES = 6 * 1024**3
 _numbers = itertools.count(1)
 serialization.load_pem_private_key = cache(serialization.load_pem_private_key)  # type: ignore[assignment]
 """Reading an RSA key proves its primes, and every test reads the same dozen: each is proven once in a process."""
+_own_keys: str | None = None
+
+
+def pytest_configure() -> None:
+    global _own_keys  # noqa: PLW0603  # hooks of a run have no other place
+    _own_keys = seeded_keys.share()
+
+
+def pytest_unconfigure() -> None:
+    if _own_keys is not None:
+        seeded_keys.forget(_own_keys)
 
 
 def _quick_place() -> Path | None:

@@ -71,6 +71,17 @@ def test_wrong_use_is_explained(words: list[str], capsys: pytest.CaptureFixture[
     assert "usage: tongting" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("name", "module", "words"), cli._DESKS)
+def test_every_desk_says_what_it_takes(name: str, module: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([name, "--help"])
+    said = capsys.readouterr().out
+    assert (ended.value.code, f"usage: tongting {name}" in said) == (0, True)
+    assert "positional arguments:" in said
+    assert words[:20].lower() in said.lower()
+    assert callable(cli._desk(module).run)
+
+
 def test_a_day_never_empties_a_directory_that_holds_something_else(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

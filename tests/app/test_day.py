@@ -30,7 +30,10 @@ def environment_of(**more: str) -> dict[str, str]:
 
 
 def start_day(out: Path, *, seed: int = SEED, settings: dict[str, str] | None = None) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "app.cli", "day", "--seed", str(seed), "--payments", str(PAYMENTS), "--out", str(out)]
+    command = [
+        sys.executable, "-m", "tests.seeded_keys", "day",
+        "--seed", str(seed), "--payments", str(PAYMENTS), "--out", str(out),
+    ]  # fmt: skip
     return subprocess.Popen(
         command, env=environment_of(**settings or {}), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -175,7 +178,8 @@ def running_city() -> Iterator[dict[str, str]]:
     home.chmod(0o711)
     settings = {"home": str(home), "simulated": "true", "simulated_seed": str(SEED)} | free_ports()
     with (home / "out").open("wb") as out:
-        run = subprocess.Popen([sys.executable, "-m", "app.cli", "run"], env=environment_of(**settings), stdout=out, stderr=out)
+        command = [sys.executable, "-m", "tests.seeded_keys", "run"]
+        run = subprocess.Popen(command, env=environment_of(**settings), stdout=out, stderr=out)
     deadline = time.monotonic() + SECONDS_MAX
     while "Ctrl-C stops" not in (home / "out").read_text(encoding="utf-8"):
         assert run.poll() is None, (home / "out").read_text(encoding="utf-8")

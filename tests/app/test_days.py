@@ -17,7 +17,7 @@ SEED, DAYS, PAYMENTS = 37, 2, 12
 
 def start_days(out: Path) -> "subprocess.Popen[str]":
     asked = ["--seed", str(SEED), "--days", str(DAYS), "--payments", str(PAYMENTS), "--out", str(out)]
-    command = [sys.executable, "-m", "app.cli", "day", *asked]
+    command = [sys.executable, "-m", "tests.seeded_keys", "day", *asked]
     return subprocess.Popen(command, env=environment_of(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -1,5 +1,6 @@
 """The listening side of the province's line: who is heard, what is bounded, what survives, over real TCP."""
 
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,6 @@ from sqlalchemy import Engine, text
 from app import cli
 from app.etc_line import serve
 from app.etc_line.taking import Taker
-from app.keys import make_missing
 from app.stand_in import network_centre
 from app.wiring import Wiring, build, centre, origin
 from app.worker import work
@@ -334,13 +334,14 @@ def test_numbers_of_letters_are_never_those_of_packages(lane: LineLane) -> None:
 
 
 @contextmanager
-def wired(database: str, home: Path, **other: str) -> Iterator[Wiring]:
+def wired(database: str, keys: Path, home: Path, **other: str) -> Iterator[Wiring]:
+    """Our side with the line as a setting, in a home with these keys."""
     given = {
         "TONGTING_HOME": str(home), "TONGTING_DATABASE_URL": database, "TONGTING_JOBS_SECONDS": "0.1",
         "TONGTING_ETC_DIALECT": "jiangsu", "TONGTING_ETC_LINE_PORT": str(free_port()), "TONGTING_ETC_CENTRE_PORT": str(free_port()),
     }  # fmt: skip
     settings = load(given | {f"TONGTING_{name.upper()}": value for name, value in other.items()})
-    make_missing(settings)
+    shutil.copytree(keys, home, dirs_exist_ok=True)
     built = build(settings)
     with built.db.begin() as tx:
         open_lane(tx, lane=0, origin=origin(settings))
@@ -352,8 +353,8 @@ def us_in(settings: Settings) -> str:
     return centre(settings).us
 
 
-def test_the_worker_holds_the_line(database: str, tmp_path: Path) -> None:
-    with wired(database, tmp_path) as wiring:
+def test_the_worker_holds_the_line(database: str, home_with_keys: Path, tmp_path: Path) -> None:
+    with wired(database, home_with_keys, tmp_path) as wiring:
         assert isinstance(wiring.uplink(), JiangsuUplink)
         stop = Event()
         worker = Thread(target=work, args=(wiring,), kwargs={"stop": stop})
@@ -374,10 +375,10 @@ def _reply(wiring: Wiring) -> bytes:
 
 
 def test_a_port_that_is_taken_is_an_alarm_and_not_the_end(
-    database: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    database: str, home_with_keys: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serve, "REST_SECONDS", 0.1)
-    with wired(database, tmp_path) as wiring:
+    with wired(database, home_with_keys, tmp_path) as wiring:
         holder = socket.create_server(("127.0.0.1", wiring.settings.etc_line_port))
         with serve.running(wiring):
             until(lambda: any(one.levelname == "CRITICAL" for one in caplog.records))
@@ -385,16 +386,16 @@ def test_a_port_that_is_taken_is_an_alarm_and_not_the_end(
             until(lambda: _reply(wiring)[-1:] == b"1")
 
 
-def test_the_line_is_not_held_with_the_other_dialect(database: str, tmp_path: Path) -> None:
-    with wired(database, tmp_path, etc_dialect="https") as wiring:
+def test_the_line_is_not_held_with_the_other_dialect(database: str, home_with_keys: Path, tmp_path: Path) -> None:
+    with wired(database, home_with_keys, tmp_path, etc_dialect="https") as wiring:
         assert isinstance(wiring.uplink(), HttpsUplink)
         with serve.running(wiring):
             assert _reply(wiring) == b""
         assert network_centre(wiring.settings) is None
 
 
-def test_the_stand_in_is_given_its_side_of_the_line(database: str, tmp_path: Path) -> None:
-    with wired(database, tmp_path, etc_party_ids="320201=00000000000000fd") as wiring:
+def test_the_stand_in_is_given_its_side_of_the_line(database: str, home_with_keys: Path, tmp_path: Path) -> None:
+    with wired(database, home_with_keys, tmp_path, etc_party_ids="320201=00000000000000fd") as wiring:
         config = network_centre(wiring.settings)
         assert config is not None
         assert (config.port, config.peer_port) == (wiring.settings.etc_centre_port, wiring.settings.etc_line_port)

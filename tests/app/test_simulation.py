@@ -31,7 +31,7 @@ def settings_of(home: Path, database: str = "", **more: str) -> Settings:
 def made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The keys of the seed, made once: that takes seconds."""
     home = tmp_path_factory.mktemp("simulated")
-    make_missing(settings_of(home, simulated="true", simulated_seed="9"))
+    make_missing(settings_of(home, simulated="true", simulated_seed="11"))
     return home
 
 
@@ -39,7 +39,7 @@ def made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def wiring(made_home: Path, tmp_path: Path, database: str) -> Iterator[Wiring]:
     home = tmp_path / "home"
     shutil.copytree(made_home, home)
-    built = build(settings_of(home, database, simulated="true", simulated_seed="9"))
+    built = build(settings_of(home, database, simulated="true", simulated_seed="11"))
     with built.db.begin() as tx:
         open_lane(tx, lane=0, origin=origin(built.settings))
     yield built
@@ -53,7 +53,7 @@ def client(wiring: Wiring) -> Iterator[Client]:
 
 
 def test_the_clock_stands_until_it_is_set_and_never_goes_back(client: Client) -> None:
-    assert client.get("/_simulation/state").json() == {"seed": 9, "now": "2026-03-01T22:00:00Z", "payments": 0}
+    assert client.get("/_simulation/state").json() == {"seed": 11, "now": "2026-03-01T22:00:00Z", "payments": 0}
     assert client.post("/_simulation/clock", json={"at": "2026-03-02T07:00:00+08:00"}).json()["at"] == "2026-03-01T23:00:00Z"
     assert client.post("/_simulation/clock", json={"at": "2026-03-02T06:59:00+08:00"}).status_code == 409
     assert client.post("/_simulation/clock", json={"at": "2026-03-02T08:00:00"}).status_code == 400
@@ -78,10 +78,9 @@ def test_with_nothing_due_no_channel_is_asked_about_money(client: Client) -> Non
     assert {name: told[name] for name in ("asked", "refunds", "packages")} == {"asked": 0, "refunds": 0, "packages": 0}
 
 
-def test_a_real_city_has_none_of_these_routes(tmp_path: Path, database: str) -> None:
-    settings = settings_of(tmp_path, database)
-    make_missing(settings)
-    built = build(settings)
+def test_a_real_city_has_none_of_these_routes(home_with_keys: Path, tmp_path: Path, database: str) -> None:
+    shutil.copytree(home_with_keys, tmp_path / "home")
+    built = build(settings_of(tmp_path / "home", database))
     with TestClient(app_of(built)) as real:
         assert real.get("/_simulation/state").status_code == 404
         assert real.post("/_simulation/clock", json={"at": "2026-03-02T07:00:00+08:00"}).status_code == 404
@@ -89,16 +88,17 @@ def test_a_real_city_has_none_of_these_routes(tmp_path: Path, database: str) -> 
 
 
 def test_a_simulated_home_is_never_used_for_anything_else(tmp_path: Path) -> None:
-    simulated = settings_of(tmp_path, simulated="true", simulated_seed="9")
+    simulated = settings_of(tmp_path, simulated="true", simulated_seed="11")
     _keep_apart(simulated)
     _keep_apart(simulated)
-    with pytest.raises(RunError, match="belongs to a simulation with seed 9, but the settings say no simulation"):
+    with pytest.raises(RunError, match="belongs to a simulation with seed 11, but the settings say no simulation"):
         _keep_apart(settings_of(tmp_path))
-    with pytest.raises(RunError, match="seed 9, but the settings say a simulation with seed 8"):
+    with pytest.raises(RunError, match="seed 11, but the settings say a simulation with seed 8"):
         _keep_apart(settings_of(tmp_path, simulated="true", simulated_seed="8"))
 
 
-def test_a_real_home_never_becomes_a_simulated_one(tmp_path: Path) -> None:
-    make_missing(settings_of(tmp_path))
+def test_a_real_home_never_becomes_a_simulated_one(home_with_keys: Path) -> None:
+    before = sorted(home_with_keys.rglob("*"))
     with pytest.raises(RunError, match="belongs to no simulation"):
-        _keep_apart(settings_of(tmp_path, simulated="true"))
+        _keep_apart(settings_of(home_with_keys, simulated="true"))
+    assert sorted(home_with_keys.rglob("*")) == before

@@ -8,10 +8,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import text
 
-from app import demo, keys, seeded
+from app import demo, keys
 from app.checks import violations
 from app.day.command import free_ports
 from app.main import create_app
@@ -39,11 +38,9 @@ INCOME = 600101
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose keys are valid on the day of these tests; drawn by chance, much quicker than from a seed."""
+    """A home whose keys are valid on the day of these tests: the same as of the flows."""
     made = tmp_path_factory.mktemp("simulated")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(seeded, "rsa_key", lambda _seed, _name: rsa.generate_private_key(65537, 2048))
-        keys.make_missing(simulated(made))
+    keys.make_missing(simulated(made))
     return made
 
 
