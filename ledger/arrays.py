@@ -17,6 +17,8 @@ _BIGINT: Final = struct.Struct("!iq").pack
 _INTEGER: Final = struct.Struct("!ii").pack
 _LENGTH: Final = struct.Struct("!i").pack
 _NULL: Final = _LENGTH(-1)
+_TRUE: Final = _LENGTH(1) + b"\1"
+_FALSE: Final = _LENGTH(1) + b"\0"
 _POSTGRES_US: Final = 946_684_800_000_000
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -45,9 +47,15 @@ def integers(values: Sequence[int]) -> bytes:
     return _head(23, len(values)) + b"".join([_INTEGER(4, value) for value in values])
 
 
-def instants(values: Sequence[datetime]) -> bytes:
+def instants(values: Sequence[datetime | None]) -> bytes:
     """Times with a zone, to the microsecond."""
-    return _head(1184, len(values)) + b"".join([_BIGINT(8, microseconds(value) - _POSTGRES_US) for value in values])
+    return _head(1184, len(values)) + b"".join(
+        [_NULL if value is None else _BIGINT(8, microseconds(value) - _POSTGRES_US) for value in values]
+    )
+
+
+def booleans(values: Sequence[bool]) -> bytes:
+    return _head(16, len(values)) + b"".join([_TRUE if value else _FALSE for value in values])
 
 
 def smallint(value: int) -> bytes:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, text
 
 from gateways.contract import Result
-from ledger.arrays import bigints, blobs, instants, integers, smallint, texts, uuids
+from ledger.arrays import bigints, blobs, booleans, instants, integers, smallint, texts, uuids
 from ledger.volley import Shot, Statement, fire
 from payments.decisions import HeldCharge, HeldPayment
 
@@ -279,28 +279,28 @@ def counted(tx: Connection, *, lane: int, payment_ids: Sequence[UUID]) -> set[UU
     return set(tx.execute(query, {"lane": lane, "ids": list(payment_ids)}).scalars())
 
 
-def move_payments(tx: Connection, *, lane: int, moves: Sequence[Move]) -> None:
+def moving_payments(*, lane: int, moves: Sequence[Move]) -> Shot:
     """Write states that came without money, and when the channel is asked next. The payments are held by the caller."""
-    tx.execute(
-        text("""
-        with moved as materialized (
-            select u.*
-            from unnest(cast(:ids as uuid[]), cast(:states as text[]), cast(:queries as timestamptz[]), cast(:keep as boolean[]))
-                 as u (payment_id, state, next_query_at, keep_query)
-        ), unasked as (
-            delete from payments.next_query q using moved m
-            where q.lane = :lane and q.payment_id = m.payment_id and not m.keep_query and m.next_query_at is null
-        ), asked as (
-            insert into payments.next_query (payment_id, lane, due_at)
-            select payment_id, :lane, next_query_at from moved where not keep_query and next_query_at is not null
-            on conflict (payment_id, lane) do update set due_at = excluded.due_at
-        )
-        update payments.payment p set state = m.state
-        from moved m
-        where p.lane = :lane and p.payment_id = m.payment_id
-        """),
-        {
-            "lane": lane, "ids": [x.payment_id for x in moves], "states": [x.state for x in moves],
-            "queries": [x.next_query_at for x in moves], "keep": [x.keep_query for x in moves],
-        },
+    return _MOVE.shot(
+        lane=smallint(lane), ids=uuids([x.payment_id for x in moves]), states=texts([x.state for x in moves]),
+        queries=instants([x.next_query_at for x in moves]), keep=booleans([x.keep_query for x in moves]),
     )  # fmt: skip
+
+
+_MOVE: Final = Statement("""
+    with moved as materialized (
+        select u.*
+        from unnest(%(ids)s::uuid[], %(states)s::text[], %(queries)s::timestamptz[], %(keep)s::boolean[])
+             as u (payment_id, state, next_query_at, keep_query)
+    ), unasked as (
+        delete from payments.next_query q using moved m
+        where q.lane = %(lane)s::smallint and q.payment_id = m.payment_id and not m.keep_query and m.next_query_at is null
+    ), asked as (
+        insert into payments.next_query (payment_id, lane, due_at)
+        select payment_id, %(lane)s::smallint, next_query_at from moved where not keep_query and next_query_at is not null
+        on conflict (payment_id, lane) do update set due_at = excluded.due_at
+    )
+    update payments.payment p set state = m.state
+    from moved m
+    where p.lane = %(lane)s::smallint and p.payment_id = m.payment_id
+    """)

@@ -211,8 +211,6 @@ class _Work:
 
     def write(self, *, and_commit: bool) -> None:
         """Write everything, set by set: what is rare first, then in one message the evidence, the money and last the book."""
-        if self._moved:
-            fact_store.move_payments(self._tx, lane=self._lane, moves=list(self._moved.values()))
         if self._cases:
             cases = sorted(self._cases, key=lambda case: (case.order_no, case.kind))  # one order for all who open the same
             store.open_cases(self._tx, lane=self._lane, cases=cases, at=self._at)
@@ -220,6 +218,8 @@ class _Work:
             store.close_suspense_cases(self._tx, lane=self._lane, order_nos=self._emptied)
         events.write(self._tx, lane=self._lane, rows=self._events)
         shots = [messages.keeping(lane=self._lane, messages=self._messages)]
+        if self._moved:
+            shots.append(fact_store.moving_payments(lane=self._lane, moves=list(self._moved.values())))
         if self._money:
             shots.append(fact_store.writing_taken(lane=self._lane, taken=self._money))
         if self._taken_back:
