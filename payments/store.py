@@ -324,14 +324,14 @@ def _attempt(values: dict[str, Any]) -> Attempt:
     return Attempt(**values)
 
 
-_ATTEMPTS: Final = Statement(_ATTEMPT + "where lane = %(lane)s::smallint and order_id = %(order)s::uuid order by payment_id desc")
-_ATTEMPTS_AT: Final = Statement(
-    _ATTEMPT + "where lane = %(lane)s::smallint and charge_id = %(charge)s::uuid order by payment_id desc"
-)
+_ATTEMPTS: Final = Statement(_ATTEMPT + "where lane = %(lane)s::smallint and order_id = %(order)s::uuid")
+_ATTEMPTS_AT: Final = Statement(_ATTEMPT + "where lane = %(lane)s::smallint and charge_id = %(charge)s::uuid")
 
 
 def _read_attempts(rows: Rows) -> list[Attempt]:
-    return [_attempt(dict(zip(_ATTEMPT_NAMES, row, strict=True))) for row in rows]
+    """The newest first: the few are put in order here, so that nobody walks the payments in theirs."""
+    found = [_attempt(dict(zip(_ATTEMPT_NAMES, row, strict=True))) for row in rows]
+    return sorted(found, key=lambda attempt: attempt.payment_id, reverse=True)
 
 
 def attempts(tx: Connection, *, lane: int, order_id: UUID) -> list[Attempt]:
