@@ -119,6 +119,7 @@ class Words(Struct, frozen=True, kw_only=True):
     opening_go: str
     opening_button: str
     opening_cancelled: str
+    opening_scripts: str
     opening_cashier: str
     continue_paying: str
     back_to_lot: str
@@ -418,6 +419,7 @@ ZH: Final = Words(
     opening_go="没有自动打开时，请点下面的按钮。付完后请回到本页查看结果。",
     opening_button="立即支付",
     opening_cancelled="您取消了支付，可以重新点按支付。",
+    opening_scripts="这个网页的脚本被关闭，打不开支付。没有扣款。请允许脚本后刷新本页，或用手机浏览器重新扫码支付。",
     opening_cashier="打开演示收银台",
     continue_paying="继续支付",
     back_to_lot="返回停车场页面",
@@ -727,6 +729,7 @@ EN: Final = Words(
     opening_go="If it does not open by itself, tap the button below. Come back to this page afterwards for the result.",
     opening_button="Pay now",
     opening_cancelled="You cancelled the payment. You can tap to pay again.",
+    opening_scripts="The wallet needs scripts, which are off. Nothing was taken. Allow them and reload, or scan with a browser.",
     opening_cashier="Open the demo cashier",
     continue_paying="Go on paying",
     back_to_lot="Back to the car park",

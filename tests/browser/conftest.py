@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -14,24 +13,18 @@ import httpx
 import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, sync_playwright
-from sqlalchemy import Connection, text
 
-from app import demo, keys
+from app import keys
 from app.day.command import free_ports
 from app.embedded import EmbeddedPostgres
 from app.run import name_merchants
-from app.wiring import Wiring, build
+from app.wiring import build
 from config.settings import load
-from gateways import routing
-from ledger.books import open_lane
-from payments import charges, lots, paycode
-from payments.lots import Lot, NewLot, NewOperator
-from payments.plates import PlateColor
-from payments.records import NewCharge
+from tests.browser.city import City
 from tests.conftest import TEMPLATE
 
 PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
-SECONDS_MAX: Final = 30.0
+SECONDS_MAX: Final = 60.0
 WAIT_MS: Final = 8_000
 """Longest wait for anything of a page but the channel's word."""
 FLAGS: Final = [
@@ -50,101 +43,26 @@ def find_chromium() -> str:
     pytest.skip("no chromium in PATH: install the package 'chromium' to test the pages in a browser")
 
 
-ROUTES: Final = {"liangxi": ("wechat", "alipay", "unionpay"), "binhu": ("wechat", "alipay")}
-"""Where each operator has a merchant account; the second lot's has none at UnionPay."""
+def _process(command: str, environment: dict[str, str], home: Path) -> "subprocess.Popen[bytes]":
+    with (home / f"{command}.log").open("wb") as out:
+        return subprocess.Popen([sys.executable, "-m", "app.cli", command], env=environment, stdout=out, stderr=out)
 
 
-class City:
-    """Two lots of two operators with routes to their merchant accounts, served by real processes."""
-
-    def __init__(self, wiring: Wiring) -> None:
-        self.wiring = wiring
-        self.url = wiring.settings.public_url
-        self._serial = 0
-        with wiring.db.begin() as tx:
-            self.lot, self.other_lot = self._register(wiring, tx)
-        self.code = paycode.token(self.lot.lot_id, keys=wiring.pay_codes)
-
-    def _register(self, wiring: Wiring, tx: Connection) -> list[Lot]:
-        now = wiring.clock.now()
-        open_lane(tx, lane=wiring.lane, origin="tongting.example/lane0")
-        operators = [
-            NewOperator("liangxi", "无锡梁溪示范停车管理有限公司", "91320213MA0DEM0011", "梁溪区", "government"),
-            NewOperator("binhu", "无锡滨湖示范城市停车有限公司", "91320211MA0DEM0027", "滨湖区", "government"),
-        ]
-        registered = lots.register_operators(tx, operators=operators, at=now)
-        tariff = "30分钟内免费，超过后每小时5元，不足1小时按1小时计，24小时最高60元。"
-        wanted = [
-            NewLot("LX-01", "liangxi", "中山路地面停车场", "梁溪区", "中山路 100 号", 80, "gate", tariff),
-            NewLot("BH-01", "binhu", "湖滨公园停车场", "滨湖区", "环湖路 6 号", 520, "gate", tariff),
-        ]
-        providers = wiring.providers()
-        for number, operator in enumerate(registered, 1):
-            for channel in ROUTES[operator.code]:
-                account = routing.NewAccount(
-                    operator_id=operator.operator_id, channel=channel, payee_name=operator.legal_name, evidence="agreement 1",
-                    merchant_no=f"162000000{number}" if channel == "wechat" else demo.numbered(channel, number),
-                    valid_from=now - timedelta(days=1),
-                )  # fmt: skip
-                routing.register(
-                    tx, account=account, operator_name=operator.legal_name, provider_no=providers[channel], at=now
-                )  # fmt: skip
-        return lots.register_lots(tx, lots=wanted, at=now)
-
-    def owe(
-        self, *, amount_fen: int = 1500, minutes: int = 161, plate: str | None = None, lot: Lot | None = None,
-        color: PlateColor = "unknown",
-    ) -> str:  # fmt: skip
-        """Let a car that was never here before owe a fee, or one that was another; returns its plate."""
-        self._serial += 1
-        plate = plate or f"苏B{10_000 + self._serial}"
-        now = datetime.now(UTC).replace(microsecond=0)
-        charge = NewCharge(
-            lot_serial=f"S{self._serial}", plate=plate, plate_color=color, entered_at=now - timedelta(minutes=minutes),
-            minutes=minutes,
-            amount_fen=amount_fen, tariff_text="首30分钟免费，3小时 × 5元",
-        )  # fmt: skip
-        with self.wiring.db.begin() as tx:
-            (posted,) = charges.post(tx, lane=self.wiring.lane, lot=lot or self.lot, charges=[charge], at=now, ids=self.wiring.ids)
-        assert posted.outcome == "created", posted
-        return plate
-
-    def books(self) -> list[tuple[str, int]]:
-        """Return treatment and fen of the money taken for the car that was made to owe last."""
-        query = text("""
-            select f.treatment, f.amount_fen from payments.v_payment_fact f
-            join payments.charge c on c.charge_id = f.charge_id where c.lot_serial = :serial order by 1
-            """)
-        with self.wiring.db.begin() as tx:
-            return [(row[0], row[1]) for row in tx.execute(query, {"serial": f"S{self._serial}"})]
-
-    def paid_over(self, plate: str) -> list[tuple[str, int]]:
-        """Return channel and fen of the payments that settled a car's charges, in the order of its charges."""
-        query = text("""
-            select p.channel, p.taken_fen from payments.charge c join payments.payment p on p.payment_id = c.settled_by
-            join payments.plate n on n.plate_id = c.plate_id where n.number = :plate order by c.lot_id, c.amount_fen
-            """)
-        with self.wiring.db.begin() as tx:
-            return [(row[0], row[1]) for row in tx.execute(query, {"plate": plate})]
-
-    def attempts(self) -> int:
-        """Return how many payments were ordered for that car."""
-        query = text("select count(*) from payments.v_payment where lot_serial = :serial")
-        with self.wiring.db.begin() as tx:
-            return int(tx.execute(query, {"serial": f"S{self._serial}"}).scalar_one())
-
-
-def _answers(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def _answers(url: str, process: "subprocess.Popen[bytes]", home: Path) -> None:
     deadline = time.monotonic() + SECONDS_MAX
     with httpx.Client(trust_env=False) as client:
         while time.monotonic() < deadline:
-            assert process.poll() is None, log.read_text()
+            assert process.poll() is None, _logs(home)
             try:
                 if client.get(url).status_code == 200:
                     return
             except httpx.TransportError:
                 time.sleep(0.05)
-    pytest.fail(f"{url} does not answer: {log.read_text()}")
+    pytest.fail(f"{url} does not answer: {_logs(home)}")
+
+
+def _logs(home: Path) -> str:
+    return "\n".join(log.read_text() for log in sorted(home.glob("*.log")))
 
 
 @pytest.fixture(scope="package")
@@ -160,22 +78,19 @@ def city(server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TONGTING_")} | chosen
     settings = load(chosen)
     keys.make_missing(settings)
-    processes = []
-    callbacks = f"http://{settings.callback_host}:{settings.callback_port}"
-    for command, address in (("sandbox", settings.sandbox_url), ("web", settings.public_url), ("callbacks", callbacks)):
-        log = home / f"{command}.log"
-        with log.open("wb") as out:
-            process = subprocess.Popen([sys.executable, "-m", "app.cli", command], env=environment, stdout=out, stderr=out)
-        processes.append(process)
-        _answers(f"{address}/health", process, log)
+    processes = {command: _process(command, environment, home) for command in ("sandbox", "web")}
     wiring = build(settings)
+    _answers(f"{settings.sandbox_url}/health", processes["sandbox"], home)
+    processes["callbacks"] = _process("callbacks", environment, home)  # it asks the stand-ins for their keys
+    _answers(f"{settings.public_url}/health", processes["web"], home)
+    _answers(f"http://{settings.callback_host}:{settings.callback_port}/health", processes["callbacks"], home)
     made = City(wiring)
     name_merchants(wiring)
     yield made
     wiring.close()
-    for process in processes:
+    for process in processes.values():
         process.terminate()
-    for process in processes:
+    for process in processes.values():
         process.wait(SECONDS_MAX)
     with psycopg.connect(server.dsn(), autocommit=True) as admin:
         admin.execute(f'drop database "{database}" with (force)')

@@ -8,7 +8,9 @@ from sqlalchemy import text
 
 from app.pages.words import EN, ZH
 from payments.mandates import agreements
-from tests.browser.conftest import PHONE, City
+from tests.browser.city import City
+from tests.browser.conftest import PHONE
+from tests.browser.test_manners import tab_to
 from tests.browser.test_wallets import IN_ALIPAY, IN_WECHAT, inside
 from tests.browser.walking import type_plate
 
@@ -167,6 +169,27 @@ def test_without_scripts_a_mandate_is_agreed_to_all_the_same(city: City, chromiu
     page.get_by_role("button", name=EN.mandate_sign.format(channel=EN.channel_alipay)).click()
     expect(page.get_by_role("link", name=EN.mandate_go_button.format(app=EN.app_alipay))).to_be_visible()
     context.close()
+
+
+def test_a_mandate_is_agreed_to_with_the_keyboard_alone(city: City, chromium: Browser) -> None:
+    plate = new_plate(city)
+    with inside(chromium, IN_WECHAT) as context:
+        page = context.new_page()
+        page.goto(f"{city.url}/leave-first")
+        page.keyboard.type(plate[1:])
+        tab_to(page, ZH.mandate_next.format(channel=ZH.channel_wechat))
+        page.keyboard.press("Enter")
+        page.get_by_role("checkbox").wait_for()
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.type === 'checkbox'"):
+                break
+        page.keyboard.press("Space")
+        expect(page.get_by_role("checkbox")).to_be_checked()
+        tab_to(page, ZH.mandate_sign.format(channel=ZH.channel_wechat))
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/go")
+        assert kept(city, plate) == ["begun"]
 
 
 def test_the_pages_of_mandates_fit_the_phone_and_the_thumb(city: City, chromium: Browser) -> None:

@@ -1,4 +1,4 @@
-"""How the pages behave in a hand: the keyboard, what the phone remembers, choosing, slow networks, no mouse and no touch."""
+"""How the pages behave in a hand: the keyboard, what the phone remembers, choosing, no mouse and no touch."""
 
 import re
 
@@ -6,9 +6,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from app.pages.words import ZH
-from tests.browser.conftest import PHONE, WAIT_MS, City
+from tests.browser.city import City
+from tests.browser.conftest import PHONE, WAIT_MS
 from tests.browser.walking import SETTLE_MS, at_cashier, is_paid, pay_at_cashier, press, scan_and_look_up, tap, type_plate
-from tests.browser.wire import Wire
 
 
 def open_scan(city: City, page: Page) -> None:
@@ -167,24 +167,10 @@ def test_without_scripts_the_next_page_says_the_sum_of_what_was_chosen(city: Cit
     context.close()
 
 
-# Slow networks, and no finger
-
-
-def test_on_a_slow_network_an_impatient_payer_pays_once(city: City, phone: BrowserContext) -> None:
-    plate = city.owe(amount_fen=900)
-    page = phone.new_page()
-    Wire(page).slow()
-    scan_and_look_up(city, page, plate)
-    expect(page.get_by_text("¥9.00").first).to_be_visible()
-    page.get_by_role("button", name=re.compile(f"^{ZH.pay_wechat} ")).click(click_count=3, no_wait_after=True)
-    pay_at_cashier(page, ZH.pay_wechat)
-    is_paid(page)
-    assert (city.attempts(), city.books()) == (1, [("settled", 900)])
-
-
 FOCUSED = """() => {
   const one = document.activeElement, style = getComputedStyle(one);
-  return [one.innerText || one.value || "", parseFloat(style.outlineWidth) > 0 && style.outlineStyle !== "none"];
+  const text = one.dataset.letter ? "key " + one.dataset.letter : one.innerText || one.value || "";
+  return [text, parseFloat(style.outlineWidth) > 0 && style.outlineStyle !== "none"];
 }"""
 
 
@@ -199,20 +185,44 @@ def tab_to(page: Page, words: str, *, by: str = "Tab") -> None:
     raise AssertionError(f"no way by keyboard to {words!r}")
 
 
-def test_a_driver_pays_with_the_keyboard_alone(city: City, phone: BrowserContext) -> None:
-    plate = city.owe(amount_fen=1300)
-    page = phone.new_page()
+def look_up_by_keyboard(city: City, page: Page, plate: str) -> None:
     open_scan(city, page)
     page.keyboard.type(plate[1:-1])
-    tab_to(page, plate[-1])
+    tab_to(page, f"key {plate[-1]}")
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.innerText") == plate[-1]  # who walks through the keys keeps the place
     tab_to(page, ZH.look_up, by="Shift+Tab")
     page.keyboard.press("Enter")
+
+
+@pytest.mark.parametrize("wallet", [ZH.pay_wechat, ZH.pay_alipay, ZH.pay_unionpay], ids=["wechat", "alipay", "unionpay"])
+def test_a_driver_pays_with_the_keyboard_alone(city: City, phone: BrowserContext, wallet: str) -> None:
+    page = phone.new_page()
+    look_up_by_keyboard(city, page, city.owe(amount_fen=1300))
     expect(page.get_by_text("¥13.00").first).to_be_visible()
-    tab_to(page, ZH.pay_wechat)
+    tab_to(page, wallet)
     page.keyboard.press("Enter")
     at_cashier(page)
-    pay_at_cashier(page, ZH.pay_wechat)
+    pay_at_cashier(page, wallet)
     is_paid(page)
     tab_to(page, ZH.back_to_lot)
+
+
+def test_what_is_paid_together_is_chosen_with_the_keyboard_alone(city: City, phone: BrowserContext) -> None:
+    plate = owe_three(city)
+    page = phone.new_page()
+    look_up_by_keyboard(city, page, plate)
+    page.locator("input[name=chosen]").first.wait_for()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.name === 'chosen' && !document.activeElement.checked"):
+            break
+    page.keyboard.press("Space")
+    expect(page.locator("#sum")).to_have_text("23.05")
+    tab_to(page, ZH.choose_go)
+    page.keyboard.press("Enter")
+    expect(page.locator(".amount span")).to_have_text(ZH.basket_open)
+    tab_to(page, ZH.pay_wechat)
+    page.keyboard.press("Enter")
+    pay_at_cashier(page, ZH.pay_wechat)
+    expect(page.get_by_role("status")).to_have_text(ZH.basket_done, timeout=SETTLE_MS)

@@ -8,7 +8,8 @@ from playwright.sync_api import Browser, BrowserContext, expect
 from app.pages import facts
 from app.pages.words import EN, ZH
 from ledger.ids import read_payment_number
-from tests.browser.conftest import PHONE, City
+from tests.browser.city import City
+from tests.browser.conftest import PHONE
 from tests.browser.walking import pay_at_cashier, press, scan_and_look_up, tap, type_plate
 
 
@@ -131,41 +132,6 @@ def test_a_driver_scans_types_looks_pays_and_sees_the_receipt(city: City, phone:
         expect(page.get_by_role("status")).to_have_text(ZH.paid_title)
         assert page.locator(".receipt").inner_text() == receipt
     assert city.books() == [("settled", 1500)]
-
-
-def test_five_tabs_show_the_same_result_and_back_does_no_harm(city: City, phone: BrowserContext) -> None:
-    plate = city.owe(amount_fen=700)
-    page = phone.new_page()
-    scan_and_look_up(city, page, plate)
-    tap(page, ZH.pay_wechat)
-    pay_at_cashier(page, ZH.pay_wechat)
-    expect(page.get_by_role("status")).to_have_text(ZH.paid_title, timeout=20_000)
-    tabs = [phone.new_page() for _ in range(5)]
-    for tab in tabs:
-        tab.goto(page.url)
-        expect(tab.get_by_role("status")).to_have_text(ZH.paid_title)
-    page.go_back()
-    page.go_forward()
-    expect(page.get_by_role("status")).to_have_text(ZH.paid_title)
-    scan_and_look_up(city, page, plate)
-    expect(page.get_by_text(ZH.nothing_title)).to_be_visible()
-    assert city.books() == [("settled", 700)]
-
-
-def test_an_impatient_double_tap_is_one_order(city: City, phone: BrowserContext) -> None:
-    plate = city.owe(amount_fen=900)
-    page = phone.new_page()
-    scan_and_look_up(city, page, plate)
-    page.get_by_role("button", name=ZH.pay_wechat).dblclick(no_wait_after=True)
-    page.wait_for_url("**/cashier/**")
-    page.go_back()
-    page.go_back()
-    tap(page, ZH.pay_wechat)
-    page.wait_for_url("**/cashier/**")
-    assert city.attempts() == 1
-    pay_at_cashier(page, ZH.pay_wechat)
-    expect(page.get_by_role("status")).to_have_text(ZH.paid_title, timeout=20_000)
-    assert city.books() == [("settled", 900)]
 
 
 def test_a_payer_who_turns_back_may_go_on_paying(city: City, phone: BrowserContext) -> None:

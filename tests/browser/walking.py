@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from app.pages.words import ZH
-from tests.browser.conftest import City
+from tests.browser.city import City
 
 SETTLE_MS: int = 20_000
 """Longest wait for a notice to arrive and the page to look again."""

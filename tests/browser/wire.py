@@ -4,7 +4,7 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-from tests.browser.conftest import City
+from tests.browser.city import City
 
 WEIGHT_MAX: int = 60 * 1024
 """Bytes on the wire, headers included, of a page with all files beside it, for a browser that was never here."""
@@ -16,11 +16,13 @@ class Wire:
     def __init__(self, page: Page) -> None:
         self.bytes = 0
         self.addresses: list[str] = []
+        self._page, self._open = page, set[str]()
         self.headers: dict[str, str] = {}
         self.session = page.context.new_cdp_session(page)
         self.session.on("Network.requestWillBeSent", self._asked)
         self.session.on("Network.responseReceived", self._answered)
         self.session.on("Network.loadingFinished", self._finished)
+        self.session.on("Network.loadingFailed", self._failed)
         self.session.send("Network.enable")
         self.session.send("Network.setCacheDisabled", {"cacheDisabled": True})
 
@@ -29,16 +31,37 @@ class Wire:
         slow = {"offline": False, "latency": 400, "downloadThroughput": 30_000, "uploadThroughput": 10_000}
         self.session.send("Network.emulateNetworkConditions", slow)
 
+    def fast(self) -> None:
+        """Above ground again."""
+        full = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.session.send("Network.emulateNetworkConditions", full)
+
+    def settle(self) -> None:
+        """Wait until everything that the page asked for is there."""
+        self._page.wait_for_load_state("load")
+        for _ in range(400):
+            if not self._open:
+                return
+            self._page.wait_for_timeout(10)
+        raise AssertionError(f"still open: {self._open}")
+
     def _asked(self, event: dict[str, Any]) -> None:
         if event.get("type") == "Document":
             self.bytes, self.addresses = 0, []
+            self._open.clear()
+        if not event["request"]["url"].startswith("data:"):
+            self._open.add(event["requestId"])
         self.addresses.append(event["request"]["url"])
 
     def _answered(self, event: dict[str, Any]) -> None:
         if event.get("type") == "Document":
             self.headers = {name.lower(): value for name, value in event["response"]["headers"].items()}
 
+    def _failed(self, event: dict[str, Any]) -> None:
+        self._open.discard(event["requestId"])
+
     def _finished(self, event: dict[str, Any]) -> None:
+        self._open.discard(event["requestId"])
         self.bytes += int(event["encodedDataLength"])
 
     def check(self, city: City) -> None:

@@ -3,6 +3,7 @@
   "use strict";
   var order = document.getElementById("hand-off");
   if (!order) return;
+  document.getElementById("off").hidden = true; // it says that scripts are off
   var request = JSON.parse(order.dataset.request), note = document.getElementById("note");
   var BRIDGES = {
     wechat: {name: "WeixinJSBridge", event: "WeixinJSBridgeReady", call: function (bridge) {
