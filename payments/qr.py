@@ -9,10 +9,10 @@ bits by a few operations on long numbers. Printing ten thousand codes would take
 
 import io
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
-from itertools import compress, zip_longest
-from operator import itemgetter
+from itertools import chain, compress, zip_longest
+from operator import itemgetter, sub
 from typing import Final
 
 import png  # type: ignore[import-untyped]  # the package ships no types
@@ -40,23 +40,38 @@ def modules(text: str) -> list[list[bool]]:
     return [*light, *([*quiet, *row, *quiet] for row in rows), *(list(row) for row in light)]
 
 
-def runs(text: str) -> tuple[int, list[tuple[int, int, int]]]:
-    """Return how many modules a side has, quiet zone included, and the dark runs as x, y and length in modules."""
+def path(text: str) -> tuple[int, str]:
+    """Return how many modules a side has, quiet zone included, and the dark modules as the data of an SVG path, in modules."""
+    return _in_words(text, "M{x},{y}", "h{length}v1h-{length}z")
+
+
+def rectangles(text: str) -> tuple[int, str]:
+    """Return the same as a path of rectangles in the words of PDF (ISO 32000 §8.5.2)."""
+    return _in_words(text, "{x} {y} ", "{length} 1 re\n")
+
+
+def _in_words(text: str, begin: str, end: str) -> tuple[int, str]:
+    """Return a code as words for each of its dark runs, from the top left."""
     side, drawn = _drawn(text)
-    starts, ends = _places(drawn & ~(drawn << 1), side), _places(drawn & ~(drawn >> 1), side)
-    found = [(x, y, end - x + 1) for (x, y), (end, _) in zip(starts, ends, strict=True)]
-    return side + 2 * QUIET_MODULES, found
+    begins, lengths = _words(side, begin, end)
+    starts, ends = _ones_of(drawn & ~(drawn << 1), side), _ones_of(drawn & ~(drawn >> 1), side)
+    places = range(len(begins))
+    runs = zip(
+        compress(begins, starts), map(lengths.__getitem__, map(sub, compress(places, ends), compress(places, starts))), strict=True
+    )
+    return side + 2 * QUIET_MODULES, "".join(chain.from_iterable(runs))
 
 
-def _places(packed: int, side: int) -> Iterator[tuple[int, int]]:
-    """Yield at which x and y of a code, quiet zone included, there is a 1."""
-    ones = f"{packed:0{side * (side + 1)}b}".encode().translate(_AS_NUMBERS)[::-1]
-    return compress(_grid(side), ones)
+def _ones_of(packed: int, side: int) -> bytes:
+    """Return a packed code as bytes 0 and 1, the first module first."""
+    return f"{packed:0{side * (side + 1)}b}".encode().translate(_AS_NUMBERS)[::-1]
 
 
-@cache
-def _grid(side: int) -> list[tuple[int, int]]:
-    return [(x + QUIET_MODULES, y + QUIET_MODULES) for y in range(side) for x in range(side + 1)]
+@lru_cache(maxsize=10)
+def _words(side: int, begin: str, end: str) -> tuple[list[str], list[str]]:
+    """Return the words for each place of a packed code at which a run begins, and for each length, that of one module first."""
+    places = [begin.format(x=x + QUIET_MODULES, y=y + QUIET_MODULES) for y in range(side) for x in range(side + 1)]
+    return places, [end.format(length=length) for length in range(1, side + 1)]
 
 
 def _letters(packed: int, length: int) -> str:
@@ -222,27 +237,20 @@ def penalties(every: int, *, side: int) -> list[int]:
     Source: ISO/IEC 18004 §7.8.3.
     """
     cells, light = _ones(side, side), ~every & _ones(side, side)
-    points = [0] * 2 * _MASKS
+    fives, begun, blocks = 0, 0, 0
     for one in (every, light):
         two = one & one >> 1
         five = two & two >> 2 & one >> 4
-        _add(points, five, 1, side)
-        _add(points, five & ~(five << 1), 2, side)
-        _add(points, two & two >> side + 1 & _by_rows(side), 3, side)
+        fives, begun, blocks = fives | five, begun | five & ~(five << 1), blocks | two & two >> side + 1
     finder = every & light >> 1 & every >> 2 & every >> 3 & every >> 4 & light >> 5 & every >> 6
     four = light & light >> 1
     four &= four >> 2
-    _add(points, finder & four >> 7, 40, side)
-    _add(points, finder >> 4 & four, 40, side)
-    dark = _counts(every & cells, side)
-    shares = [abs(count * 20 - side * side * 10) // (side * side) for count in dark]
-    return [points[mask] + points[mask + _MASKS] + 10 * shares[mask] for mask in range(_MASKS)]
-
-
-def _add(points: list[int], found: int, each: int, side: int) -> None:
-    """Add to each code's points ``each`` for every 1 that was found in it."""
-    for place, count in enumerate(_counts(found, side)):
-        points[place] += each * count
+    weighed = ((fives, 1), (begun, 2), (blocks & _by_rows(side), 3), (finder & four >> 7, 40), (finder >> 4 & four, 40))
+    counted = [(_counts(found, side), each) for found, each in weighed]
+    shares = [abs(count * 20 - side * side * 10) // (side * side) for count in _counts(every & cells, side)]
+    return [
+        10 * shares[mask] + sum(each * (counts[mask] + counts[mask + _MASKS]) for counts, each in counted) for mask in range(_MASKS)
+    ]
 
 
 def _counts(every: int, side: int) -> list[int]:
@@ -270,18 +278,12 @@ def _by_rows(side: int) -> int:
 
 def svg(text: str, *, title: str) -> str:
     """Return the code as a standalone SVG of one path; it scales to any print size without blur."""
-    side, dark = runs(text)
-    strokes = path(dark)
+    side, strokes = path(text)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side} {side}" role="img" shape-rendering="crispEdges">'
         f"<title>{_escaped(title)}</title>"
         f'<path fill="#fff" d="M0,0h{side}v{side}h-{side}z"/><path d="{strokes}"/></svg>'
     )
-
-
-def path(dark: list[tuple[int, int, int]]) -> str:
-    """Return dark runs as the data of an SVG path, in modules."""
-    return "".join(f"M{x},{y}h{length}v1h-{length}z" for x, y, length in dark)
 
 
 def image(text: str, *, module_pixels: int = 10) -> bytes:

@@ -5,8 +5,10 @@ command line.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,10 +18,12 @@ from app.pages.wallets import payable
 from app.pages.words import ZH
 from app.printing import sheets
 from app.printing.labels import SIZES, Label
+from app.printing.processes import cores
+from app.printing.sheets import Order
 from app.wiring import Wiring
 from ledger.clock import CHINA
 from ledger.errors import Refused
-from payments import lots, paycode, qr
+from payments import lots, paycode, people, qr
 from payments.codes import registry, shown, telling
 from payments.codes.records import GOOD, WHOLE_LOT, Act, Code, Place, PlaceKind
 from payments.lots import Lot
@@ -27,6 +31,7 @@ from payments.owed.debt_file import fonts
 from payments.paycode import BasketCode, Content, LotCode, StayCode, WallCode
 
 LISTED_MAX: Final = 20
+_NO_NAMES: Final = re.compile(r'[/\\:*?"<>|%]')
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +69,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         act.add_argument("--minutes", type=int, default=shown.MINUTES, help=f"how long it is good (default: {shown.MINUTES})")
     acts.add_parser("keys", help="print with which keys codes were signed that are still paid with")
     for act in (posted, move, retired, reported, replaced, basket):
-        act.add_argument("--by", required=True, help="code of the person who does it")
+        act.add_argument("--by", required=True, help="staff code of the person who does it")
 
 
 def _issue_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,24 +78,27 @@ def _issue_arguments(parser: argparse.ArgumentParser) -> None:
     places = parser.add_mutually_exclusive_group()
     places.add_argument("--berths", type=Path, help="a file with one berth's number a line; without a file one code for the lot")
     places.add_argument("--lanes", type=Path, help="a file with one lane's name a line")
-    parser.add_argument("--by", required=True, help="code of the person who does it")
+    parser.add_argument("--by", required=True, help="staff code of the person who does it")
 
 
 def _print_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("lot", help="the lot's code")
     parser.add_argument("--size", choices=list(SIZES), default="poster")
     parser.add_argument("--form", choices=["pdf", "svg"], default="pdf")
-    parser.add_argument("--to", type=Path, required=True, help="folder of the files")
+    parser.add_argument("--to", type=Path, required=True, help="folder of the files; a print that was broken off goes on there")
+    parser.add_argument("--pages", type=int, default=sheets.PAGES, help=f"sheets of a PDF (default: {sheets.PAGES})")
+    parser.add_argument("--processes", type=int, default=cores(), help="how many draw at a time (default: one for each processor)")
     parser.add_argument("--batch", help="only the codes of this batch")
     parser.add_argument("--own", action="store_true", help="the lot's own code, which is in no batch")
-    parser.add_argument("--by", required=True, help="code of the person who does it")
+    parser.add_argument("--by", required=True, help="staff code of the person who does it")
 
 
 def run(wiring: Wiring, given: argparse.Namespace) -> str:
     """Do what was asked for and return what to print.
 
     Raises:
-        Refused: what ``payments.codes`` refuses; ``file_unreadable``, no file of places; ``font_missing``.
+        Refused: what ``payments.codes`` and ``payments.people`` refuses; ``file_unreadable``, no file of places;
+            ``font_missing``; what ``sheets.write`` refuses.
     """
     return _ACTS[given.act](wiring, given)
 
@@ -98,6 +106,7 @@ def run(wiring: Wiring, given: argparse.Namespace) -> str:
 def _issue(wiring: Wiring, given: argparse.Namespace) -> str:
     places = _places(given)
     with wiring.db.begin() as tx:
+        _check_person(tx, wiring, given)
         lot = lots.lot_by_code(tx, code=given.lot)
         made = registry.issue(tx, lot=lot, batch=given.batch, places=places, by=given.by, at=wiring.clock.now())
     return f"{len(made)} codes of batch {given.batch}, numbers {made[0].code_no} to {made[-1].code_no}"
@@ -132,23 +141,33 @@ def _history(wiring: Wiring, given: argparse.Namespace) -> str:
 
 
 def _print(wiring: Wiring, given: argparse.Namespace) -> str:
-    font = fonts.found(wiring.settings.debt_file_font) if given.form == "pdf" else None
     with wiring.db.connect() as tx:
+        _check_person(tx, wiring, given)
         lot = lots.lot_by_code(tx, code=given.lot)
-    stem = f"{lot.code}-{'own' if given.own else given.batch or 'codes'}-{given.size}"
-    files = sheets.write(
-        _labels(wiring, lot, given), size=given.size, form=given.form, folder=given.to, stem=stem, font=font,
-        at=wiring.clock.now(), progress=_progress,
+    order = Order(
+        size=given.size, form=given.form, folder=given.to, stem=_stem(lot, given), font=fonts.found(wiring.settings.debt_file_font),
+        pages=given.pages, processes=given.processes,
     )  # fmt: skip
-    if not files:
+    done = sheets.write(
+        _labels(wiring, lot, given), order, at=wiring.clock.now(), progress=_progress, drawing=partial(_note, wiring, lot, given)
+    )
+    if not done.files:
         raise Refused(f"lot {lot.code} has no such code that is paid with; issue one first", code="code_not_found")
-    return f"{len(files)} files, from {files[0]} to {files[-1]}"
+    kept = f"; {done.kept} were whole before" if done.kept else ""
+    return (
+        f"{done.labels} codes in {len(done.files)} files, from {done.files[0]} to {done.files[-1]}{kept}; listed in {done.manifest}"
+    )
+
+
+def _stem(lot: Lot, given: argparse.Namespace) -> str:
+    """Return how the files' names begin; signs that have a meaning in names of files are written as their numbers."""
+    which = "own" if given.own else given.batch or "codes"
+    return f"{lot.code}-{_NO_NAMES.sub(lambda sign: f'%{ord(sign[0]):02X}', which)}-{given.size}"
 
 
 def _labels(wiring: Wiring, lot: Lot, given: argparse.Namespace) -> Iterator[Label]:
-    """Yield what is printed, page by page of the registry; each page is noted before any of it can reach a wall."""
+    """Yield what is printed; the registry is read page by page."""
     if given.own:
-        _note(wiring, lot, given, [])
         yield _label(wiring, lot, WHOLE_LOT, LotCode(lot.lot_id))
         return
     after = 0
@@ -158,12 +177,13 @@ def _labels(wiring: Wiring, lot: Lot, given: argparse.Namespace) -> Iterator[Lab
         if not page:
             return
         after = page[-1].code_no
-        _note(wiring, lot, given, [code.code_no for code in page])
         for code in page:
             yield _label(wiring, lot, Place(code.place, code.place_name), WallCode(code.code_no))
 
 
-def _note(wiring: Wiring, lot: Lot, given: argparse.Namespace, code_nos: list[int]) -> None:
+def _note(wiring: Wiring, lot: Lot, given: argparse.Namespace, labels: Sequence[Label]) -> None:
+    """Note that codes are printed, before any of them can reach a wall."""
+    code_nos = [label.code_no for label in labels if label.code_no is not None]
     at, form = wiring.clock.now(), f"{given.size} {given.form}"
     printing_id = wiring.ids.new(at, f"code printing {lot.code} {form} {code_nos[:1]}")
     with wiring.db.begin() as tx:
@@ -174,9 +194,9 @@ def _note(wiring: Wiring, lot: Lot, given: argparse.Namespace, code_nos: list[in
 
 
 def _label(wiring: Wiring, lot: Lot, place: Place, content: LotCode | WallCode) -> Label:
-    number = f"{lot.code} · No. {content.code_no}" if isinstance(content, WallCode) else lot.code
     return sheets.label(
-        lot, place, link=_link(wiring, content), number=number, words=ZH, help_line=wiring.settings.help_line,
+        lot, place, link=_link(wiring, content), code_no=content.code_no if isinstance(content, WallCode) else None, words=ZH,
+        help_line=wiring.settings.help_line,
         wallets=ZH.apps(payable(one.channel for one in wiring.channels)),
     )  # fmt: skip
 
@@ -187,16 +207,19 @@ def _link(wiring: Wiring, content: Content) -> str:
 
 def _post(wiring: Wiring, given: argparse.Namespace) -> str:
     with wiring.db.begin() as tx:
+        _check_person(tx, wiring, given)
         return _lines(registry.post(tx, code_nos=given.numbers, reason=given.reason, by=given.by, at=wiring.clock.now()))
 
 
 def _retire(wiring: Wiring, given: argparse.Namespace) -> str:
     with wiring.db.begin() as tx:
+        _check_person(tx, wiring, given)
         return _lines(registry.retire(tx, code_nos=given.numbers, reason=given.reason, by=given.by, at=wiring.clock.now()))
 
 
 def _report(wiring: Wiring, given: argparse.Namespace) -> str:
     with wiring.db.begin() as tx:
+        _check_person(tx, wiring, given)
         reported = telling.report(
             tx, lane=wiring.lane, code_nos=given.numbers, reason=given.reason, by=given.by, at=wiring.clock.now(), ids=wiring.ids
         )
@@ -205,6 +228,7 @@ def _report(wiring: Wiring, given: argparse.Namespace) -> str:
 
 def _move(wiring: Wiring, given: argparse.Namespace) -> str:
     with wiring.db.begin() as tx:
+        _check_person(tx, wiring, given)
         other = None if given.lot is None else lots.lot_by_code(tx, code=given.lot)
         to = Place(given.place, given.name) if given.name else WHOLE_LOT if given.place == "lot" else _place_of(tx, given.number)
         moved = registry.move(
@@ -220,6 +244,7 @@ def _place_of(tx: Connection, number: int) -> Place:
 
 def _replace(wiring: Wiring, given: argparse.Namespace) -> str:
     with wiring.db.begin() as tx:
+        _check_person(tx, wiring, given)
         lot = lots.lot_by_code(tx, code=given.lot)
         pairs = registry.replace(
             tx, lot=lot, code_nos=given.numbers, batch=given.batch, reason=given.reason, by=given.by, at=wiring.clock.now()
@@ -238,6 +263,7 @@ def _stay(wiring: Wiring, given: argparse.Namespace) -> str:
 
 def _basket(wiring: Wiring, given: argparse.Namespace) -> str:
     with wiring.db.begin() as tx:
+        _check_person(tx, wiring, given)
         lot = lots.lot_by_code(tx, code=given.lot)
         made = shown.basket(
             tx, lane=wiring.lane, lot=lot, serials=given.serials, minutes=given.minutes, by=given.by, at=wiring.clock.now(),
@@ -262,6 +288,11 @@ _ACTS: Final[dict[str, Callable[[Wiring, argparse.Namespace], str]]] = {
     "issue": _issue, "list": _list, "history": _history, "print": _print, "post": _post, "move": _move, "retire": _retire,
     "report": _report, "replace": _replace, "stay": _stay, "basket": _basket, "keys": _keys,
 }  # fmt: skip
+
+
+def _check_person(tx: Connection, wiring: Wiring, given: argparse.Namespace) -> None:
+    """See that whoever does it is of the staff and may act. Raises NotAllowed (``person_unknown``, ``person_may_not``)."""
+    people.maker(tx, person_code=given.by, at=wiring.clock.now())
 
 
 def _progress(said: str) -> None:

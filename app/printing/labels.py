@@ -5,6 +5,7 @@ Pure: knows sizes and words; must not know PDF, SVG or the database. Called by `
 
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -38,6 +39,8 @@ class Label(Struct, frozen=True, kw_only=True):
     help_line: str
     number: str
     """By which people name it, in small print."""
+    code_no: int | None = None
+    """Its number in the registry; a lot's own code has none."""
 
 
 class Words(Struct, frozen=True):
@@ -147,8 +150,13 @@ def sheet(labels: Sequence[Label], size: Size) -> Sheet:
 
 def fitted(text: str, *, points: float, width: float) -> float:
     """Return the size in points at which a text is no wider than ``width`` millimetres, ``points`` at most. Nothing is cut off."""
-    ems = sum(1.0 if unicodedata.east_asian_width(letter) in "WF" else _LATIN for letter in text)
+    ems = _ems(text)
     return points if not ems else min(points, width / (ems * MM_PER_POINT))
+
+
+@lru_cache(maxsize=1000)
+def _ems(text: str) -> float:
+    return sum(1.0 if unicodedata.east_asian_width(letter) in "WF" else _LATIN for letter in text)
 
 
 def _places(size: Size) -> Iterator[tuple[float, float]]:

@@ -17,12 +17,13 @@ from app.pages.limits import Misses
 from app.pages.words import EN, ZH
 from app.wiring import Wiring
 from ledger.clock import SetClock
-from ledger.errors import Conflict, NotFound, Refused
-from payments import charges, paycode
+from ledger.errors import Conflict, NotAllowed, NotFound, Refused
+from payments import charges, paycode, people
 from payments.codes import registry
 from payments.codes.records import Place
 from payments.lots import Lot
 from payments.paycode import WallCode
+from payments.people import Person
 from tests.app.conftest import City, Client, bearer
 from tests.payments.conftest import AT, new_charge
 
@@ -276,13 +277,23 @@ def test_a_code_that_is_over_is_listed_without_its_link(api: Client, product: Wi
 # The command
 
 
+@pytest.fixture
+def staff(product: Wiring) -> Wiring:
+    """The product with people who may propose, and one who may approve alone."""
+    with product.db.begin() as tx:
+        for code, proposes in (("wang", True), ("li", True), ("chen", False)):
+            people.enter(tx, person=Person(code, proposes, not proposes, "岗位授权书 2026-1"), at=AT)
+    return product
+
+
 def run(product: Wiring, *words: str) -> str:
     parser = argparse.ArgumentParser()
     desk.arguments(parser)
     return desk.run(product, parser.parse_args(words))
 
 
-def test_a_life_of_codes_at_the_command_line(product: Wiring, ours: Lot, tmp_path: Path) -> None:
+def test_a_life_of_codes_at_the_command_line(staff: Wiring, ours: Lot, tmp_path: Path) -> None:
+    product = staff
     berths = tmp_path / "berths.txt"
     berths.write_text("A-1\nA-2\n\nA-3\n", encoding="utf-8")
     said = run(product, "issue", ours.code, "--batch", "b1", "--berths", str(berths), "--by", "wang")
@@ -304,13 +315,14 @@ def test_a_life_of_codes_at_the_command_line(product: Wiring, ours: Lot, tmp_pat
 
 
 def test_what_is_printed_at_the_command_line_is_what_is_paid_with_and_its_key_is_noted(
-    product: Wiring, ours: Lot, tmp_path: Path
+    staff: Wiring, ours: Lot, tmp_path: Path
 ) -> None:
+    product = staff
     paths = issue(product, ours, "A-1", "A-2", "A-3")
     with product.db.begin() as tx:
         registry.retire(tx, code_nos=[2], reason="torn", by="wang", at=AT)
     said = run(product, "print", ours.code, "--size", "80x100", "--to", str(tmp_path), "--by", "wang")
-    assert said.startswith("1 files")
+    assert said.startswith("2 codes in 1 files, from ")
     with pypdfium2.PdfDocument(tmp_path / f"{ours.code}-codes-80x100-0001.pdf") as document:
         picture = document[0].render(scale=2).to_pil()
     read = sorted(found.text for found in zxingcpp.read_barcodes(picture))
@@ -319,17 +331,70 @@ def test_what_is_printed_at_the_command_line_is_what_is_paid_with_and_its_key_is
     assert run(product, "keys") == f"key {signing}: 2 codes\nnew codes are signed with key {signing}"
 
 
-def test_a_lots_own_code_is_printed_without_an_entry_in_the_registry(product: Wiring, ours: Lot, tmp_path: Path) -> None:
-    run(product, "print", ours.code, "--own", "--form", "svg", "--to", str(tmp_path), "--by", "wang")
+def test_a_lots_own_code_is_printed_without_an_entry_in_the_registry(staff: Wiring, ours: Lot, tmp_path: Path) -> None:
+    run(staff, "print", ours.code, "--own", "--form", "svg", "--to", str(tmp_path), "--by", "wang")
     assert ours.name in (tmp_path / f"{ours.code}-own-poster-0001.svg").read_text(encoding="utf-8")
+    with staff.db.connect() as tx:
+        assert tx.exec_driver_sql("select code_nos, printed_by from payments.code_printing").all() == [([], "wang")]
 
 
-def test_printing_a_lot_without_codes_says_what_to_do(product: Wiring, ours: Lot, tmp_path: Path) -> None:
+def test_printing_a_lot_without_codes_says_what_to_do(staff: Wiring, ours: Lot, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="issue one first"):
-        run(product, "print", ours.code, "--to", str(tmp_path), "--by", "wang")
+        run(staff, "print", ours.code, "--to", str(tmp_path), "--by", "wang")
 
 
-def test_a_clerks_screen_is_given_at_the_command_line(product: Wiring, ours: Lot) -> None:
+def test_only_codes_that_are_drawn_are_noted_as_printed(staff: Wiring, ours: Lot, tmp_path: Path) -> None:
+    issue(staff, ours, "A-1", "A-2", "A-3")
+    words = ["print", ours.code, "--pages", "1", "--processes", "1", "--to", str(tmp_path), "--by", "wang"]
+    run(staff, *words)
+    with staff.db.begin() as tx:
+        registry.retire(tx, code_nos=[3], reason="torn", by="wang", at=AT)
+    clock(staff).set(AT + timedelta(minutes=1))
+    assert "2 codes in 2 files" in run(staff, *words)
+    assert "2 were whole before" in run(staff, *words)
+    assert sorted(path.name for path in tmp_path.glob("*.pdf")) == [f"{ours.code}-codes-poster-000{n}.pdf" for n in (1, 2)]
+    with staff.db.connect() as tx:
+        noted = tx.exec_driver_sql("select code_nos, printed_by from payments.code_printing order by code_nos").all()
+    assert [tuple(row) for row in noted] == [([1], "wang"), ([2], "wang"), ([3], "wang")]
+
+
+def test_the_name_of_a_batch_cannot_lead_out_of_the_folder(staff: Wiring, ours: Lot, tmp_path: Path) -> None:
+    with staff.db.begin() as tx:
+        registry.issue(tx, lot=ours, batch="../春 1%", places=[Place("lot")], by="wang", at=AT)
+    run(staff, "print", ours.code, "--batch", "../春 1%", "--form", "svg", "--to", str(tmp_path / "out" / "here"), "--by", "wang")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["here"]
+    assert (tmp_path / "out" / "here" / f"{ours.code}-..%2F春 1%25-poster-0001.svg").is_file()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "issue {lot} --batch new", "print {lot} --to {folder}", "post 1", "move 1 --name B --reason renumbered",
+        "retire 1 --reason torn", "report 1 --reason stolen", "replace --lot {lot} --batch new --reason faded 1", "basket {lot} S1",
+    ],
+)  # fmt: skip
+def test_nothing_is_done_for_somebody_who_is_not_of_the_staff_or_may_not(
+    staff: Wiring, ours: Lot, tmp_path: Path, words: str
+) -> None:
+    issue(staff, ours, "A")
+    owe(staff, ours, "S1")
+    with staff.db.begin() as tx:
+        people.enter(tx, person=Person("gone", True, False, "岗位授权书 2026-2"), at=AT)
+        people.end(tx, person_code="gone", at=AT)
+    for by, code in (("nobody", "person_unknown"), ("chen", "person_may_not"), ("gone", "person_unknown")):
+        with pytest.raises(NotAllowed) as refused:
+            run(staff, *words.format(lot=ours.code, folder=tmp_path / "print").split(), "--by", by)
+        assert refused.value.code == code
+    with staff.db.connect() as tx:
+        assert [one.act for one in registry.history(tx, code_no=1)] == ["issued"]
+        tables = ("pay_code", "code_printing", "code_set")
+        counts = [tx.exec_driver_sql(f"select count(*) from payments.{table}").scalar_one() for table in tables]
+    assert counts == [1, 0, 0]
+    assert not (tmp_path / "print").exists()
+
+
+def test_a_clerks_screen_is_given_at_the_command_line(staff: Wiring, ours: Lot) -> None:
+    product = staff
     owe(product, ours, "S1", "S2")
     for words in (["stay", ours.code, "S1"], ["basket", ours.code, "S1", "S2", "--by", "wang"]):
         said = run(product, *words).splitlines()
@@ -339,6 +404,7 @@ def test_a_clerks_screen_is_given_at_the_command_line(product: Wiring, ours: Lot
         run(product, "stay", ours.code, "S1", "--minutes", "999")
 
 
-def test_a_file_of_berths_that_cannot_be_read_is_one_sentence(product: Wiring, ours: Lot, tmp_path: Path) -> None:
+def test_a_file_of_berths_that_cannot_be_read_is_one_sentence(staff: Wiring, ours: Lot, tmp_path: Path) -> None:
+    product = staff
     with pytest.raises(Refused, match="no list of places"):
         run(product, "issue", ours.code, "--batch", "b", "--berths", str(tmp_path / "none"), "--by", "wang")

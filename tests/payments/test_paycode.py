@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import xml.etree.ElementTree as ElementTree
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -247,8 +248,11 @@ def test_a_text_that_fits_into_no_code_is_refused() -> None:
 
 def test_the_dark_runs_cover_exactly_the_dark_modules() -> None:
     text = paycode.link(PUBLIC_URL, 7, keys=OLD)
-    side, dark = qr.runs(text)
+    side, path = qr.path(text)
     drawn = [[False] * side for _ in range(side)]
+    dark = [tuple(map(int, run)) for run in re.findall(r"M(\d+),(\d+)h(\d+)v1h-\3z", path)]
+    assert path == "".join(f"M{x},{y}h{length}v1h-{length}z" for x, y, length in dark)
+    assert qr.rectangles(text) == (side, "".join(f"{x} {y} {length} 1 re\n" for x, y, length in dark))
     for x, y, length in dark:
         assert not any(drawn[y][x : x + length])
         drawn[y][x : x + length] = [True] * length
