@@ -117,7 +117,7 @@ def begin(request: AnyRequest, wiring: Wired, data: URLEncodedBody[BeginForm]) -
     """Exchange a link's secret for a cookie, and lead to the page whose address holds no secret."""
     page = page_of(request, wiring)
     c = words(is_english=page.is_english)
-    counter = _of_link(request, wiring, data.secret)
+    counter = _of_link(request, wiring, data.secret) if _is_ours(request) else None
     if counter is None:
         return _message(page, c.again_title, c.ended, status=404)
     until = min(counter.clerk.valid_until, counter.giver.merchant.valid_until)
@@ -198,7 +198,8 @@ def leave(request: AnyRequest, wiring: Wired) -> Response[bytes]:
     page = page_of(request, wiring)
     c = words(is_english=page.is_english)
     answer = _message(page, c.left_title, c.left, mark="done")
-    answer.set_cookie(Cookie(clerk_links.NAME, value="", max_age=0, path=clerk_links.PATH, httponly=True, samesite="strict"))
+    if _is_ours(request):
+        answer.set_cookie(Cookie(clerk_links.NAME, value="", max_age=0, path=clerk_links.PATH, httponly=True, samesite="strict"))
     return answer
 
 
@@ -206,6 +207,11 @@ def leave(request: AnyRequest, wiring: Wired) -> Response[bytes]:
 def begin_again(request: AnyRequest, wiring: Wired) -> Redirect:
     """Lead whoever opens the address of a form without its content back to the form."""
     return Redirect(f"{clerk_links.PATH}{page_of(request, wiring).query}", status_code=303)
+
+
+def _is_ours(request: AnyRequest) -> bool:
+    """Say whether a form was sent from a page of ours; browsers that do not say are believed: the cookie is strict."""
+    return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
 
 
 def _of_link(request: AnyRequest, wiring: Wiring, secret: str) -> Counter | None:

@@ -328,6 +328,7 @@ def _within(
     tx: Connection, lane: int, giver: Giver, good: Mapping[int, _Good], answers: list[ValidationAnswer | None], at: datetime
 ) -> dict[int, _Good]:
     """Return what a merchant's limits let it give; what it gave before is counted already."""
+    merchants.hold(tx, giver.merchant)  # first: whoever taps twice at once is told the same twice
     before = _given_before(tx, lane, giver, [one.given.serial for one in good.values()])
     first: dict[str, int] = {}
     for place, one in good.items():

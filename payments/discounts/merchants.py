@@ -86,6 +86,12 @@ class Merchant(Struct, frozen=True, kw_only=True):
     entered_at: datetime
     ended_at: datetime | None = None
 
+    @property
+    def has_limits(self) -> bool:
+        """It may give only so much."""
+        counted = (self.plate_day_max, self.day_max, self.month_max, self.day_fen_max, self.month_fen_max)
+        return any(most is not None for most in counted)
+
     def gives(self, at: datetime) -> bool:
         """Say whether it may give anything now."""
         return self.valid_from <= at < self.valid_until and (self.ended_at is None or at < self.ended_at)
@@ -215,15 +221,19 @@ def check_may(merchant: Merchant, offer: Offer, lot: Lot) -> None:
         raise Rejected("offer", "discount_not_found", "the merchant has no such offer")
 
 
+def hold(tx: Connection, merchant: Merchant) -> None:
+    """Order those who give for a merchant with limits until their transactions end."""
+    if merchant.has_limits:
+        tx.execute(text("select pg_advisory_xact_lock(hashtextextended(:id, 36))"), {"id": str(merchant.merchant_id)})
+
+
 def within(tx: Connection, *, lane: int, merchant: Merchant, wanted: Sequence[Given], at: datetime) -> list[Rejected | None]:
     """Return for each of those a merchant wants to give whether its limits refuse it, in order; the earlier ones count first.
 
-    Orders those who give for this merchant until their transactions end.
+    The caller holds the merchant (``hold``).
     """
-    limits = (merchant.plate_day_max, merchant.day_max, merchant.month_max, merchant.day_fen_max, merchant.month_fen_max)
-    if not wanted or all(most is None for most in limits):
+    if not wanted or not merchant.has_limits:
         return [None] * len(wanted)
-    tx.execute(text("select pg_advisory_xact_lock(hashtextextended(:id, 36))"), {"id": str(merchant.merchant_id)})
     tally = _tally(tx, lane, merchant, {one.number for one in wanted}, business_date(at), at)
     return [tally.take(one) for one in wanted]
 

@@ -167,6 +167,15 @@ def test_an_edited_link_is_one_plain_page_and_guessing_is_slowed(counter: Client
     assert counter.get(link).status_code == 404  # from there no link is looked at for a while
 
 
+def test_another_site_neither_begins_nor_ends_a_session(counter: Client, link: str) -> None:
+    there = {"sec-fetch-site": "cross-site"}
+    forged = counter.post("/clerk/begin", data={"secret": link.rpartition("/")[2]}, headers=there)
+    assert (forged.status_code, "set-cookie" in forged.headers) == (404, False)
+    begin(counter, link)
+    counter.post("/clerk/leave", headers=there)
+    assert counter.get("/clerk").status_code == 200
+
+
 def test_an_ended_link_counts_no_more_also_where_it_is_open(counter: Client, link: str, shop: Wiring) -> None:
     begin(counter, link)
     page = counter.get("/clerk").text

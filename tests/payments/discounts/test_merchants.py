@@ -1,5 +1,6 @@
 """What merchants may give, their limits, and what they learn of it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -50,6 +51,18 @@ def test_limits_hold_within_a_call_and_over_calls(town: Town, limits: dict[str, 
     assert told.count(None) == given
     assert {one for one in told if one is not None} <= {"merchant_limit", "merchant_plate_limit"}
     assert give(town, giver, "苏B12345", "苏B20001") == told[:2]  # what was given before is not counted again
+
+
+@pytest.mark.parametrize(("serials", "told"), [((0, 1), [None, "merchant_limit"]), ((0, 0), [None, None])])
+def test_two_counters_at_one_moment_keep_a_limit_and_a_double_tap_is_one(
+    town: Town, serials: tuple[int, int], told: list[str | None]
+) -> None:
+    town.offer()
+    giver = enter(town, day_max=1)
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda first: give(town, giver, "苏B12345", first=first), serials))
+    assert sorted((one for [one] in answers), key=str) == sorted(told, key=str)
+    assert town.value("select count(*) from payments.discount_grant") == 1
 
 
 def test_limits_begin_anew_with_the_day_and_the_month(town: Town) -> None:
