@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
@@ -33,8 +33,6 @@ LISTED_MAX: Final = 20
 """Most agreements that a payer is shown."""
 ASKED_MAX: Final = 3
 """Most agreements that are asked about when their payer opens the list."""
-CONFIRMED_FOR: Final = timedelta(minutes=5)
-"""So long a channel's word counts for the list."""
 OVER: Final = frozenset({"ended", "withdrawn", "passed_on"})
 """States in which nothing is asked of the channel any more."""
 
@@ -160,10 +158,9 @@ def ask(till: Till, agreement: Agreement, *, payer_id: str) -> tuple[Agreement, 
 
 
 def confirmed(till: Till, found: Sequence[Agreement], *, payer_id: str) -> None:
-    """Ask the channel about a payer's agreements that stand open and were not confirmed just now, ``ASKED_MAX`` at most."""
-    before = till.clock.now() - CONFIRMED_FOR
-    late = [one for one in found if one.state == "open" and (one.told_open_at is None or one.told_open_at < before)]
-    for one in late[:ASKED_MAX]:
+    """Ask the channel about a payer's agreements that stand open, ``ASKED_MAX`` at most: those that it confirmed longest ago."""
+    standing = [one for one in found if one.state == "open"]
+    for one in sorted(standing, key=lambda one: one.told_open_at or one.confirmed_at)[:ASKED_MAX]:
         ask(till, one, payer_id=payer_id)
 
 

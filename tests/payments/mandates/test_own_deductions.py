@@ -27,7 +27,7 @@ def at(db: Engine, fresh_pair: Pair, tmp_path: Path) -> Iterator[City]:  # noqa:
 def own(at: City, payer_id: str = BUYER, channel: str = "alipay") -> list[Own]:
     with at.db.begin() as tx:
         found = agreements.of_payer(tx, lane=0, channel=channel, payer_id=payer_id)
-    at.later(minutes=6)
+    at.later(seconds=1)
     agreements.confirmed(at.till, found, payer_id=payer_id)
     with at.db.begin() as tx:
         return own_deductions.of_signer(tx, lane=0, channel=channel, payer_id=payer_id)
@@ -121,6 +121,7 @@ def test_what_is_under_way_waits_and_what_was_refused_is_due_until_it_is_settled
     at.later(minutes=1)
     at.deduct("wechat", "S2")
     assert [one.outcome for one in own(at, channel="wechat")] == ["waiting"]
+    at.later(seconds=5)
     at.deliver()
     [one] = own(at, channel="wechat")
     assert (one.outcome, one.payment_id, one.amount_fen) == ("refused", None, 1200)
