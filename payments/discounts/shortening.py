@@ -22,7 +22,7 @@ from payments.tariffs import quotes
 from payments.tariffs.priced import Priced
 from payments.tariffs.quotes import AskedStay, Refusal
 
-STAY_MAX: Final = timedelta(days=31)
+STAY_MAX: Final = timedelta(days=7)
 """Longer stays are not priced again and again: the offer's word for stays without a price counts."""
 _MINUTE: Final = timedelta(minutes=1)
 

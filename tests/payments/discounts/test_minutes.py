@@ -221,3 +221,12 @@ def test_a_price_that_was_refused_is_no_curve() -> None:
 def test_minutes_that_cannot_stand_are_refused(town: Town, other: dict[str, Any]) -> None:
     with pytest.raises(Refused, match="cannot stand"):
         town.offer("H", **MINUTES | other)
+
+
+def test_a_stay_of_more_than_a_week_is_not_priced_again_and_again(town: Town) -> None:
+    with_tariff(town)
+    entered = AT - shortening.STAY_MAX - timedelta(minutes=1)
+    stay = a_stay(entered, 7 * 24 * 60 + 1, 5_000)
+    with town.db.connect() as tx:
+        [told] = shortening.curves(tx, lane=0, wanted=[Wanted(stay, 60, "entry")]).values()
+    assert told == "the stay is longer than 7 days"
