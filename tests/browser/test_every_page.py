@@ -45,9 +45,7 @@ def axe() -> str:
 def parts(template: str) -> set[str]:
     """Return what a template is put together from, without itself."""
     tree = Environment(loader=FileSystemLoader(TEMPLATES)).parse((TEMPLATES / template).read_text())  # only read
-    found = {
-        node.template.value for node in tree.find_all((nodes.Extends, nodes.Include)) if isinstance(node.template, nodes.Const)
-    }
+    found = {name for name in meta.find_referenced_templates(tree) if name is not None}
     return found.union(*(parts(one) for one in found))
 
 
