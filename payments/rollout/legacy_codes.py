@@ -35,7 +35,8 @@ _CITY_CODE: Final = re.compile(r"/p/[A-Za-z2-7]{112}(?![A-Za-z0-9])")
 class NewLegacyCode(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """An old code that hangs at a lot. ``serial`` is the lot's own number of it and the idempotency key.
 
-    Posted again with a ``last_day`` where none was known, it ends: ``completed``.
+    Posted again with a ``last_day`` where none was known, it ends: ``completed``. One that was ended together with others may end
+    earlier, and posted again as it was it is ``already``.
     """
 
     serial: str
@@ -247,9 +248,10 @@ class _Work:
         for field in said:
             if said[field] != kept[field]:
                 raise differs(one.serial, field)
-        if one.last_day == known.last_day:
+        if one.last_day == known.last_day or (known.is_ended_together and one.last_day is None):
             return "already"
-        if known.last_day is not None:
+        is_earlier = one.last_day is not None and known.last_day is not None and one.last_day < known.last_day
+        if known.last_day is not None and not (known.is_ended_together and is_earlier):
             raise differs(one.serial, "last_day")
         known.last_day = one.last_day
         if known.lot_serial not in self._made:

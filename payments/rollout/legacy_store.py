@@ -21,6 +21,8 @@ class CodeRow(Struct, kw_only=True):
     first_day: date
     last_day: date | None
     document: str
+    is_ended_together: bool = False
+    """A mass act gave it its last day, not its lot."""
 
 
 _COLUMNS: Final = "legacy_id, lot_serial, payload_digest, kind, first_day, last_day, document"
@@ -29,7 +31,7 @@ _COLUMNS: Final = "legacy_id, lot_serial, payload_digest, kind, first_day, last_
 def of_lot(tx: Connection, *, lot_id: int, serials: Sequence[str], digests: Sequence[bytes]) -> list[CodeRow]:
     """Return the codes of a lot that have one of these serials or are one of these codes."""
     query = text(f"""
-        select {_COLUMNS} from payments.legacy_code
+        select {_COLUMNS}, ending_id is not null as is_ended_together from payments.legacy_code
         where lot_id = :lot and (lot_serial = any(cast(:serials as text[])) or payload_digest = any(cast(:digests as bytea[])))
         """)
     given = {"lot": lot_id, "serials": list(serials), "digests": list(digests)}

@@ -94,6 +94,23 @@ def test_a_run_that_is_broken_off_between_two_batches_goes_on_where_it_was(db: E
         assert tx.execute(text("select codes, started_at, ended_at from payments.legacy_ending")).all() == [(6, AT, later)]
 
 
+@pytest.mark.parametrize(
+    ("last_day", "outcome", "kept"),
+    [(None, "already", LAST), (LAST, "already", LAST), (date(2026, 11, 30), "completed", date(2026, 11, 30)),
+     (date(2027, 1, 1), "refused", LAST)],
+)  # fmt: skip
+def test_a_lot_that_posts_its_code_again_is_told_nothing_wrong_and_may_end_it_earlier(
+    db: Engine, four: list[Lot], last_day: date | None, outcome: str, kept: date
+) -> None:
+    end(db)
+    again = NewLegacyCode(
+        serial="Q-1", payload="https://x.example/lot-1/Q-1", kind="wechat", first_day=BEGIN, last_day=last_day, document="协议"
+    )
+    with db.begin() as tx:
+        [answer] = legacy_codes.post(tx, lane=0, lot=four[0], codes=[again], body=b"[]", at=AT, ids=IDS)
+    assert (answer.outcome, ends(db)[0]) == (outcome, ("lot-1", kept))
+
+
 def test_one_districts_codes_end_by_themselves(db: Engine, four: list[Lot]) -> None:
     with db.connect().execution_options(isolation_level="AUTOCOMMIT") as tx:
         tx.execute(text("update payments.lot set district = '滨湖区' where code = 'lot-2'"))
