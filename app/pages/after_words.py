@@ -30,6 +30,8 @@ class AfterWords(Struct, frozen=True, kw_only=True):
     sealed: str
     proof: str
     proof_text: str
+    proof_how: str
+    proof_steps: tuple[str, ...]
     elsewhere: str
     keep: str
     keep_text: str
@@ -105,6 +107,13 @@ ZH: Final = AfterWords(
     sealed="收款单位账簿第 {number} 号，检查点 {size}，根 {root}…",
     proof="查看公开证明",
     proof_text="任何人都可以用公开证明和 SHA-256 自行验算，确认这笔付款已记入账簿且未被改动；证明里没有个人信息。",
+    proof_how="怎样自己验算",
+    proof_steps=(
+        "打开公开证明，里面有这笔记录（record）、它的叶子（leaf）、路径（path）和检查点（checkpoint），不含姓名、车牌和账号。",
+        "对字节 00 加 record 算 SHA-256，得到 leaf。",
+        "从 leaf 开始，依次与 path 里的值拼接（前面加字节 01）再算 SHA-256，得到检查点的根，开头与本凭证上的相同（RFC 9162）。",
+        "用 verifier_key 验证检查点的 Ed25519 签名：账簿由平台签过名，此后改动任何一笔都会被发现。",
+    ),
     elsewhere="其他停车场（不显示地点和时间）",
     keep="保存本页，以后再看",
     keep_text="凭这个地址随时可以回到本页，请不要发给别人：",
@@ -182,6 +191,13 @@ EN: Final = AfterWords(
     sealed="No. {number} in the payee's book, checkpoint {size}, root {root}…",
     proof="Public proof",
     proof_text="Anybody can check with it and SHA-256 that this payment is in the book, unchanged. It holds no personal data.",
+    proof_how="How to check it yourself",
+    proof_steps=(
+        "Open the public proof: it has the record, its leaf, a path and a checkpoint, and no name, plate or account.",
+        "SHA-256 of the byte 00 and the record is the leaf.",
+        "From the leaf on, SHA-256 of the byte 01 and each pair along the path gives the root that this receipt begins (RFC 9162).",
+        "Check the checkpoint's Ed25519 signature with verifier_key: the book was signed, and any later change of it shows.",
+    ),
     elsewhere="Another car park (place and time are not shown)",
     keep="Keep this page",
     keep_text="This address leads back here at any time. Do not pass it on:",

@@ -89,6 +89,7 @@ def test_once_sealed_it_shows_the_number_in_the_book_and_leads_to_a_proof_that_h
     numbers = []
     for due in (paid, *others, last):
         page = browser.get(f"/r/{due.token}/receipt").text
+        assert all(step in read(page) for step in ZH.proof_steps)
         size = 5 if due is last else 4
         proof = browser.get(html.unescape(re.findall(r'href="(/v1/receipts/[^"]+)"', page)[0])).json()
         assert (proof["receipt"], proof["tree_size"]) == (due.order_no, size)
