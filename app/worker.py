@@ -307,6 +307,10 @@ def erase_report_words(wiring: Wiring, *, stop: Event | None = None) -> int:
     erased = words_keeping.erase(wiring.db, at=wiring.clock.now, say=LOG.info, stop=stop)
     if erased:
         LOG.info("the words of %d reports of codes are erased", erased)
+    with wiring.db.connect() as tx:
+        waiting = words_keeping.left_open(tx, at=wiring.clock.now())
+    if waiting:
+        LOG.warning("%d reports of codes are open for longer than words are kept: tongting rollout cases", waiting)
     return erased
 
 

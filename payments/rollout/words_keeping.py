@@ -70,6 +70,16 @@ def rules(tx: Connection) -> Sequence[Rule]:
     return [Rule(**row._mapping) for row in tx.execute(query)]
 
 
+def left_open(tx: Connection, *, at: datetime) -> int:
+    """Return how many cases with words have been open for longer than the words of a closed one are kept."""
+    query = text("""
+        select count(*) from payments.code_report c
+        where c.closed_at is null and c.words is not null and c.reported_at < cast(:at as timestamptz) - interval '24 hours' *
+              (select r.days from payments.report_keeping_rule r where r.valid_from <= :at order by r.valid_from desc limit 1)
+        """)
+    return int(tx.execute(query, {"at": at}).scalar_one())
+
+
 def erase(
     db: Engine, *, at: Callable[[], datetime], say: Callable[[str], object] = lambda _: None, stop: Event | None = None,
     batch: int = BATCH,

@@ -165,7 +165,9 @@ def test_a_code_bears_its_mark_in_the_list_until_it_is_decided_and_is_refused_wh
     assert "open" not in listed()
 
 
-def test_drivers_words_are_erased_by_the_worker_as_the_rule_says(product: Wiring, two_lots: City, said: Said) -> None:
+def test_drivers_words_are_erased_by_the_worker_as_the_rule_says(
+    product: Wiring, two_lots: City, said: Said, caplog: pytest.LogCaptureFixture
+) -> None:
     assert said("keep-words").startswith("180 days from 2026-01-01")
     assert said("keep-words", "30", "--document", "个人信息保存期限 1") == "rule 2 is entered"
     with pytest.raises(Refused):
@@ -178,6 +180,10 @@ def test_drivers_words_are_erased_by_the_worker_as_the_rule_says(product: Wiring
     product.clock.set(AT + timedelta(days=31))
     assert (erase_report_words(product), erase_report_words(product)) == (1, 0)
     assert "(words erased)" in said("cases", "--all")
+    assert "open for longer" not in caplog.text
+    reported(product, two_lots)
+    assert erase_report_words(product) == 0
+    assert "1 reports of codes are open for longer" in caplog.text
 
 
 def lots_desk(product: Wiring) -> Said:
