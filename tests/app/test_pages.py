@@ -5,6 +5,7 @@ import io
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ from sqlalchemy import text
 from app.pages import scan
 from app.pages.limits import Misses, address_of
 from app.pages.render import assets
-from app.pages.words import EN, ZH
+from app.pages.words import EN, ZH, Words
 from app.wiring import Wiring, build
 from config.settings import Settings, load
 from gateways import routing
@@ -387,9 +388,9 @@ def test_a_failure_of_ours_is_one_plain_sentence(browser: Browser, code: str, mo
 
 
 def test_everything_the_words_say_is_said_in_both_languages() -> None:
-    for field in ZH.__struct_fields__:
-        assert getattr(ZH, field)
-        assert getattr(EN, field)
+    for one in fields(Words):
+        assert getattr(ZH, one.name)
+        assert getattr(EN, one.name)
 
 
 # Paying, as far as it goes without a channel (the browser tests go all the way)
