@@ -78,7 +78,8 @@ _WAITING: Final = text("""
     join payments.charge c on c.lane = g.lane and c.lot_id = g.lot_id and c.plate_id = cp.plate_id and c.state = 'open'
          and not c.is_receivable and c.paid_fen = 0 and c.entered_at <= g.created_at + interval '10 minutes'
          and (g.entered_at is null or g.entered_at = c.entered_at)
-    where g.lane = :lane and g.lot_id = :lot and g.used = 0 and g.cancelled_at is null and g.valid_until > :at
+    where g.lane = :lane and g.lot_id = :lot and g.used = 0 and g.cancelled_at is null and g.withdrawn_at is null
+      and g.valid_until > :at
       and (cast(:numbers as text[]) is null or gp.number = any(cast(:numbers as text[])))
       and (:quotes or not exists (select from payments.charge_quote q where q.lane = c.lane and q.charge_id = c.charge_id))
       and not exists (select from payments.discount_unpriced u
@@ -99,7 +100,9 @@ def waiting_lots(tx: Connection, *, lane: int, at: datetime) -> list[int]:
     """Return the lots with validations that wait for a charge."""
     query = text("""
         select distinct lot_id from payments.discount_grant
-        where lane = :lane and lot_id is not null and used = 0 and cancelled_at is null and valid_until > :at order by lot_id
+        where lane = :lane and lot_id is not null and used = 0 and cancelled_at is null and withdrawn_at is null
+          and valid_until > :at
+        order by lot_id
         """)
     return list(tx.execute(query, {"lane": lane, "at": at}).scalars())
 

@@ -7,12 +7,13 @@ import pytest
 
 from payments.amends import corrections
 from payments.amends.corrections import Corrected
-from payments.discounts import effects
+from payments.discounts import effects, grants
 from payments.splitting import rules
 from payments.splitting.rules import NewLeg, NewRule
 from tests.payments.amends.test_corrections import EVIDENCE, SIGNER, asked
 from tests.payments.conftest import AT, IDS, new_charge
 from tests.payments.discounts.conftest import DAY, Town
+from tests.payments.discounts.test_merchants import enter, give
 
 
 def correct(town: Town, serial: str = "K1", charge: str = "S1", **other: object) -> Corrected:
@@ -74,6 +75,19 @@ def test_a_new_bill_meets_the_validation_again(town: Town) -> None:
     assert town.value("select state from payments.charge where lot_serial = 'S1b'") == "waived"
     town.follow()
     assert owed(town) == 900
+
+
+def test_what_was_withdrawn_meanwhile_does_not_count_again(town: Town) -> None:
+    town.offer("ALL", free_up_to_fen=5000)
+    giver = enter(town, offers=("ALL",))
+    town.post()
+    give(town, giver, "苏B12345", offer="ALL")
+    with town.db.begin() as tx:
+        assert grants.withdraw(tx, lane=0, giver=giver, serial="V0", at=town.at, ids=IDS).state == "withdrawn"
+    new = new_charge("S1b", amount_fen=900, minutes=90, entered_at=AT - timedelta(minutes=90))
+    assert correct(town, kind="replace", new=new).outcome == "created"
+    assert effects.end_due(town.db, lane=0, at=town.at, ids=IDS) == 0
+    assert town.value("select state from payments.charge where lot_serial = 'S1b'") == "open"
 
 
 def test_it_cannot_be_reduced_and_what_was_only_lowered_is_corrected_as_ever(town: Town) -> None:
