@@ -63,3 +63,40 @@ def test_payments_keep_their_next_query_and_lots_their_events(older: str) -> Non
         asked = tx.execute(text("select queries, claimed_until from payments.payment order by payment_id"))
         assert [tuple(row) for row in asked] == [(3, AT), (1, AT + timedelta(minutes=5)), (2, None)]
         assert tx.execute(text("select lot_id, event_id from payments.outbox")).one() == (7, UUID(int=1))
+
+
+def test_refused_red_invoices_are_tried_again_and_open_mandates_are_watched(older: str) -> None:
+    with create_engine(older, poolclass=NullPool).begin() as tx:
+        tx.execute(text("create extension btree_gist"))
+        upgrade(tx, "0036")
+        tx.execute(
+            text("""
+            insert into payments.invoice_red (red_id, lane, invoice_id, amount_fen, asked_at, state, refused_words, answered_at,
+                evidence_id)
+            values (:id, 0, :id, 100, :at, 'refused', 'x', :at, :id)
+            """),
+            {"id": UUID(int=1), "at": AT},
+        )
+        for number, kinds in enumerate([["open"], ["open", "ended"], []], start=1):
+            given = {"id": UUID(int=number), "at": AT}
+            tx.execute(
+                text("""
+                insert into payments.agreement (agreement_id, lane, text_id, plate_id, channel, merchant_no, payer_digest, page,
+                    language, confirmed_at)
+                values (:id, 0, :id, 1, 'alipay', '1', sha256('a'), 'leave-first', 'zh', :at)
+                """),
+                given,
+            )
+            for place, kind in enumerate(kinds, start=1):
+                tx.execute(
+                    text("""
+                    insert into payments.agreement_event (agreement_id, lane, number, kind, happened_at, said_by)
+                    values (:id, 0, :place, :kind, :at, 'channel')
+                    """),
+                    given | {"place": place, "kind": kind},
+                )
+    prepare(older, today=date(2026, 3, 2))
+    with create_engine(older, poolclass=NullPool).connect() as tx:
+        assert tx.execute(text("select retry_at, try, cause from payments.invoice_red")).one() == (AT, 1, "refund")
+        watched = tx.execute(text("select agreement_id, channel, confirmed_at, due_at from payments.agreement_watch"))
+        assert [tuple(row) for row in watched] == [(UUID(int=1), "alipay", AT, None)]
