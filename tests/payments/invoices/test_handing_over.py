@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 import pytest
 from msgspec import Struct
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from gateways.contract import ChannelState, RefundResult, RefundState
 from ledger.errors import Conflict, NotFound, Refused
@@ -480,3 +480,20 @@ def test_refunds_are_followed_for_the_days_of_the_rule_however_late_they_are_not
     assert desk.run(days=100) == Ran()
     for days, found in ((366, 0), (100, 1), (100, 0)):
         assert handing_over.compare_all(desk.db, lane=0, at=AT + timedelta(days=days), ids=IDS) == found
+
+
+def test_invoices_of_many_payments_are_asked_for_in_as_many_statements_as_of_one(desk: Desk, due: Callable[..., Due]) -> None:
+    dues = [due() for _ in range(7)]
+    with desk.db.begin() as tx:
+        results.apply(tx, lane=0, notices=[one.callback() for one in dues[:6]], at=AT, ids=IDS)
+    said: list[str] = []
+    event.listen(desk.db, "before_cursor_execute", lambda *given: said.append(given[2]))
+    counts = []
+    for some, new in ((dues[:1], 1), (dues, 5), (dues, 0)):  # one has an invoice by then, one took no money
+        said.clear()
+        with desk.db.begin() as tx:
+            payment_ids = [one.attempt.payment_id for one in some]
+            assert invoices.request_all(tx, lane=0, payment_ids=payment_ids, title=COMPANY, at=AT, ids=IDS) == new
+        counts.append(len(said))
+    assert counts[0] == counts[1] == counts[2] + 1
+    assert desk.run().handed_over == 6
