@@ -249,6 +249,9 @@ def _form(
     c = words(is_english=page.is_english)
     given = grants.listed(tx, lane=wiring.lane, giver=counter.giver, limit=LAST, at=wiring.clock.now())
     known = offers.by_ids(tx, lane=wiring.lane, offer_ids=counter.giver.merchant.offer_ids)
+    if given and not typed.token:  # the counter gives mostly what it gave last
+        lots = {one.lot_id: one.code for one in counter.lots}
+        typed = msgspec.structs.replace(typed, offer=known[given[0].offer_id].code, lot=lots[given[0].lot_id])
     nonce = wiring.link_tokens.new(f"clerk form {counter.clerk.clerk_id}")
     return page.answer(
         "clerk.html", status=status, switch=clerk_links.PATH, c=c, sorry=sorry, merchant=_name(page, counter),

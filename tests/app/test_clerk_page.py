@@ -232,6 +232,14 @@ def test_a_present_and_an_absent_car_are_answered_alike(
     assert given(shop) == [(PLATE, True), (STRANGER, False)]
 
 
+def test_what_was_given_last_is_chosen_already(counter: Client, link: str) -> None:
+    begin(counter, link)
+    chosen = r'value="CINEMA-(\S+)" required checked'
+    assert re.findall(chosen, counter.get("/clerk").text) == []
+    give(counter, offer="CINEMA-2H")
+    assert re.findall(chosen, counter.get("/clerk").text) == ["2H"]
+
+
 def test_a_second_tap_gives_one_and_a_used_form_gives_nothing_else(counter: Client, link: str, shop: Wiring) -> None:
     begin(counter, link)
     token = token_of(counter.get("/clerk").text)
