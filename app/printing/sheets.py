@@ -30,7 +30,7 @@ from payments.owed.debt_file.fonts import Font
 PAGES: Final = 60
 """Pages of one PDF when nothing is said; a page of an SVG is a file of its own."""
 PAGES_MAX: Final = 500
-SVGS_AT_A_TIME: Final = 20
+SVGS_AT_A_TIME: Final = 40
 DRAWING: Final = 2
 """Which way of drawing. It is raised whenever the same label is drawn otherwise, so that no print goes on with other looks."""
 
