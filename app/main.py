@@ -12,7 +12,7 @@ from typing import Final
 from litestar import Litestar, get
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.exceptions import NotFoundException
+from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from sqlalchemy import text
 
@@ -50,7 +50,7 @@ def create_app(wiring: Wiring) -> Litestar:
         route_handlers=[health, *api.routes, *pages.routes, *simulation],
         dependencies={"wiring": Provide(lambda: app.state.wiring, sync_to_thread=False)},
         state=State({"wiring": wiring}),
-        exception_handlers={NotFoundException: missing, Exception: unexpected},
+        exception_handlers={HTTPException: missing, Exception: unexpected},
         lifespan=[_watched],
         openapi_config=OpenAPIConfig(
             title="Tongting 通停", version=version("tongting"), description=_ABOUT, path="/schema", render_plugins=[PlainDocs()]
