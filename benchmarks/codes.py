@@ -25,10 +25,9 @@ from app.printing.processes import cores
 from app.printing.sheets import Order
 from benchmarks.figures import Notebook
 from ledger.clock import SystemClock
-from payments import paycode
+from payments import fonts, paycode
 from payments.codes.records import Place
 from payments.lots import Lot
-from payments.owed.debt_file import fonts
 from payments.paycode import PayCodeKeys, WallCode
 
 _LOT = Lot(

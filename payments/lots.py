@@ -150,6 +150,11 @@ def lot_by_id(tx: Connection, *, lot_id: int) -> Lot:
     return found
 
 
+def lots_by_id(tx: Connection, *, lot_ids: Sequence[int]) -> list[Lot]:
+    """Return lots by their numbers, in their order; those that are not there are left out."""
+    return ask(tx, Question(_LOTS_BY_ID.shot(lots=integers(lot_ids)), _read_lots))
+
+
 def which_lot(*, lot_id: int) -> Question[Lot | None]:
     """The lot of this number, where there is one."""
     return Question(_LOT_BY_ID.shot(lot=integer(lot_id)), lambda rows: next(iter(_read_lots(rows)), None))
@@ -194,6 +199,7 @@ LOT_COLUMNS: Final = (
     "tariff_text",
 )  # fmt: skip
 _LOT_BY_ID: Final = Statement(_SELECT_LOTS + "where l.lot_id = %(lot)s::integer")
+_LOTS_BY_ID: Final = Statement(_SELECT_LOTS + "where l.lot_id = any(%(lots)s::integer[]) order by l.lot_id")
 _OPERATOR_NAMES: Final = Statement("""
     select operator_id, legal_name from payments.operator where operator_id = any(%(ids)s::integer[])
     """)

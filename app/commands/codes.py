@@ -23,11 +23,10 @@ from app.printing.sheets import Order
 from app.wiring import Wiring
 from ledger.clock import CHINA
 from ledger.errors import Refused
-from payments import lots, paycode, people, qr
+from payments import fonts, lots, paycode, people, qr
 from payments.codes import registry, shown, telling
 from payments.codes.records import GOOD, WHOLE_LOT, Act, Code, Place, PlaceKind
 from payments.lots import Lot
-from payments.owed.debt_file import fonts
 from payments.paycode import BasketCode, Content, LotCode, StayCode, WallCode
 
 LISTED_MAX: Final = 20

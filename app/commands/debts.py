@@ -20,12 +20,12 @@ from app.wiring import Wiring
 from ledger.clock import CHINA, business_date
 from ledger.errors import Conflict, NotFound, Refused
 from ledger.money import fen, yuan
-from payments import lots, people
+from payments import fonts, lots, people
 from payments.owed import debt_desk, debt_list, disputes, instalments
 from payments.owed.debt_ageing import Ageing, ageing
 from payments.owed.debt_desk import Ask, Paper
 from payments.owed.debt_desk_store import Decision, Kind
-from payments.owed.debt_file import files, fonts
+from payments.owed.debt_file import files
 from payments.owed.debt_list import Scope
 from payments.owed.dispute_store import Dispute
 from payments.owed.disputes import Shown

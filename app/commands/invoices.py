@@ -34,16 +34,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     added.add_argument("--from", dest="valid_from", type=instant, help=f"payments from then on, {_TIME}")
     added.add_argument("--operator", help="an operator's code (default: the city)")
     added.add_argument("--lot", help="a lot's code")
-    added.add_argument(
-        "--correct-days", type=int, default=30, help="days in which it may be made out anew (default: 30)"
-    )
-    added.add_argument(
-        "--red-days", type=int, default=365, help="days after paying in which refunds are followed (default: 365)"
-    )
+    added.add_argument("--correct-days", type=int, default=30, help="days in which it may be made out anew (default: 30)")
+    added.add_argument("--red-days", type=int, default=365, help="days after paying in which refunds are followed (default: 365)")
     listed = acts.add_parser("list", help="print invoices and red invoices, the newest first")
-    listed.add_argument(
-        "--state", choices=get_args(ListedState), help="only those in this state; stuck ones wait for a person"
-    )
+    listed.add_argument("--state", choices=get_args(ListedState), help="only those in this state; stuck ones wait for a person")
     _where(listed)
     listed.add_argument("--limit", type=int, default=200, help="at most so many (default: 200)")
     again = acts.add_parser("retry", help="ask anew for red invoices that were refused, without waiting for their time")

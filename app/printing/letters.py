@@ -1,13 +1,11 @@
 """Letters of a font for print: their outlines, and a small font of those that are used.
 
-Knows font files (through fontTools, which comes with fpdf2); must not know what is written with them. Called by ``pdf``, ``svg``.
+Knows font files (through fontTools); must not know what is written with them. Called by ``pdf``, ``svg``.
 A font with Chinese has tens of thousands of letters: it is opened once and only what is used of it is read.
 """
 
 import io
-import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
@@ -17,6 +15,7 @@ from fontTools.ttLib import TTFont  # type: ignore[import-untyped]  # ships no t
 from msgspec import Struct
 
 from ledger.errors import Refused
+from payments import fonts
 
 _NAMES: Final = [1, 2, 4, 6]
 """Family, style, full name and name in PostScript: a PDF names its fonts."""
@@ -81,7 +80,7 @@ class Face:
 @lru_cache(maxsize=2)
 def face(file: FontFile) -> Face:
     """Open a font."""
-    with quiet():
+    with fonts.quiet():
         return Face(file)
 
 
@@ -103,19 +102,7 @@ def _small(file: FontFile, letters: frozenset[str]) -> bytes:
     subsetter = Subsetter(options)
     subsetter.populate(text="".join(sorted(letters)))
     made = io.BytesIO()
-    with quiet(), TTFont(file.path, fontNumber=file.number, lazy=True, recalcTimestamp=False) as font:
+    with fonts.quiet(), TTFont(file.path, fontNumber=file.number, lazy=True, recalcTimestamp=False) as font:
         subsetter.subset(font)
         font.save(made)
     return made.getvalue()
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the font tools from telling each table of the font that they leave out."""
-    log = logging.getLogger("fontTools")
-    before = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(before)

@@ -13,7 +13,7 @@ from fpdf import FPDF
 from app.printing import letters
 from app.printing.labels import Mark, Picture, Sheet, Words
 from app.printing.letters import FontFile
-from payments import qr
+from payments import fonts, qr
 
 FAMILY: Final = "code"
 
@@ -29,7 +29,7 @@ def drawn(sheets: Sequence[Sheet], *, font: FontFile, title: str, at: datetime) 
     page.set_creation_date(at)
     page.set_title(title)
     page.set_lang("zh-CN")
-    with letters.quiet(), tempfile.NamedTemporaryFile(suffix=".otf") as small:
+    with fonts.quiet(), tempfile.NamedTemporaryFile(suffix=".otf") as small:
         small.write(letters.small(font, {letter for sheet in sheets for words in sheet.words for letter in words.text}))
         small.flush()
         page.add_font(FAMILY, fname=small.name)

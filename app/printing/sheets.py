@@ -24,8 +24,8 @@ from app.printing.manifest import Entry, Manifest
 from ledger.clock import CHINA
 from ledger.errors import Refused
 from payments.codes.records import Place
+from payments.fonts import Font
 from payments.lots import Lot
-from payments.owed.debt_file.fonts import Font
 
 PAGES: Final = 60
 """Pages of one PDF when nothing is said; a page of an SVG is a file of its own."""

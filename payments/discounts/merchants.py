@@ -132,13 +132,17 @@ def add(tx: Connection, *, lane: int, merchant: NewMerchant, by: str, at: dateti
     if merchant.bearer is not None:
         bearers.by_code(tx, code=merchant.bearer)
     known = {one.code: one for one in offers.listed(tx, lane=lane)}
+    places = lots.lots_by_code(tx, codes=merchant.lots)
+    for code in merchant.lots:
+        if code not in places:
+            raise NotFound(f"there is no lot {code[:LETTERS_MAX]!r}", code="lot_not_found")
     for code in merchant.offers:
         _check_offer(merchant, known.get(code), code)
     kept = Merchant(
         merchant_id=ids.new(at, f"merchant {merchant.code}"), lane=lane, code=merchant.code, name=merchant.name.strip(),
         name_en=merchant.name_en.strip(), bearer=merchant.bearer,
         offer_ids=[known[code].offer_id for code in dict.fromkeys(merchant.offers)],
-        lot_ids=sorted({lots.lot_by_code(tx, code=code).lot_id for code in merchant.lots}),
+        lot_ids=sorted({place.lot_id for place in places.values()}),
         validation_fen_max=merchant.validation_fen_max, plate_day_max=merchant.plate_day_max, day_max=merchant.day_max,
         month_max=merchant.month_max, day_fen_max=merchant.day_fen_max, month_fen_max=merchant.month_fen_max,
         document=merchant.document.strip(), valid_from=checked(merchant.valid_from), valid_until=checked(merchant.valid_until),
@@ -210,7 +214,7 @@ def offers_of(tx: Connection, *, lane: int, merchant: Merchant, at: datetime) ->
 
 def lots_of(tx: Connection, *, merchant: Merchant) -> list[Lot]:
     """Return the lots at which a merchant may give."""
-    return [lots.lot_by_id(tx, lot_id=lot_id) for lot_id in merchant.lot_ids]
+    return lots.lots_by_id(tx, lot_ids=merchant.lot_ids)
 
 
 def check_may(merchant: Merchant, offer: Offer, lot: Lot) -> None:

@@ -12,10 +12,10 @@ from sqlalchemy import Engine
 from ledger.errors import NotFound, Refused
 from ledger.ids import Ids
 from payments import lots, people, plates
+from payments.fonts import Font
 from payments.owed.debt_file import store
 from payments.owed.debt_file.bundle import zipped
 from payments.owed.debt_file.case import Case
-from payments.owed.debt_file.fonts import Font
 from payments.owed.debt_file.gather import Raw, Request, gather
 from payments.owed.debt_file.pdf import number, pdf
 

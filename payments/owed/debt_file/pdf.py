@@ -3,9 +3,7 @@
 Knows a case and how it is laid out; must not know the database. Called by ``files``.
 """
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Final
 from uuid import UUID
@@ -15,9 +13,10 @@ from fpdf.enums import Align, TableCellFillMode, WrapMode
 
 from ledger.clock import CHINA
 from ledger.money import yuan
+from payments import fonts
+from payments.fonts import Font
 from payments.owed.debt_file import words
 from payments.owed.debt_file.case import Case, Owed, Reminded
-from payments.owed.debt_file.fonts import Font
 
 FAMILY: Final = "file"
 _INK: Final = (28, 39, 49)
@@ -51,7 +50,7 @@ class _Page(FPDF):
 
 def pdf(case: Case, font: Font) -> bytes:
     """Return the file as PDF with its font embedded."""
-    with _quiet_fonts():
+    with fonts.quiet():
         page = _Page(case, font)
         page.add_page()
         _front(page, case)
@@ -298,15 +297,3 @@ def _moment(at: datetime | None) -> str:
 
 def _day(day: date) -> str:
     return day.isoformat()
-
-
-@contextmanager
-def _quiet_fonts() -> Iterator[None]:
-    """Keep the font tools from telling each table of the font that they leave out."""
-    log = logging.getLogger("fontTools")
-    before = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(before)

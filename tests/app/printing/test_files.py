@@ -17,7 +17,7 @@ from app.printing.labels import Label, SizeName
 from app.printing.letters import FontFile
 from app.printing.sheets import Order, Printed
 from ledger.errors import Refused
-from payments.owed.debt_file import fonts
+from payments import fonts
 from tests.app.printing.test_sheets import label
 from tests.payments.conftest import AT
 
@@ -29,7 +29,7 @@ from pathlib import Path
 import msgspec
 from app.printing import sheets
 from app.printing.labels import Label
-from payments.owed.debt_file import fonts
+from payments import fonts
 
 def coming():
     yield from msgspec.json.decode(sys.stdin.readline(), type=list[Label])

@@ -29,10 +29,9 @@ from app.printing.labels import SIZES, Label, SizeName
 from app.printing.letters import FontFile
 from app.printing.sheets import Order
 from ledger.errors import Refused
-from payments import paycode, qr
+from payments import fonts, paycode, qr
 from payments.codes.records import WHOLE_LOT, Place
 from payments.lots import Lot
-from payments.owed.debt_file import fonts
 from payments.paycode import PayCodeKeys, WallCode
 from tests.browser.conftest import find_chromium
 from tests.payments.conftest import AT

@@ -19,10 +19,11 @@ from ledger import checkpoint, tree
 from ledger.checkpoint import Signer
 from ledger.errors import NotAllowed, NotFound, Refused
 from ledger.seal import Sealer, Witness
+from payments import fonts
 from payments.lots import Lot
 from payments.owed import debt_desk, debts, disputes
 from payments.owed.debt_desk import Ask
-from payments.owed.debt_file import bundle, files, fonts
+from payments.owed.debt_file import bundle, files
 from payments.owed.debt_file.case import Case
 from payments.owed.debt_file.files import DebtFile
 from payments.owed.debt_file.gather import Raw
@@ -38,7 +39,7 @@ PLATE = "苏B12345"
 ANOTHER = """
 import hashlib, sys
 import msgspec
-from payments.owed.debt_file import fonts
+from payments import fonts
 from payments.owed.debt_file.case import Case
 from payments.owed.debt_file.pdf import pdf
 case = msgspec.json.decode(open(sys.argv[1], "rb").read(), type=Case)

@@ -1,9 +1,12 @@
-"""The font of debt files: one that has Chinese, found on the machine or named by a setting; it is embedded.
+"""The font of printed things: one that has Chinese, found on the machine or named by a setting; it is embedded.
 
-Knows the usual places of fonts; must not know what is written with them. Called by ``files.make``.
+Knows the usual places of fonts, and how loud the font tools are; must not know what is written. Called by debt files and the print
+of pay codes.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -44,3 +47,15 @@ def found(named: Path | None, usual: Sequence[Font] = _USUAL) -> Font:
         if font.path.is_file():
             return font
     raise Refused("no font with Chinese was found: install fonts-noto-cjk, or set debt_file_font", code="font_missing")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the font tools from telling each table of the font that they leave out."""
+    log = logging.getLogger("fontTools")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
