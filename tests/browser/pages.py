@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from app.pages.words import EN, ZH, Words
 from tests.browser.city import City
-from tests.browser.walking import SETTLE_MS, at_cashier, pay_at_cashier, type_plate
+from tests.browser.walking import SETTLE_MS, at_cashier, enter_plate, pay_at_cashier
 
 IN_WECHAT: Final = "Mozilla/5.0 (Linux; Android 14; Mobile) AppleWebKit/537.36 MicroMessenger/8.0.50"
 Walk = Callable[[City, Page, Words], None]
@@ -24,7 +24,7 @@ def _at(city: City, page: Page, w: Words, path: str) -> None:
 
 def _look_up(city: City, page: Page, w: Words, plate: str, code: str = "") -> None:
     _at(city, page, w, f"/p/{code or city.code}")
-    type_plate(page, plate)
+    enter_plate(page, plate)
     page.get_by_role("button", name=w.look_up).click()
     page.wait_for_url("**/due*")
 
@@ -319,7 +319,7 @@ def leave_first_etc(city: City, page: Page, w: Words) -> None:
 
 def mandate_words(city: City, page: Page, w: Words) -> None:
     leave_first_plate(city, page, w)
-    type_plate(page, city.owe(amount_fen=100))
+    enter_plate(page, city.owe(amount_fen=100))
     page.get_by_role("button", name=w.mandate_next.format(channel=w.channel_wechat)).click()
     page.get_by_text(w.mandate_all_words).click()
 
@@ -376,7 +376,7 @@ def clerk_given(city: City, page: Page, w: Words) -> None:
     page.locator("main button[type=submit]").click()
     page.get_by_role("radio").first.check()
     page.locator("input[name=lot]").first.check()
-    type_plate(page, city.owe(amount_fen=1500))
+    enter_plate(page, city.owe(amount_fen=1500))
     page.locator("#plate-form button[type=submit]").click()
     expect(page.locator(".mark.done")).to_be_visible()
 

@@ -12,7 +12,7 @@ from tests.browser.city import City
 from tests.browser.conftest import PHONE
 from tests.browser.test_manners import tab_to
 from tests.browser.test_wallets import IN_ALIPAY, IN_WECHAT, inside
-from tests.browser.walking import type_plate
+from tests.browser.walking import enter_plate
 
 Act = Callable[[Page], None]
 
@@ -49,7 +49,7 @@ def new_plate(city: City) -> str:
 
 def read_words(city: City, page: Page, plate: str, channel: str, path: str = "/leave-first") -> None:
     page.goto(f"{city.url}{path}")
-    type_plate(page, plate)
+    enter_plate(page, plate)
     page.get_by_role("button", name=ZH.mandate_next.format(channel=ZH.channel_name(channel))).click()
     expect(page.get_by_role("heading", name=ZH.mandate_words_title)).to_be_visible()
 

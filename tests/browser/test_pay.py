@@ -134,19 +134,6 @@ def test_a_driver_scans_types_looks_pays_and_sees_the_receipt(city: City, phone:
     assert city.books() == [("settled", 1500)]
 
 
-def test_a_payer_who_turns_back_may_go_on_paying(city: City, phone: BrowserContext) -> None:
-    plate = city.owe(amount_fen=800)
-    page = phone.new_page()
-    scan_and_look_up(city, page, plate)
-    tap(page, ZH.pay_wechat)
-    page.get_by_role("button", name="取消").click()
-    expect(page.get_by_role("status")).to_have_text(ZH.waiting_title)
-    page.get_by_role("link", name=ZH.continue_paying).click()
-    pay_at_cashier(page, ZH.pay_wechat)
-    expect(page.get_by_role("status")).to_have_text(ZH.paid_title, timeout=20_000)
-    assert city.attempts() == 1
-
-
 def test_two_phones_that_both_pay_are_told_the_truth(city: City, phone: BrowserContext, chromium: Browser) -> None:
     plate = city.owe(amount_fen=600)
     other = chromium.new_context(viewport=PHONE)

@@ -28,7 +28,7 @@ class Wire:
 
     def slow(self) -> None:
         """A phone at the end of an underground car park."""
-        slow = {"offline": False, "latency": 400, "downloadThroughput": 30_000, "uploadThroughput": 10_000}
+        slow = {"offline": False, "latency": 200, "downloadThroughput": 30_000, "uploadThroughput": 10_000}
         self.session.send("Network.emulateNetworkConditions", slow)
 
     def fast(self) -> None:
