@@ -70,8 +70,8 @@ def day(settings: Settings, *, seed: int, payments: int, out: Path, days: int = 
         RunError: the running city cannot be used, or ``out`` holds something else.
     """
     began = time.monotonic()
-    logging.getLogger("tongting.worker").setLevel(logging.ERROR)  # what it says of each bill is in the summary
     _empty(out)
+    logging.getLogger("tongting.worker").setLevel(logging.ERROR)  # what it says of each bill is in the summary
     with _city(settings, seed, out) as (wiring, clients):
         plans = draw_days(
             seed=seed, days=days, payments=payments, starts_at=settings.simulated_start_at, channels=wiring.channels.names()
