@@ -65,7 +65,7 @@ def _answer(page: Page, error: Exception, back: str | None) -> Response[bytes]:
     status, title, text, more = _words(page, error)
     if isinstance(error, PayCodeRefused | NotFound) and not isinstance(error, CodeOver | ChargeUnknown):
         back = None
-    way, way_text = (f"{back}{page.query}", w.scan_again) if back else (None, w.scan_again)
+    way, way_text = (f"{back}{page.query}", w.scan_again) if back else (f"/{page.query}", w.sorry_code_lots)
     if isinstance(error, CodeRetired | CodeReplaced | CodeMoved):
         way, way_text = f"/{page.query}", w.sorry_code_lots
     elif isinstance(error, CodeOver):

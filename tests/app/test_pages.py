@@ -379,9 +379,10 @@ def test_an_address_that_is_nothing_is_a_page_for_people_and_a_problem_for_progr
 def test_a_wrong_method_is_told_to_a_program_and_to_a_person(browser: Browser) -> None:
     told = browser.get("/v1/codes/lookup", headers={"accept": "*/*"})
     assert (told.status_code, told.json()["code"]) == (405, "method_not_allowed")
-    page = browser.put("/", headers={"accept": "text/html"})
+    page = browser.put("/?lang=en", headers={"accept": "text/html"})
     assert page.status_code == 405
-    assert ZH.sorry_title in text_of(page.text)
+    assert f'href="/?lang=en">{EN.sorry_code_lots}' in page.text
+    assert EN.sorry_title in text_of(page.text)
 
 
 def test_a_failure_of_ours_is_one_plain_sentence(browser: Browser, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
