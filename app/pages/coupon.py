@@ -34,23 +34,30 @@ class CouponForm(Struct, frozen=True):
 
 @post("/p/{token:str}/coupon", sync_to_thread=True, include_in_schema=False, status_code=200)
 def use(request: AnyRequest, wiring: Wired, token: FromPath[str], data: URLEncodedBody[CouponForm]) -> Response[bytes]:
-    """Let a coupon count for a shown charge, and show again what is due; or that nothing is, and that the car may leave."""
+    """Let a coupon count for a shown charge, and show again what is due; or that nothing is, and that the car may leave.
+
+    A coupon that does not count leaves the driver where the price is, with a word about it.
+    """
     page, peer = page_of(request, wiring), request.client.host if request.client else ""
     address = address_of(peer, request.headers.get("x-forwarded-for", ""))
     with wiring.db.connect() as tx:
         lot = scan.lot_of(tx, wiring, token)
     if MISSES.is_over(address):
         return _answer(page, lot, token, page.w.sorry_often, status=429)
+    with wiring.db.connect() as tx:
+        charge = charges.by_id(tx, lane=wiring.lane, charge_id=seals.charge(wiring, lot.lot_id, data.charge))
     try:
         with wiring.db.begin() as tx:
-            charge = charges.by_id(tx, lane=wiring.lane, charge_id=seals.charge(wiring, lot.lot_id, data.charge))
             used = grants.use_coupon(
                 tx, lane=wiring.lane, lot_id=lot.lot_id, charge_id=charge.charge_id, code=data.code, at=wiring.clock.now(),
                 ids=wiring.ids,
             )  # fmt: skip
     except CouponRefused as refused:
         MISSES.count(address)
-        return _answer(page, lot, token, page.w.coupon_sorry[_SORRY.index(refused.code)], status=409)
+        sorry = page.w.coupon_sorry[_SORRY.index(refused.code)]
+        if charge.state != "open":
+            return _answer(page, lot, token, sorry, status=409)
+        return scan.changed(request, wiring, token, charge, shown_fen=charge.owed_fen, sorry=sorry)
     if used.owed_fen == 0:
         shown = covered.of_charge(wiring, page, lot=lot, token=token, charge_id=charge.charge_id)
         return shown or _answer(page, lot, token, page.w.coupon_free.format(yuan=yuan(used.fen)), done=page.w.coupon_free_title)

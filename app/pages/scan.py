@@ -220,18 +220,23 @@ def due(
     return _due(request, wiring, lot, token, plate, color, seen)
 
 
-def changed(request: AnyRequest, wiring: Wiring, token: str, charge: Charge, *, shown_fen: int) -> Response[bytes]:
+def changed(
+    request: AnyRequest, wiring: Wiring, token: str, charge: Charge, *, shown_fen: int, sorry: str | None = None
+) -> Response[bytes]:  # fmt: skip
     """Show anew what a charge's plate owes here, and say how the price that was shown has changed: it is to be confirmed again.
 
-    The charge is of the lot of ``token``: whoever names it has seen this page before.
+    The charge is of the lot of ``token``: whoever names it has seen this page before. ``sorry`` is said instead where nothing has
+    changed because what was asked for could not be done.
     """
     color = None if charge.plate_color == "unknown" else charge.plate_color
     with wiring.keyed_db.begin() as tx:
         found = scanned_of(tx, wiring, token, begun=True)
         seen = None if found.shown is not None else look(tx, wiring, found.lot, charge.plate, color)
     if seen is None:
-        return shown.answer(request, wiring, found, token, offered=offers_of(request, wiring, found.lot), was_fen=shown_fen)
-    return _due(request, wiring, found.lot, token, charge.plate, color, seen, was=charge, shown_fen=shown_fen)
+        return shown.answer(
+            request, wiring, found, token, offered=offers_of(request, wiring, found.lot), was_fen=shown_fen, sorry=sorry
+        )
+    return _due(request, wiring, found.lot, token, charge.plate, color, seen, was=charge, shown_fen=shown_fen, sorry=sorry)
 
 
 def _address(request: AnyRequest) -> str:
@@ -241,7 +246,7 @@ def _address(request: AnyRequest) -> str:
 
 def _due(
     request: AnyRequest, wiring: Wiring, lot: Lot, token: str, plate: str, color: PlateColor | None, seen: Seen, *,
-    was: Charge | None = None, shown_fen: int = 0,
+    was: Charge | None = None, shown_fen: int = 0, sorry: str | None = None,
 ) -> Response[bytes]:  # fmt: skip
     """Return the page of what a plate owes here, after its lot's own system was asked where there is one."""
     page, is_away = page_of(request, wiring), False
@@ -272,12 +277,13 @@ def _due(
         )
         for one in _cards(page, owed.here, details.groups, details.due_days, combines=combines)
     ]
+    status = 409 if sorry else 200
     return page.answer(
-        "due.html", status=200 if cards or together else 503, keep=True, switch=f"/p/{token}", lot=lot, token=token,
+        "due.html", status=status if cards or together else 503, keep=True, switch=f"/p/{token}", lot=lot, token=token,
         plate=facts.plate(plate), chip=facts.chip(plate, color or next(iter(owed.colors), "unknown")), charges=cards,
         offers=offered, together=together, routed=bool(routes), away=is_away,
         reasons=list(zip(REASONS, page.w.dispute_reasons, strict=True)), typed=plate, color=color or "", objections=objections,
-        changed=_change(page, owed.here, was, shown_fen), coupons=seen.coupons and bool(cards),
+        changed=sorry or _change(page, owed.here, was, shown_fen), coupons=seen.coupons and bool(cards),
     )  # fmt: skip
 
 

@@ -35,11 +35,12 @@ class Row(Struct, frozen=True):
 
 
 def answer(
-    request: AnyRequest, wiring: Wiring, found: Scanned, token: str, *, offered: Sequence[Offer], was_fen: int = 0
-) -> Response[Any]:
+    request: AnyRequest, wiring: Wiring, found: Scanned, token: str, *, offered: Sequence[Offer], was_fen: int = 0,
+    sorry: str | None = None,
+) -> Response[Any]:  # fmt: skip
     """Return the page of a scanned code that was made for a stay or a set of debts. ``was_fen``: the page said so much before.
 
-    One charge is paid directly, several as a basket. Raises ChargeUnknown when the lot of the code has no such charge.
+    ``sorry`` says what could not be done. One charge is paid directly, several as a basket. Raises ChargeUnknown when the lot of the code has no such charge.
     """
     page, lot, at = page_of(request, wiring), found.lot, wiring.clock.now()
     assert found.shown is not None
@@ -58,9 +59,10 @@ def answer(
     link = wiring.link_tokens.new(f"shown {ids} {at.isoformat()}")
     changed = page.w.price_changed.format(old=yuan(was_fen), new=yuan(total)) if was_fen and was_fen != total else None
     return page.answer(
-        "shown.html", switch=f"/p/{token}", lot=lot, token=token, rows=[_row(page, one) for one in due],
-        amount=yuan(total), charges=seals.of(wiring, lot.lot_id, ids), order=link, offers=offered, is_one=len(due) == 1,
-        others=others, changed=changed,
+        "shown.html", status=409 if sorry else 200, switch=f"/p/{token}", lot=lot, token=token,
+        rows=[_row(page, one) for one in due], amount=yuan(total), charges=seals.of(wiring, lot.lot_id, ids), order=link,
+        offers=offered, is_one=len(due) == 1,
+        others=others, changed=sorry or changed,
     )  # fmt: skip
 
 

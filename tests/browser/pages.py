@@ -409,7 +409,7 @@ PAGES: Final[dict[str, Seen]] = {
     "nothing": Seen("message", nothing),
     "objection": Seen("message", objection),
     "disputed": Seen("message", disputed),
-    "coupon-wrong": Seen("message", coupon_wrong),
+    "coupon-wrong": Seen("due", coupon_wrong),
     "coupon-free": Seen("covered", coupon_free),
     "no-code": Seen("message", no_code),
     "code-retired": Seen("message", code_retired),

@@ -99,4 +99,4 @@ def picture(page: Page, name: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         shot = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
         small = shot.resize((PHONE["width"], round(shot.height * PHONE["width"] / shot.width)), Image.Resampling.LANCZOS)
-        small.quantize(24, dither=Image.Dither.NONE).save(folder / f"{name}.png", optimize=True)
+        small.quantize(64, dither=Image.Dither.NONE).save(folder / f"{name}.png", optimize=True)
