@@ -40,7 +40,9 @@ def answer(
 ) -> Response[Any]:  # fmt: skip
     """Return the page of a scanned code that was made for a stay or a set of debts. ``was_fen``: the page said so much before.
 
-    ``sorry`` says what could not be done. One charge is paid directly, several as a basket. Raises ChargeUnknown when the lot of the code has no such charge.
+    ``sorry`` says what could not be done. One charge is paid directly, several as a basket.
+
+    Raises ChargeUnknown when the lot of the code has no such charge.
     """
     page, lot, at = page_of(request, wiring), found.lot, wiring.clock.now()
     assert found.shown is not None
@@ -61,8 +63,7 @@ def answer(
     return page.answer(
         "shown.html", status=409 if sorry else 200, switch=f"/p/{token}", lot=lot, token=token,
         rows=[_row(page, one) for one in due], amount=yuan(total), charges=seals.of(wiring, lot.lot_id, ids), order=link,
-        offers=offered, is_one=len(due) == 1,
-        others=others, changed=sorry or changed,
+        offers=offered, is_one=len(due) == 1, others=others, changed=sorry or changed,
     )  # fmt: skip
 
 
