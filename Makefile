@@ -35,8 +35,8 @@ $(STAMP): requirements.lock.txt pyproject.toml
 run: install
 	@$(BIN)/tongting run
 
-# Processes that share the tests out; 0 runs them in one.
-WORKERS ?= 2
+# Processes that share the tests out: one more than there are processors, for tests also wait; 0 runs them in one.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1) + 1)
 
 test: install $(AXE)
 	$(BIN)/python -m pytest -n $(WORKERS)
