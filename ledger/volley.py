@@ -59,11 +59,14 @@ class Question(Struct, Generic[T], frozen=True):
     read: Callable[[Rows], T]
 
 
-def ask(tx: Connection, question: Question[T]) -> T:
-    """Ask one question. Opens a transaction if there is none: nothing is written that somebody would have to commit."""
+def ask(tx: Connection, question: Question[T], *, and_commit: bool = False) -> T:
+    """Ask one question. Opens a transaction if there is none: nothing is written that somebody would have to commit.
+
+    With ``and_commit`` it is over when this returns, as with ``fire``.
+    """
     if not tx.in_transaction():
         tx.begin()
-    [rows] = fire(tx, [question.shot])
+    [rows] = fire(tx, [question.shot], and_commit=and_commit)
     return question.read(rows)
 
 

@@ -19,6 +19,7 @@ from ledger.money import yuan
 from payments import charges
 from payments.discounts import grants
 from payments.discounts.grants import CouponRefused
+from payments.errors import ChargeUnknown
 from payments.lots import Lot
 
 MISSES: Final = Misses(per_minute=10)
@@ -46,6 +47,8 @@ def use(request: AnyRequest, wiring: Wired, token: FromPath[str], data: URLEncod
         return _answer(page, lot, token, page.w.sorry_often, status=429)
     with wiring.db.connect() as tx:
         charge = charges.by_id(tx, lane=wiring.lane, charge_id=seals.charge(wiring, lot.lot_id, data.charge))
+    if charge.lot_id != lot.lot_id:
+        raise ChargeUnknown("the charge is another lot's")
     try:
         with wiring.db.begin() as tx:
             used = grants.use_coupon(

@@ -79,7 +79,8 @@ NOTHING: Final = Details(due_days={}, disputed=(), mandates={}, groups=(), taken
 def look(
     tx: Connection, wiring: Wiring, lot: Lot, plate: str, color: PlateColor | None, *, asked: bool = False
 ) -> Seen:  # fmt: skip
-    """Read what a plate owes. ``asked``: the lot's own system was asked just now, or is away. Writes nothing.
+    """Read what a plate owes. ``asked``: the lot's own system was asked just now, or is away. Writes nothing; nothing may be asked
+    with ``tx`` after it.
 
     Raises:
         PlateRefused: this is not a plate.
@@ -129,12 +130,13 @@ def _details(tx: Connection, lane: int, owed: Owed, routes: Sequence[str]) -> De
     objected = disputes.which_are_disputed(lane=lane, charge_ids=ids)
     deducted = standing.who_will_deduct(lane=lane, charges=found, channels=routes)
     named = lots.which_names(operator_ids=[one.operator_id for one in owed.everywhere])
-    told = fire(tx, [until.shot, objected.shot, deducted.shot, named.shot])
     groups = splits.groups_of(tx, lane=lane, charge_ids=ids) if len(ids) > 1 else []
     is_reduced = any(one.reduced_fen for one in found)
+    taken_off = discounts.shown(tx, lane=lane, charge_ids=ids) if is_reduced else []
+    told = fire(tx, [until.shot, objected.shot, deducted.shot, named.shot], and_commit=True)
     return Details(
         due_days=until.read(told[0]), disputed=objected.read(told[1]), mandates=deducted.read(told[2]), groups=groups,
-        taken_off=discounts.shown(tx, lane=lane, charge_ids=ids) if is_reduced else [],
+        taken_off=taken_off,
         payees={} if found and is_one_stay(owed.everywhere, groups) else named.read(told[3]),
     )  # fmt: skip
 

@@ -133,7 +133,7 @@ def _looked(
     ended = asked_quote_store.which_superseded(lane=lane, charge_ids=[charge_id])
     ordered = orders.which_order(lane=lane, token=order_token)
     channels = routing.which_channels(operator_id=lot.operator_id, at=wiring.clock.now())
-    told = fire(tx, [named.shot, ended.shot, ordered.shot, channels.shot])
+    told = fire(tx, [named.shot, ended.shot, ordered.shot, channels.shot], and_commit=True)
     if (charge := named.read(told[0])) is None:
         raise ChargeUnknown(f"there is no charge {charge_id}")
     is_ordered, is_superseded = ordered.read(told[2]) is not None, bool(ended.read(told[1]))

@@ -148,9 +148,10 @@ def _together(wiring: Wiring, lot: Lot, found: Sequence[Charge], rows: Sequence[
     )  # fmt: skip
 
 
-def scanned_of(tx: Connection, wiring: Wiring, token: str, *, begun: bool = False) -> Scanned:
-    """Return what a scanned code stands for; ``begun`` when its page was opened before. Raises as ``reading.scanned`` does."""
-    return reading.scanned(tx, token=token, public_keys=wiring.pay_codes.public_keys, at=wiring.clock.now(), begun=begun)
+def scanned_of(tx: Connection, wiring: Wiring, token: str, *, begun: bool = False, and_commit: bool = False) -> Scanned:
+    """Return what a scanned code stands for; ``begun`` when its page was opened before. As ``reading.scanned``."""
+    keys, at = wiring.pay_codes.public_keys, wiring.clock.now()
+    return reading.scanned(tx, token=token, public_keys=keys, at=at, begun=begun, and_commit=and_commit)
 
 
 def lot_of(tx: Connection, wiring: Wiring, token: str) -> Lot:
@@ -188,7 +189,7 @@ def _offers(request: AnyRequest, wiring: Wiring, routed: Collection[str]) -> lis
 def scan(request: AnyRequest, wiring: Wired, token: FromPath[str]) -> Response[bytes]:
     """Show lot and payee, and ask for the plate; a code that was made for one stay or set of debts shows exactly that."""
     with wiring.keyed_db.begin() as tx:
-        found = scanned_of(tx, wiring, token)
+        found = scanned_of(tx, wiring, token, and_commit=True)
     SCANS.count(found.lot.lot_id, wiring.clock.now())
     if found.shown is not None:
         return shown.answer(request, wiring, found, token, offered=offers_of(request, wiring, found.lot))

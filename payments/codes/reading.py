@@ -44,9 +44,12 @@ _OWN: Final = Statement(f"""
 
 
 def scanned(
-    tx: Connection, *, token: str, public_keys: Mapping[int, Ed25519PublicKey], at: datetime, begun: bool = False
+    tx: Connection, *, token: str, public_keys: Mapping[int, Ed25519PublicKey], at: datetime, begun: bool = False,
+    and_commit: bool = False,
 ) -> Scanned:  # fmt: skip
     """Return what a scanned token stands for. ``begun``: its page was opened before, so a code of minutes has some longer.
+
+    ``and_commit``: the transaction is over with it, which saves a message.
 
     A lot's own code of version 1 is not in the registry and counts as posted for the whole lot, as long as its key is in the ring.
 
@@ -57,24 +60,24 @@ def scanned(
     """
     content = paycode.read(token, public_keys=public_keys)
     if isinstance(content, WallCode):
-        return _on_wall(tx, content)
+        return _on_wall(tx, content, and_commit=and_commit)
     if isinstance(content, LotCode):
-        return _of_lot(tx, content)
+        return _of_lot(tx, content, and_commit=and_commit)
     if at >= content.good_until + (BEGUN_MINUTES if begun else timedelta()):
         raise CodeOver(f"this code was good until {content.good_until.isoformat()}", lot_id=content.lot_id)
     return Scanned(lots.lot_by_id(tx, lot_id=content.lot_id), WHOLE_LOT, "posted", content)
 
 
-def _of_lot(tx: Connection, content: LotCode) -> Scanned:
-    row = ask(tx, Question(_OWN.shot(lot=integer(content.lot_id)), _first))
+def _of_lot(tx: Connection, content: LotCode, *, and_commit: bool) -> Scanned:
+    row = ask(tx, Question(_OWN.shot(lot=integer(content.lot_id)), _first), and_commit=and_commit)
     if row is None:
         raise NotFound(f"there is no lot {content.lot_id}", code="lot_not_found")
     is_reported, *of_lot = row
     return Scanned(lots.lot_of(of_lot), WHOLE_LOT, "posted", content, is_reported)
 
 
-def _on_wall(tx: Connection, content: WallCode) -> Scanned:
-    row = ask(tx, Question(_WALL.shot(code=bigint(content.code_no)), _first))
+def _on_wall(tx: Connection, content: WallCode, *, and_commit: bool) -> Scanned:
+    row = ask(tx, Question(_WALL.shot(code=bigint(content.code_no)), _first), and_commit=and_commit)
     if row is None:
         raise CodeUnknown(f"there is no code {content.code_no}")
     place, place_name, state, successor_no, is_reported, *of_lot = row

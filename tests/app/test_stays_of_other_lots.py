@@ -40,7 +40,7 @@ def browser(api: Client, product: Wiring, monkeypatch: pytest.MonkeyPatch) -> It
 def theirs(product: Wiring, two_lots: City) -> UUID:
     """A debt at the other lot."""
     with product.db.begin() as tx:
-        charge_id = make_charge(tx, two_lots.theirs, "T1")
+        charge_id = make_charge(tx, two_lots.theirs, "THEIRS-1")
         debts.open_debts(tx, lane=0, left=[Left(charge_id, "policy", AT)], evidence_id=IDS.new(AT, "exit"), at=AT, ids=IDS)
     return charge_id
 
@@ -81,7 +81,7 @@ def test_a_stay_of_another_lot_is_refused_in_every_form_however_it_is_named(
     for form in ("pay", "dispute", "coupon"):
         for charge in (str(theirs), by_them, for_us):
             answer = browser.post(f"{ours}/{form}", data=more | {"charge": charge}, headers=IPHONE, follow_redirects=False)
-            assert (form, answer.status_code, "T1" in answer.text) == (form, 409, False)
+            assert (form, answer.status_code, "THEIRS-1" in answer.text) == (form, 409, False)
     for charge in (str(theirs), by_them):
         data = {"charges": charge, "basket": "A" * 24, "of": "all"}
         assert browser.post(f"{ours}/basket", data=data, headers=IPHONE, follow_redirects=False).status_code == 409
@@ -94,7 +94,7 @@ def test_a_code_on_a_screen_that_names_a_stay_of_another_lot_opens_nothing(
     good_until = AT + timedelta(minutes=10)
     with product.db.begin() as tx:
         set_id = shown.basket(
-            tx, lane=0, lot=two_lots.theirs, serials=["T1"], minutes=10, by="wang", at=AT, ids=IDS
+            tx, lane=0, lot=two_lots.theirs, serials=["THEIRS-1"], minutes=10, by="wang", at=AT, ids=IDS
         ).set_id  # fmt: skip
         assert charges.by_id(tx, lane=0, charge_id=theirs).lot_id == two_lots.theirs.lot_id
     for content in (
