@@ -17,6 +17,8 @@ class Wire:
         self.bytes = 0
         self.addresses: list[str] = []
         self._page, self._open = page, set[str]()
+        self._mine: set[str] = set()
+        self._loader = ""
         self.headers: dict[str, str] = {}
         self.session = page.context.new_cdp_session(page)
         self.session.on("Network.requestWillBeSent", self._asked)
@@ -47,8 +49,12 @@ class Wire:
 
     def _asked(self, event: dict[str, Any]) -> None:
         if event.get("type") == "Document":
-            self.bytes, self.addresses = 0, []
+            self.bytes, self.addresses, self._loader = 0, [], event["loaderId"]
             self._open.clear()
+            self._mine.clear()
+        elif event["loaderId"] != self._loader:
+            return  # of a page that was left: the browser may never tell what became of it
+        self._mine.add(event["requestId"])
         if not event["request"]["url"].startswith("data:"):
             self._open.add(event["requestId"])
         self.addresses.append(event["request"]["url"])
@@ -62,11 +68,13 @@ class Wire:
 
     def _finished(self, event: dict[str, Any]) -> None:
         self._open.discard(event["requestId"])
-        self.bytes += int(event["encodedDataLength"])
+        if event["requestId"] in self._mine:
+            self.bytes += int(event["encodedDataLength"])
 
     def check(self, city: City) -> None:
         """Say whether the page that stands there is light, compressed, ours alone and closed to foreign scripts."""
         assert 0 < self.bytes <= WEIGHT_MAX, (self.bytes, self.addresses)
+        assert len(self.addresses) > 1, "a page comes with its style"
         assert all(address.startswith((f"{city.url}/", "data:")) for address in self.addresses), self.addresses
         assert self.headers["content-encoding"] == "gzip"
         policy = {part.split()[0]: part.split()[1:] for part in self.headers["content-security-policy"].split(";")}
