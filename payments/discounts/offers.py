@@ -21,7 +21,7 @@ from ledger.documents import Document, DocumentKind
 from ledger.errors import Conflict, NotFound, Refused
 from ledger.ids import Ids
 from ledger.invariants import Violation
-from ledger.volley import Question, Statement, ask
+from ledger.volley import Question, Statement
 from payments import lots
 from payments.bearers import bearers
 from payments.lot_records.charge_caps import CHARGE_FEN_MAX
@@ -146,11 +146,6 @@ def listed(tx: Connection, *, lane: int) -> list[Offer]:
     return [Offer(**row._mapping) for row in tx.execute(text(f"{OFFER} where o.lane = :lane order by o.offer_id"), {"lane": lane})]
 
 
-def has_coupons(tx: Connection, *, lane: int, at: datetime) -> bool:
-    """Say whether any offer of coupons is valid now, so that pages ask for one."""
-    return ask(tx, are_there_coupons(lane=lane, at=at))
-
-
 _COUPONS: Final = Statement("""
     select exists (select from payments.discount_offer
                    where lane = %(lane)s::smallint and kind = 'coupon' and valid_from <= %(at)s::timestamptz
@@ -159,7 +154,7 @@ _COUPONS: Final = Statement("""
 
 
 def are_there_coupons(*, lane: int, at: datetime) -> Question[bool]:
-    """As ``has_coupons``."""
+    """Whether any offer of coupons is valid now, so that pages ask for one."""
     return Question(_COUPONS.shot(lane=smallint(lane), at=instant(at)), lambda rows: bool(rows[0][0]))
 
 

@@ -211,15 +211,6 @@ def waiting(tx: Connection, *, lane: int, limit: int) -> list[Dispute]:
     return [Dispute(**row._mapping) for row in tx.execute(query, {"lane": lane, "limit": limit})]
 
 
-def paid_of_plate(tx: Connection, *, lane: int, lot_id: int, number: str, decided_after: datetime) -> list[Dispute]:
-    """Return the disputes of a number's debts at a lot that are paid: not over, or decided after the payment and after a moment.
-
-    Of whoever has the plate now; the oldest first.
-    """
-    ids = ask(tx, which_are_paid(lane=lane, lot_id=lot_id, number=number))
-    return of_paid(tx, lane=lane, charge_ids=ids, decided_after=decided_after)
-
-
 _PAID: Final = Statement("""
     select c.charge_id
     from (select * from payments.plate where number = %(number)s::text offset 0) p
@@ -244,7 +235,10 @@ def which_are_paid(*, lane: int, lot_id: int, number: str) -> Question[list[UUID
 
 
 def of_paid(tx: Connection, *, lane: int, charge_ids: Sequence[UUID], decided_after: datetime) -> list[Dispute]:
-    """Return the disputes of debts that are paid, as ``paid_of_plate``; of none, nothing is asked."""
+    """Return the disputes of debts that are paid: not over, or decided after the payment and after a moment; the oldest first.
+
+    Of none, nothing is asked.
+    """
     if not charge_ids:
         return []
     query = text(

@@ -169,18 +169,13 @@ def of_lot(tx: Connection, *, lane: int, lot_id: int, limit: int = 100) -> list[
     return dispute_store.of_lot(tx, lane=lane, lot_id=lot_id, limit=limit)
 
 
-def paid_of_plate(tx: Connection, *, lane: int, lot_id: int, number: str, at: datetime) -> list[Dispute]:
-    """Return the disputes of a number's paid debts at a lot, whatever its colour: open ones, and what was decided lately."""
-    return dispute_store.paid_of_plate(tx, lane=lane, lot_id=lot_id, number=number, decided_after=at - DECISION_SHOWN_FOR)
-
-
 def which_are_paid(*, lane: int, lot_id: int, number: str) -> Question[list[UUID]]:
     """The paid debts of a number at a lot, to be given to ``of_paid``: most numbers have none."""
     return dispute_store.which_are_paid(lane=lane, lot_id=lot_id, number=number)
 
 
 def of_paid(tx: Connection, *, lane: int, charge_ids: Sequence[UUID], at: datetime) -> list[Dispute]:
-    """As ``paid_of_plate``, of the debts that are given."""
+    """Return the disputes of debts that are paid: open ones, and what was decided lately."""
     return dispute_store.of_paid(tx, lane=lane, charge_ids=charge_ids, decided_after=at - DECISION_SHOWN_FOR)
 
 
